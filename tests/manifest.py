@@ -1,0 +1,75 @@
+"""The manifest, read by the tests in their own way, to check the hook."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.variant import LEFT_BY_TOOLS, ROOT
+
+TREE = ROOT / "{{cookiecutter.project_slug}}"
+NAME = ".template.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the manifest says about one value of one question."""
+
+    question: str
+    value: str
+    only: tuple[str, ...]
+    replace: Mapping[str, str]
+    words: tuple[str, ...]
+
+    def chosen(self, answers: Mapping[str, object]) -> bool:
+        """Tell whether these answers have this value; a boolean is spelled `true` or `false`."""
+        answer = answers[self.question]
+        spelled = str(answer).lower() if isinstance(answer, bool) else answer
+        return spelled == self.value
+
+
+def load() -> Mapping[str, object]:
+    """Return the manifest as it stands in the tree."""
+    return tomllib.loads((TREE / NAME).read_text(encoding="utf-8"))
+
+
+def rules() -> list[Rule]:
+    """Return every rule of the manifest."""
+    answers = load()["answers"]
+    assert isinstance(answers, dict)
+    return [
+        Rule(
+            question,
+            value,
+            tuple(rule.pop("only", ())),
+            rule.pop("replace", {}),
+            tuple(rule.pop("words", ())),
+        )
+        for question, values in answers.items()
+        for value, rule in values.items()
+    ]
+
+
+def files(folder: Path) -> set[str]:
+    """Return the paths of all files below the folder, less what tools leave behind."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {path.as_posix() for path in found if not LEFT_BY_TOOLS & set(path.parts)}
+
+
+def expected_files(answers: Mapping[str, object], tree: Path = TREE) -> set[str]:
+    """Return the paths that a project with these answers, made from this tree, must consist of."""
+    left_out = [path for rule in rules() if not rule.chosen(answers) for path in rule.only]
+    twins = [twin for rule in rules() for twin in rule.replace.values()]
+    return {path for path in files(tree) if not under(path, [*left_out, *twins, NAME])}
+
+
+def under(path: str, places: Iterable[str]) -> bool:
+    """Tell whether the path is one of the places or inside one of them."""
+    return any(path == place or path.startswith(f"{place}/") for place in places)
+
+
+def foreign_words(answers: Mapping[str, object]) -> set[str]:
+    """Return the words that a project with these answers may not say."""
+    all_rules = rules()
+    own = {word for rule in all_rules if rule.chosen(answers) for word in rule.words}
+    return {word for rule in all_rules for word in rule.words} - own

@@ -1,0 +1,198 @@
+"""What runs a project elsewhere: image, compose file and pipelines, without an engine."""
+
+import fnmatch
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import manifest
+from tests.conftest import Bake
+from tools import variant
+
+INSTRUCTIONS = {
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "RUN",
+    "USER",
+    "WORKDIR",
+}
+
+
+def _instructions(project: Path) -> list[tuple[str, str]]:
+    text = (project / "Dockerfile").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    return [
+        (word, rest)
+        for word, _, rest in (line.partition(" ") for line in joined.split("\n"))
+        if word
+    ]
+
+
+def _ignored(project: Path, path: str) -> bool:
+    """Tell whether the path stays out of the image's build, by the last pattern that matches."""
+    ignored = False
+    for line in (project / ".dockerignore").read_text(encoding="utf-8").splitlines():
+        pattern = line.strip()
+        if not pattern or pattern.startswith("#"):
+            continue
+        negated = pattern.startswith("!")
+        bare = pattern.removeprefix("!")
+        parents = [path, *(parent.as_posix() for parent in Path(path).parents)]
+        if any(fnmatch.fnmatch(part, bare.replace("**/", "*")) for part in parents if part != "."):
+            ignored = not negated
+    return ignored
+
+
+def _compose(project: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def test_the_image_is_made_of_known_instructions(project: Path) -> None:
+    words = [word for word, _ in _instructions(project)]
+    assert set(words) <= INSTRUCTIONS
+    assert words.count("CMD") == words.count("HEALTHCHECK") == words.count("USER") == 1
+
+
+def test_the_image_copies_what_exists_and_is_let_in(project: Path) -> None:
+    stages = {rest.split()[-1] for word, rest in _instructions(project) if word == "FROM"}
+    for word, rest in _instructions(project):
+        if word != "COPY":
+            continue
+        source = re.match(r"--from=(\S+)", rest)
+        if source:
+            assert source[1] in stages
+            continue
+        for path in shlex.split(rest)[:-1]:
+            assert path == "uv.lock" or (project / path).exists(), path
+            assert not _ignored(project, path), path
+
+
+def test_no_secret_and_nothing_of_development_gets_into_the_image(project: Path) -> None:
+    for path in (".env", ".dev", ".git", "tests", "src/dev_servers", "id.pem", "src/app/x.pyc"):
+        assert _ignored(project, path), path
+    text = (project / "Dockerfile").read_text(encoding="utf-8")
+    assert not re.search(r"password|secret|token|signing", text, re.IGNORECASE)
+
+
+def test_the_image_starts_one_program_without_a_shell_and_without_rights(project: Path) -> None:
+    by_word = dict(_instructions(project))
+    assert json.loads(by_word["CMD"]) == ["app", "serve"]
+    health = json.loads(by_word["HEALTHCHECK"].partition("CMD ")[2])
+    assert health[:2] == ["python", "-c"]
+    compile(health[2], "HEALTHCHECK", "exec")
+    assert by_word["USER"] == "10001:10001"
+    settings = dict(pair.split("=", 1) for pair in shlex.split(by_word["ENV"]))
+    assert settings["APP_ENVIRONMENT"] == "production"
+
+
+def test_the_image_installs_what_is_locked(project: Path) -> None:
+    syncs = [rest for word, rest in _instructions(project) if word == "RUN" and "uv sync" in rest]
+    assert len(syncs) == 2
+    assert all("--locked" in line and "--no-dev" in line for line in syncs)
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_image_and_pipelines_run_the_python_that_was_chosen(bake: Bake, version: str) -> None:
+    for ci in ("github", "gitlab"):
+        project = bake({"python_version": version, "ci": ci})
+        assert ("ARG", f"PYTHON_VERSION={version}") in _instructions(project)
+    gitlab = (project / ".gitlab-ci.yml").read_text(encoding="utf-8")
+    assert f"-python{version}-" in gitlab
+    github = bake({"python_version": version, "ci": "github"}) / ".github/workflows/ci.yml"
+    assert yaml.safe_load(github.read_text(encoding="utf-8"))["env"]["UV_PYTHON"] == version
+
+
+def test_compose_refers_to_what_it_defines(project: Path) -> None:
+    compose = _compose(project)
+    services = compose["services"]
+    for name, service in services.items():
+        assert {"image", "build"} & set(service), name
+        for other, condition in service.get("depends_on", {}).items():
+            assert other in services
+            if condition["condition"] == "service_healthy":
+                assert "healthcheck" in services[other]
+        for volume in service.get("volumes", ()):
+            assert volume.split(":")[0] in compose["volumes"]
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:")
+    used = {v.split(":")[0] for service in services.values() for v in service.get("volumes", ())}
+    assert used == set(compose["volumes"])
+
+
+def test_compose_has_its_own_database_alone(project: Path, answers: Mapping[str, object]) -> None:
+    compose = _compose(project)
+    wanted = {"app", "migrate"} | ({"postgres"} if answers["database"] == "postgresql" else set())
+    assert set(compose["services"]) == wanted
+    for name in ("app", "migrate"):
+        service = compose["services"][name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+    assert compose["services"]["migrate"]["restart"] == "no"
+
+
+def test_settings_in_compose_and_image_exist(project: Path) -> None:
+    documented = set(re.findall(r"APP_\w+", (project / ".env.example").read_text(encoding="utf-8")))
+    used = {
+        name
+        for file in ("compose.yaml", "Dockerfile")
+        for name in re.findall(r"\bAPP_\w+", (project / file).read_text(encoding="utf-8"))
+    }
+    assert used <= documented
+
+
+def _targets(project: Path) -> set[str]:
+    text = (project / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
+
+
+def test_pipelines_run_the_checks_that_people_run(bake: Bake) -> None:
+    for database in variant.databases():
+        github = bake({"database": database, "ci": "github"}) / ".github/workflows/ci.yml"
+        gitlab = bake({"database": database, "ci": "gitlab"}) / ".gitlab-ci.yml"
+        for file in (github, gitlab):
+            text = file.read_text(encoding="utf-8")
+            assert "uv sync --locked" in text
+            assert "make check" in text
+            root = file.parents[2] if file is github else file.parent
+            assert set(re.findall(r"\bmake ([a-z-]+)", text)) <= _targets(root)
+        jobs = yaml.safe_load(github.read_text(encoding="utf-8"))["jobs"]
+        assert all("timeout-minutes" in job for job in jobs.values())
+
+
+def test_every_target_is_declared_and_the_listed_ones_have_help(project: Path) -> None:
+    text = (project / "Makefile").read_text(encoding="utf-8")
+    phony = set(re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[0].split())
+    assert phony == _targets(project)
+    helped = set(re.findall(r"^([a-z-]+):.* ## .", text, re.MULTILINE))
+    assert _targets(project) - helped == {"format-check"}
+
+
+def test_hooks_before_a_commit_are_tools_of_the_project(project: Path) -> None:
+    file = project / ".pre-commit-config.yaml"
+    for repository in yaml.safe_load(file.read_text(encoding="utf-8"))["repos"]:
+        assert repository["repo"] == "local"
+        assert all(hook["entry"].startswith("uv run ") for hook in repository["hooks"])
+
+
+def test_git_ignores_what_is_secret(project: Path) -> None:
+    ignored = (project / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {".env", ".dev/", "*.pem"} <= set(ignored)
+    assert "uv.lock" not in ignored
+
+
+def test_the_tree_raw_is_parsable_too() -> None:
+    for path in ("compose.yaml", ".gitlab-ci.yml", ".github/workflows/ci.yml"):
+        yaml.safe_load((manifest.TREE / path).read_text(encoding="utf-8"))

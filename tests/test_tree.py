@@ -1,0 +1,146 @@
+"""The template's tree is a real project: readable, compilable and checkable as it stands."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests import manifest
+from tools.variant import ROOT
+
+DIRECTIVE = re.compile(r"^\s*# \{%\s*(\w+)(.*?)%\}\s*$")
+EXPRESSION = re.compile(r"\{\{.{0,80}?\}\}|\{\{|\{#", re.DOTALL)
+VALUE = re.compile(r"\{\{ cookiecutter\.\w+ \}\}")
+KEY = re.compile(r"\bcookiecutter\.(\w+)")
+
+
+def _texts() -> dict[str, str]:
+    return {
+        path: (manifest.TREE / path).read_text(encoding="utf-8")
+        for path in sorted(manifest.files(manifest.TREE))
+    }
+
+
+def test_every_python_file_compiles() -> None:
+    for path, text in _texts().items():
+        if path.endswith(".py"):
+            compile(text, path, "exec", dont_inherit=True)
+
+
+@pytest.mark.parametrize("command", [["format", "--diff"], ["check", "--output-format=concise"]])
+def test_is_formatted_and_has_no_lint(command: list[str]) -> None:
+    done = subprocess.run(
+        ["ruff", *command, "--no-cache", "."],
+        cwd=manifest.TREE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_has_no_type_error(tmp_path: Path) -> None:
+    metadata = tomllib.loads((manifest.TREE / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = tmp_path / "requirements.txt"
+    needed.write_text(
+        "\n".join([*metadata["project"]["dependencies"], *metadata["dependency-groups"]["dev"]]),
+        encoding="utf-8",
+    )
+    cache = Path(os.environ.get("MYPY_CACHE_DIR", ROOT / ".mypy_cache")) / "tree"
+    # An environment that uv makes for the moment, from its own cache: the tree stays as it is.
+    done = subprocess.run(
+        [
+            *("uv", "run", "--no-project", "--isolated", "--python", sys.executable),
+            *("--with-requirements", str(needed), "mypy", "--cache-dir", str(cache)),
+        ],
+        cwd=manifest.TREE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_answers_stand_as_bare_values_alone() -> None:
+    odd = [
+        f"{path}: {found}"
+        for path, text in _texts().items()
+        for found in EXPRESSION.findall(text)
+        if not VALUE.fullmatch(found)
+    ]
+    assert odd == []
+
+
+def test_every_answer_that_is_asked_for_exists() -> None:
+    content = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+    places = _texts() | {"cookiecutter.json": json.dumps(content)}
+    places |= {
+        hook.name: hook.read_text(encoding="utf-8") for hook in (ROOT / "hooks").glob("*.py")
+    }
+    for path, text in places.items():
+        assert set(KEY.findall(text)) <= set(content) | {"json"}, path
+
+
+def test_every_answer_is_used() -> None:
+    content = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+    asked = {key for key in content if not key.startswith("_")}
+    derived = set(KEY.findall(json.dumps([content[key] for key in content if key[:2] == "__"])))
+    used = {key for text in _texts().values() for key in KEY.findall(text)}
+    by_manifest = {rule.question for rule in manifest.rules()}
+    assert asked - used - by_manifest - derived == set()
+
+
+def test_free_text_stands_escaped() -> None:
+    """Outside the licence, which is plain text, only the escaped form of an answer may stand."""
+    free = re.compile(r"\{\{ cookiecutter\.(project_name|description|author_name) \}\}")
+    bare = [path for path, text in _texts().items() if free.search(text)]
+    assert [path for path in bare if not path.startswith("LICENSE")] == []
+    for path, text in _texts().items():
+        kind = "_markdown" if path.endswith(".md") else "_literal"
+        wrong = "_literal" if kind == "_markdown" else "_markdown"
+        assert not re.search(rf"cookiecutter\.\w+{wrong} ", text), path
+
+
+def test_directives_stand_in_the_named_files_and_within_the_budget() -> None:
+    directives = manifest.load()["directives"]
+    assert isinstance(directives, dict)
+    found: dict[str, list[str]] = {}
+    for path, text in _texts().items():
+        lines = [line for line in text.splitlines() if "{%" in line]
+        if not lines or path == manifest.NAME:
+            continue
+        matches = [DIRECTIVE.match(line) for line in lines]
+        assert all(matches), (path, lines)
+        found[path] = [match[1] for match in matches if match]
+        assert set(found[path]) <= {"if", "elif", "else", "endif"}, path
+        assert found[path].count("if") == found[path].count("endif"), path
+    assert set(found) <= set(directives["files"])
+    assert sum(words.count("if") for words in found.values()) <= directives["budget"] <= 40
+
+
+def test_the_named_files_exist() -> None:
+    directives = manifest.load()["directives"]
+    assert isinstance(directives, dict)
+    assert [path for path in directives["files"] if not (manifest.TREE / path).exists()] == []
+
+
+def test_no_folder_has_a_conditional_name() -> None:
+    """An empty name can write outside the project (upstream issue 1518)."""
+    assert [path for path in manifest.files(manifest.TREE) if "{" in path or "%" in path] == []
+    assert manifest.TREE.name == "{{cookiecutter.project_slug}}"
+
+
+def test_has_no_lock_file_and_nothing_executable_unasked() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "*.lock"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert listed.stdout == ""

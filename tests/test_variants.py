@@ -1,0 +1,209 @@
+"""Every variant: it is what the manifest says, and as clean as if written by hand."""
+
+import json
+import re
+import subprocess
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import manifest
+from tests.conftest import Bake
+from tools import variant
+
+TRACES = re.compile(r"cookiecutter|\{\{|\{%|%\}|\{#|\.template\.toml")
+
+
+def _texts(project: Path) -> dict[str, str]:
+    return {
+        path: (project / path).read_text(encoding="utf-8")
+        for path in sorted(manifest.files(project))
+    }
+
+
+def _other_answers() -> list[dict[str, str]]:
+    """Every other value of every other question, over each database."""
+    return [
+        {"database": database, question: value}
+        for question, values in variant.questions().items()
+        if isinstance(values, list) and question != "database"
+        for value in values[1:]
+        for database in variant.databases()
+    ]
+
+
+def test_has_exactly_the_files_that_the_manifest_grants(
+    project: Path, answers: Mapping[str, object], template: Path
+) -> None:
+    defaults = {
+        key: value[0] if isinstance(value, list) else value
+        for key, value in variant.questions().items()
+    }
+    assert manifest.files(project) == manifest.expected_files(
+        defaults | dict(answers), template / manifest.TREE.name
+    )
+
+
+def test_leaves_no_empty_folder(project: Path) -> None:
+    assert [path for path in project.rglob("*") if path.is_dir() and not any(path.iterdir())] == []
+
+
+def test_twins_take_their_places(
+    project: Path, answers: Mapping[str, object], template: Path
+) -> None:
+    for rule in manifest.rules():
+        if rule.question != "database":
+            continue
+        for path, twin in rule.replace.items():
+            source = template / manifest.TREE.name / (twin if rule.chosen(answers) else path)
+            text = source.read_text(encoding="utf-8")
+            expected = text.replace("{{ cookiecutter.project_slug }}", variant.SLUG)
+            assert (project / path).read_text(encoding="utf-8") == expected, path
+
+
+def test_shows_no_trace_of_the_template(project: Path) -> None:
+    traces = {
+        f"{path}:{number}": line.strip()
+        for path, text in _texts(project).items()
+        for number, line in enumerate(text.splitlines(), start=1)
+        if TRACES.search(line)
+    }
+    assert traces == {}
+
+
+def test_says_no_word_of_what_it_lacks(project: Path, answers: Mapping[str, object]) -> None:
+    defaults = {"ci": "github", "license": "MIT"}
+    words = manifest.foreign_words(defaults | dict(answers))
+    found = [
+        f"{path}: {word}"
+        for path, text in _texts(project).items()
+        for word in sorted(words)
+        if word in path.lower() or word in text.lower()
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("other", _other_answers(), ids=lambda other: "-".join(other.values()))
+def test_other_answers_give_their_files_and_no_foreign_word(
+    bake: Bake, template: Path, other: dict[str, str]
+) -> None:
+    project = bake(other)
+    answers = {"ci": "github", "license": "MIT"} | other
+    assert manifest.files(project) == manifest.expected_files(
+        answers, template / manifest.TREE.name
+    )
+    words = manifest.foreign_words(answers)
+    assert [
+        (path, word)
+        for path, text in _texts(project).items()
+        for word in words
+        if word in path.lower() or word in text.lower()
+    ] == []
+
+
+def test_names_the_licence_that_was_chosen(bake: Bake) -> None:
+    openings = {
+        "MIT": "MIT License",
+        "Apache-2.0": "Apache License",
+        "BSD-3-Clause": "BSD 3-Clause License",
+        "Proprietary": "Copyright (c) Your Name. All rights reserved.",
+    }
+    assert list(openings) == variant.questions()["license"]
+    for licence, opening in openings.items():
+        project = bake({"database": "sqlite", "license": licence} if licence != "MIT" else {})
+        text = (project / "LICENSE").read_text(encoding="utf-8")
+        assert text.strip().startswith(opening)
+        assert "Your Name" in text
+        metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        expected = "LicenseRef-Proprietary" if licence == "Proprietary" else licence
+        assert metadata["project"]["license"] == expected
+
+
+def test_is_formatted_as_written(project: Path) -> None:
+    done = subprocess.run(
+        ["ruff", "format", "--no-cache", "--diff", "."],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_has_no_lint_as_written(project: Path) -> None:
+    done = subprocess.run(
+        ["ruff", "check", "--no-cache", "--output-format=concise", "."],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("slug", ["a", "a" * 24 + "-" + "b" * 25])
+def test_is_formatted_with_the_shortest_and_the_longest_slug(bake: Bake, slug: str) -> None:
+    for database in variant.databases():
+        project = bake({"database": database, "project_slug": slug})
+        done = subprocess.run(
+            ["ruff", "format", "--no-cache", "--diff", "."],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        lint = ["ruff", "check", "--no-cache", "--output-format=concise", "."]
+        done = subprocess.run(lint, cwd=project, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_parses(project: Path) -> None:
+    parsers: dict[str, Callable[[str], object]] = {
+        ".json": json.loads,
+        ".toml": tomllib.loads,
+        ".yaml": lambda text: list(yaml.safe_load_all(text)),
+        ".yml": lambda text: list(yaml.safe_load_all(text)),
+        ".py": lambda text: compile(text, "", "exec", dont_inherit=True),
+    }
+    for path, text in _texts(project).items():
+        parse = parsers.get(Path(path).suffix)
+        if parse:
+            parse(text)
+
+
+def test_ends_every_line_as_it_should(project: Path) -> None:
+    for path, text in _texts(project).items():
+        assert "\r" not in text, path
+        assert not text or text.endswith("\n"), path
+        assert not text.endswith("\n\n"), path
+        assert not re.search(r"[ \t]$", text, re.MULTILINE), path
+        assert not re.search(r"\n{4}", text), path
+
+
+def test_the_same_answers_give_the_same_tree_twice(
+    bake: Bake, answers: dict[str, str | bool]
+) -> None:
+    # Another order of the same answers is another call, not another project.
+    once, again = bake(answers), bake(dict(reversed(answers.items())))
+    assert once != again
+    assert _texts(once) == _texts(again)
+    modes = [
+        {path: (project / path).stat().st_mode for path in manifest.files(project)}
+        for project in (once, again)
+    ]
+    assert modes[0] == modes[1]
+
+
+def test_has_its_own_driver_alone(project: Path, answers: Mapping[str, object]) -> None:
+    metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = {requirement.split(">=")[0] for requirement in metadata["project"]["dependencies"]}
+    drivers = {"postgresql": "asyncpg", "sqlite": "aiosqlite"}
+    assert wanted & set(drivers.values()) == {drivers[str(answers["database"])]}
+
+
+def test_locks_nothing(project: Path) -> None:
+    assert not (project / "uv.lock").exists()

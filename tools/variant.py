@@ -1,0 +1,272 @@
+"""Generate a variant of the template and check it as its own pipeline would.
+
+Tox, the tests and people share this file, so that a variant is spelled in one way: its database,
+then its modules, joined by hyphens, as in `postgresql` or `sqlite`. A factor for the interpreter
+(`py313`) or for the oldest allowed dependencies (`lowest`) may follow and changes no answer.
+
+    python tools/variant.py list
+    python tools/variant.py generate sqlite build/
+    python tools/variant.py check sqlite build/ --results build/results
+    python tools/variant.py report build/results
+"""
+
+import argparse
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from cookiecutter.main import cookiecutter
+
+ROOT = Path(__file__).resolve().parents[1]
+SLUG = "demo-service"
+MODULE_PREFIX = "use_"
+
+LEFT_BY_TOOLS = frozenset(
+    {
+        ".coverage",
+        ".dev",
+        ".hypothesis",
+        ".import_linter_cache",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".tox",
+        ".venv",
+        "__pycache__",
+        "uv.lock",
+    }
+)
+"""What somebody's work in the tree leaves there: ignored by git, and not part of the template."""
+
+INTERPRETER = re.compile(r"py3\d+")
+LOWEST = "lowest"
+STARTED = "TEMPLATE_RUN_STARTED"
+"""When tox was started, in seconds of the epoch: `toxfile.py` says so, reports go by it."""
+
+PASSED = re.compile(r"\b(\d+) passed\b")
+COVERAGE = re.compile(r"^TOTAL\b.*\s(\d+(?:\.\d+)?)%", re.MULTILINE)
+SERVERS = re.compile(r"^(?:databases|servers): (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a check of a variant came to; `seconds` is wall-clock time, generation included."""
+
+    variant: str
+    python: str
+    ok: bool
+    tests: str
+    coverage: str
+    servers: str
+    seconds: int
+
+
+def questions() -> dict[str, object]:
+    """Return the template's questions with their defaults, private keys left out."""
+    content = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+    return {key: value for key, value in content.items() if not key.startswith("_")}
+
+
+def databases() -> list[str]:
+    """Return the databases that can be chosen, the default first."""
+    choices = questions()["database"]
+    assert isinstance(choices, list)
+    return choices
+
+
+def modules() -> list[str]:
+    """Return the optional modules by name, without the prefix of their question."""
+    return [
+        key.removeprefix(MODULE_PREFIX)
+        for key, value in questions().items()
+        if isinstance(value, bool) and key.startswith(MODULE_PREFIX)
+    ]
+
+
+def allowed(chosen: Sequence[str]) -> bool:
+    """Tell whether these modules go together: jobs need their queue's server."""
+    return "arq" not in chosen or "redis" in chosen
+
+
+def names() -> Iterator[str]:
+    """Yield the name of every valid variant, the barest of each database first."""
+    for database in databases():
+        for count in range(len(modules()) + 1):
+            for chosen in itertools.combinations(modules(), count):
+                if allowed(chosen):
+                    yield "-".join((database, *chosen))
+
+
+def answers(name: str) -> dict[str, str | bool]:
+    """Return the answers that the name of a variant stands for.
+
+    Raises:
+        SystemExit: a part of the name is neither a database, a module nor a known factor.
+    """
+    parts = [part for part in name.split("-") if part != LOWEST and not INTERPRETER.fullmatch(part)]
+    unknown = [part for part in parts[1:] if part not in modules()]
+    if not parts or parts[0] not in databases() or unknown:
+        sys.exit(f"{name}: no such variant. There are: {', '.join(names())}.")
+    chosen: dict[str, str | bool] = {
+        MODULE_PREFIX + module: module in parts for module in modules()
+    }
+    return {"project_name": "Demo Service", "project_slug": SLUG, "database": parts[0], **chosen}
+
+
+def copy_template(folder: Path) -> Path:
+    """Copy into a new folder what generating needs, as a clone would have it, and return it."""
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "cookiecutter.json", folder)
+    for part in ("hooks", "{{cookiecutter.project_slug}}"):
+        shutil.copytree(
+            ROOT / part, folder / part, ignore=lambda _, names: LEFT_BY_TOOLS & set(names)
+        )
+    for path, folders, files in os.walk(folder, topdown=False):
+        if not any((Path(path) / name).exists() for name in (*folders, *files)):
+            Path(path).rmdir()
+    return folder
+
+
+def generate(name: str, folder: Path) -> Path:
+    """Write the variant into a new folder below `folder`, replacing an older one, and return it."""
+    shutil.rmtree(folder / SLUG, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as place:
+        project = cookiecutter(
+            str(copy_template(Path(place, "template"))),
+            no_input=True,
+            extra_context=answers(name),
+            output_dir=str(folder),
+            default_config=True,
+        )
+    return Path(project)
+
+
+def environment(name: str, python: str) -> dict[str, str]:
+    """Return the environment of a check: the one interpreter, no downloads, nothing inherited."""
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("APP_", "COV_", "COVERAGE_", "PYTEST_"))
+        and key not in {"VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH", "PYTHONHOME"}
+    }
+    wanted = {"UV_PYTHON": python, "UV_PYTHON_DOWNLOADS": "never", "PYTHONUNBUFFERED": "1"}
+    if LOWEST in name.split("-"):
+        wanted["UV_RESOLUTION"] = "lowest-direct"
+    return inherited | wanted
+
+
+def check(name: str, folder: Path, results: Path, python: str) -> bool:
+    """Generate the variant, run its `make check`, and leave the outcome in `results`."""
+    started = time.monotonic()
+    results.mkdir(parents=True, exist_ok=True)
+    result = results / f"{name}.json"
+    result.unlink(missing_ok=True)
+    project = generate(name, folder)
+    # A repository of its own, as people have it; or ruff would go by what ours ignores: all of it.
+    subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
+    output: list[str] = []
+    with subprocess.Popen(
+        ["make", "check"],
+        cwd=project,
+        env=environment(name, python),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            output.append(line)
+    text = "".join(output)
+    outcome = Outcome(
+        variant=name,
+        python=".".join(map(str, sys.version_info[:3])),
+        ok=process.returncode == 0,
+        tests=_last(PASSED, text),
+        coverage=_last(COVERAGE, text, unit=" %"),
+        servers="; ".join(dict.fromkeys(SERVERS.findall(text))) or "-",
+        seconds=round(time.monotonic() - started),
+    )
+    result.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    return outcome.ok
+
+
+def _last(pattern: re.Pattern[str], text: str, *, unit: str = "") -> str:
+    found = pattern.findall(text)
+    return found[-1] + unit if found else "-"
+
+
+def outcomes_in(results: Path, since: float = 0.0) -> list[Outcome]:
+    """Return the outcomes that checks left in `results` since a moment, in seconds of the epoch."""
+    return [
+        Outcome(**json.loads(file.read_text(encoding="utf-8")))
+        for file in sorted(results.glob("*.json"))
+        if file.stat().st_mtime >= since
+    ]
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Return the outcomes, a line each, and below them how many variants passed and failed."""
+    rows = [[field.name for field in fields(Outcome)]]
+    rows += [
+        ["yes" if value is True else "NO" if value is False else str(value) for value in row]
+        for row in (asdict(outcome).values() for outcome in outcomes)
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    passed = sum(outcome.ok for outcome in outcomes)
+    return "\n".join([*lines, f"{passed} passed, {len(outcomes) - passed} failed"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="print the name of every variant")
+    for command, text in (("generate", "write a variant"), ("check", "write and check a variant")):
+        sub = commands.add_parser(command, help=text)
+        sub.add_argument("name", help="the variant, such as sqlite")
+        sub.add_argument("folder", type=Path, help="where its folder is made")
+        if command == "check":
+            sub.add_argument(
+                "--results", type=Path, required=True, help="where the outcome is left"
+            )
+            sub.add_argument(
+                "--python", default=sys.executable, help="the interpreter of the project"
+            )
+    sub = commands.add_parser("report", help="print the outcomes of checks")
+    sub.add_argument("results", type=Path, help="where the outcomes were left")
+    given = parser.parse_args(arguments)
+    if given.command == "list":
+        print("\n".join(names()))
+    elif given.command == "generate":
+        print(generate(given.name, given.folder))
+    elif given.command == "check":
+        return 0 if check(given.name, given.folder, given.results, given.python) else 1
+    else:
+        outcomes = outcomes_in(given.results, float(os.environ.get(STARTED, "0")))
+        print(table(outcomes))
+        return 0 if all(outcome.ok for outcome in outcomes) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

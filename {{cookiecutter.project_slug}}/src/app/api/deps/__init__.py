@@ -1,0 +1,1 @@
+"""Dependencies, as aliases that routes name."""

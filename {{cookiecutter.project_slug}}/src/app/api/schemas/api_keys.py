@@ -1,0 +1,61 @@
+"""API keys at the boundary."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from app.api.schemas.base import VISIBLE_LINE, InputModel, Page, ResourceResponse
+from app.domain.permissions import DelegablePermission, Permission
+
+
+class ApiKeyCreate(InputModel):
+    """A new key."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=100,
+        pattern=VISIBLE_LINE,
+        description="What you call it; unique among your keys.",
+        examples=["nightly import"],
+    )
+    scopes: frozenset[DelegablePermission] = Field(
+        min_length=1,
+        max_length=20,
+        description="What it may do: permissions of your own, but for `account:manage`.",
+        examples=[["items:read"]],
+    )
+    expires_in_days: int | None = Field(
+        None,
+        ge=1,
+        le=3650,
+        description="Days until it expires; null if it lasts until it is revoked.",
+        examples=[90],
+    )
+
+
+class ApiKeyResponse(ResourceResponse):
+    """A key, without its secret."""
+
+    name: str = Field(description="What you call it.", examples=["nightly import"])
+    hint: str = Field(description="Its last four characters.", examples=["x9Qe"])
+    scopes: list[Permission] = Field(description="What it may do.", examples=[["items:read"]])
+    expires_at: datetime | None = Field(
+        description="When it expires, in UTC.", examples=["2027-02-19T10:30:00Z"]
+    )
+    last_used_at: datetime | None = Field(
+        description="When it was last used, to the minute, in UTC.",
+        examples=["2026-11-21T10:30:00Z"],
+    )
+
+
+class ApiKeyPage(Page[ApiKeyResponse]):
+    """Some of a list of API keys."""
+
+
+class ApiKeyCreatedResponse(ApiKeyResponse):
+    """A key that was just made, with its secret."""
+
+    key: str = Field(
+        description="Send it as `Authorization: Bearer …`. It is shown this once.",
+        examples=["ak_3vQm8nB1xZ7kL5pW0tY2rE4uI6oA9sDfGhJkLzXcVbM"],
+    )

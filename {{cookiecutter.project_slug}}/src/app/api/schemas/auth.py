@@ -1,0 +1,86 @@
+"""Tokens and sessions at the boundary."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from app.api.schemas.base import LINE, InputModel, Page, Password, ResourceResponse, ResponseModel
+
+_REFRESH_TOKEN = "rt_8s7Kk0rQ1bM9mJY5n2c3vXw4uT6zPq8hL0aSdFgHjKl"  # noqa: S105 - an example
+
+
+class TokenRequest(InputModel):
+    """The form of the OAuth 2.0 password grant (RFC 6749 §4.3.2)."""
+
+    grant_type: Literal["password"] = Field(
+        "password", description="The kind of grant.", examples=["password"]
+    )
+    username: str = Field(
+        min_length=1,
+        max_length=254,
+        pattern=LINE,
+        description="User name or e-mail address.",
+        examples=["ada"],
+    )
+    password: Password = Field(description="Password.", examples=["Analytical1Engine"])
+    scope: str = Field(
+        "",
+        max_length=500,
+        pattern=LINE,
+        description="Permissions wanted, separated by spaces; empty for all that the role has.",
+        examples=["items:read items:write"],
+    )
+    client_id: str | None = Field(
+        None, max_length=255, description="Taken for compatibility, and ignored.", examples=[None]
+    )
+    client_secret: SecretStr | None = Field(
+        None, max_length=255, description="Taken for compatibility, and ignored.", examples=[None]
+    )
+
+
+class RefreshTokenRequest(InputModel):
+    """A refresh token."""
+
+    refresh_token: SecretStr = Field(
+        min_length=1,
+        max_length=255,
+        description="The refresh token that was given last.",
+        examples=[_REFRESH_TOKEN],
+    )
+
+
+class TokenResponse(ResponseModel):
+    """A pair of tokens (RFC 6749 §5.1)."""
+
+    access_token: str = Field(
+        description="Send it as `Authorization: Bearer …`.", examples=["eyJhbGciOiJFUzI1NiJ9.e30.c"]
+    )
+    refresh_token: str = Field(
+        description="Good for one refresh; each refresh gives a new one.",
+        examples=[_REFRESH_TOKEN],
+    )
+    token_type: Literal["bearer"] = Field(
+        "bearer", description="The kind of access token.", examples=["bearer"]
+    )
+    expires_in: int = Field(description="Life of the access token, in seconds.", examples=[900])
+    scope: str = Field(
+        description="The permissions granted, separated by spaces.", examples=["items:read"]
+    )
+
+
+class SessionResponse(ResourceResponse):
+    """A login that has not ended."""
+
+    user_agent: str = Field(description="What the client calls itself.", examples=["curl/8.5.0"])
+    ip_address: str = Field(description="Where it was last seen.", examples=["203.0.113.7"])
+    last_used_at: datetime = Field(
+        description="When it last got new tokens, in UTC.", examples=["2026-11-21T10:30:00Z"]
+    )
+    expires_at: datetime = Field(
+        description="When it ends if it is not used, in UTC.", examples=["2026-12-21T10:30:00Z"]
+    )
+
+
+class SessionPage(Page[SessionResponse]):
+    """Some of a list of sessions."""

@@ -1,0 +1,123 @@
+"""What the models at the boundary have in common."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Secret,
+    StringConstraints,
+)
+from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
+
+from app.domain.pages import MAX_CURSOR_LENGTH, PageRequest
+from app.domain.passwords import MAX_LENGTH
+
+T = TypeVar("T")
+
+EXAMPLE_ID = "01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"
+
+LINE = r"^[^\u0000-\u001f\u007f]*$"
+"""Text on one line: no control characters, which could break out of a log line or a header."""
+
+VISIBLE_LINE = r"^[^\u0000-\u001f\u007f]*[^\s\u0000-\u001f\u007f][^\u0000-\u001f\u007f]*$"
+"""The same, and not only white space."""
+
+TEXT = r"^[^\u0000]*$"
+"""Any text but for NUL, which no database stores."""
+
+
+PASSWORD_FORMAT: JsonDict = {"format": "password", "writeOnly": True}
+"""How the OpenAPI document marks a password."""
+
+Password = Annotated[
+    Secret[
+        Annotated[
+            str, StringConstraints(strip_whitespace=False, min_length=1, max_length=MAX_LENGTH)
+        ]
+    ],
+    Field(json_schema_extra=PASSWORD_FORMAT),
+]
+"""A password as it was typed: white space around it is part of it (NIST SP 800-63B §3.1.1.2)."""
+
+
+class InputModel(BaseModel):
+    """What clients send: trimmed, and refused if it has fields that we don't know."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, frozen=True)
+
+
+class ResponseModel(BaseModel):
+    """What clients get: made from read models, by their attributes.
+
+    A field with a default is always there, too, and the document says so.
+    """
+
+    model_config = ConfigDict(
+        from_attributes=True, json_schema_serialization_defaults_required=True
+    )
+
+
+class ResourceResponse(ResponseModel):
+    """A stored thing."""
+
+    id: UUID = Field(
+        description="Its id, a UUID of version 7.",
+        examples=[EXAMPLE_ID],
+    )
+    created_at: datetime = Field(
+        description="When it was created, in UTC.", examples=["2026-11-21T10:30:00Z"]
+    )
+
+
+class ChangingResourceResponse(ResourceResponse):
+    """A stored thing that changes."""
+
+    updated_at: datetime = Field(
+        description="When it last changed, in UTC.", examples=["2026-11-21T10:30:00Z"]
+    )
+
+
+class Page(ResponseModel, Generic[T]):
+    """Some of a list; a named subclass of each keeps the brackets out of generated clients."""
+
+    items: list[T] = Field(description="The entries of this page.")
+    next_cursor: str | None = Field(
+        description="Send it as `cursor` to get the next page; null at the end of the list.",
+        examples=["WyItY3JlYXRlZF9hdCJd"],
+    )
+
+
+class PageQuery(InputModel):
+    """Which part of a list is wanted."""
+
+    limit: int = Field(20, ge=1, le=100, description="Most entries in the page.", examples=[20])
+    cursor: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_CURSOR_LENGTH,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="The `next_cursor` of the page before; leave it out for the first page.",
+        examples=[None],
+    )
+
+    def page(self) -> PageRequest:
+        """Return which part is wanted, in the words of the domain."""
+        return PageRequest(self.limit, self.cursor)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError("moment_out_of_range", "No such moment in UTC") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A moment with its time zone, turned to UTC."""

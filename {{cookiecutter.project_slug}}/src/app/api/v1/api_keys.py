@@ -1,0 +1,57 @@
+"""API keys: how machines come in."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request, Response
+
+from app.api.deps.auth import AccountOwner
+from app.api.deps.pages import PageDep
+from app.api.deps.services import ApiKeyQueriesDep, ApiKeyServiceDep
+from app.api.errors import problems
+from app.api.responses import CREATED, location_of
+from app.api.schemas.api_keys import ApiKeyCreate, ApiKeyCreatedResponse, ApiKeyPage, ApiKeyResponse
+from app.api.schemas.base import EXAMPLE_ID
+from app.domain.errors import ApiKeyNameTaken, ApiKeyNotFound, InsufficientScope
+from app.domain.ids import ApiKeyId
+
+router = APIRouter(prefix="/users/me/api-keys", tags=["api keys"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Create an API key",
+    responses=problems(InsufficientScope, ApiKeyNameTaken) | CREATED,
+)
+async def create_api_key(
+    request: Request,
+    owner: AccountOwner,
+    body: ApiKeyCreate,
+    keys: ApiKeyServiceDep,
+    response: Response,
+) -> ApiKeyCreatedResponse:
+    """Make a key for a machine. The key itself is in this answer and nowhere else: keep it."""
+    new = await keys.create(owner, body.name, body.scopes, body.expires_in_days)
+    response.headers["Location"] = location_of(request, new.api_key.id)
+    shown = ApiKeyResponse.model_validate(new.api_key)
+    return ApiKeyCreatedResponse(**shown.model_dump(), key=new.key)
+
+
+@router.get("", status_code=200, summary="List API keys")
+async def list_api_keys(owner: AccountOwner, query: PageDep, keys: ApiKeyQueriesDep) -> ApiKeyPage:
+    """List your keys, the latest first."""
+    page = await keys.page(owner.id, query.page())
+    return ApiKeyPage.model_validate(page)
+
+
+@router.delete(
+    "/{key_id}", status_code=204, summary="Revoke an API key", responses=problems(ApiKeyNotFound)
+)
+async def revoke_api_key(
+    owner: AccountOwner,
+    key_id: Annotated[UUID, Path(description="Which key.", examples=[EXAMPLE_ID])],
+    keys: ApiKeyServiceDep,
+) -> None:
+    """Make one of your keys useless, from now on."""
+    await keys.revoke(owner.id, ApiKeyId(key_id))

@@ -1,0 +1,9 @@
+"""The application for servers: `gunicorn app.asgi:app`."""
+
+from app.core.config import load_settings
+from app.core.logging import configure_logging
+from app.main import create_app
+
+settings = load_settings()
+configure_logging(settings.logging, production=settings.is_production)
+app = create_app(settings)

@@ -1,0 +1,65 @@
+"""`app create-admin`: the first account, which can give others their roles."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from app import wiring
+from app.api.schemas.users import UserCreate
+from app.cli.environment import surroundings, with_resources
+from app.cli.output import CommandFailed
+from app.domain.users import UserProfile
+from app.resources import Resources
+
+
+def create_admin(
+    *,
+    email: Annotated[str, typer.Option(prompt=True, help="E-mail address; logs in.")],
+    username: Annotated[str, typer.Option(prompt=True, help="User name; logs in as well.")],
+    password: Annotated[
+        str,
+        typer.Option(
+            prompt=True,
+            hide_input=True,
+            confirmation_prompt=True,
+            help="Asked for if left out, which keeps it out of the shell's history.",
+        ),
+    ],
+) -> None:
+    """Create an account that may do everything.
+
+    Example: app create-admin --email ada@example.com --username ada
+    """
+    with surroundings() as settings:
+        admin = with_resources(
+            settings, partial(register_admin, email=email, username=username, password=password)
+        )
+    typer.echo(f"Created the administrator {admin.username} <{admin.email}>.")
+
+
+async def register_admin(
+    resources: Resources, *, email: str, username: str, password: str
+) -> UserProfile:
+    """Create an administrator, by the rules for everybody's account.
+
+    Raises:
+        CommandFailed: The e-mail address, the name or the password will not do.
+        EmailTaken: Another account has the address.
+        UsernameTaken: Another account has the name.
+    """
+    try:
+        new = UserCreate.model_validate(
+            {"email": email, "username": username, "password": password}
+        )
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, at['loc']))}: {at['msg']}" for at in error.errors())
+        raise CommandFailed("; ".join(faults)) from None
+    async with resources.database.transaction() as session:
+        return await wiring.user_service(resources, session).register(
+            email=new.email,
+            username=new.username,
+            password=password,
+            role="admin",
+        )

@@ -1,0 +1,38 @@
+"""How commands talk to people: results go to standard output, all else to standard error."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from app.core.config import ConfigurationError
+from app.domain.errors import DomainError
+from app.infrastructure.database.migrations import MigrationError
+
+
+class CommandFailed(Exception):
+    """A command can't do what it was asked to; the message says why, and what would help."""
+
+
+class Commands(TyperGroup):
+    """Commands whose expected failures end in a sentence and exit code 1, not in a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # noqa: ANN401
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (CommandFailed, ConfigurationError, MigrationError) as error:
+            _fail(str(error))
+        except DomainError as error:
+            reason = error.context.get("reason")
+            _fail(f"{error.detail} ({reason})" if reason else error.detail)
+
+
+def say(text: str) -> None:
+    """Tell how it goes."""
+    typer.echo(text, err=True)
+
+
+def _fail(sentence: str) -> None:
+    typer.secho(f"Error: {sentence}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(1)

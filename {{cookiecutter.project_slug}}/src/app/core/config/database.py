@@ -1,0 +1,81 @@
+"""Settings of the database: PostgreSQL."""
+
+import re
+from typing import Annotated
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+
+from app.core.config.base import Fault, SettingsGroup
+
+DEVELOPMENT_URL = "postgresql+asyncpg://app:app@localhost:5432/app"
+_SCHEME = "postgresql+asyncpg"
+_ALIASES = ("postgresql", "postgres")
+_GUESSABLE = frozenset({"app", "postgres", "password", "changeme", "change-me", "secret", "admin"})
+
+
+class DatabaseSettings(SettingsGroup):
+    """How the database is reached, and how many connections it gives us."""
+
+    url: SecretStr = SecretStr(DEVELOPMENT_URL)
+    """Address of the database: `postgresql+asyncpg://user:password@host:5432/name`. The schemes
+    `postgres://` and `postgresql://`, which platforms hand out, are understood as well."""
+
+    pool_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Connections that each server process keeps. Unset: as many as `APP_SERVER__CONCURRENCY`."""
+
+    max_overflow: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Connections beyond the pool that are opened under load and closed again."""
+
+    pool_timeout: Annotated[float, Field(gt=0, le=300)] = 5.0
+    """Seconds that a request waits for a free connection before it is answered with 503."""
+
+    pool_recycle: Annotated[int, Field(ge=1)] = 1800
+    """Seconds after which a connection is replaced by a new one."""
+
+    pool_pre_ping: bool = True
+    """Whether a connection is tried before use, so that a restart of the database goes unseen."""
+
+    connect_timeout: Annotated[float, Field(gt=0, le=300)] = 5.0
+    """Seconds that opening a connection may take."""
+
+    statement_timeout: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """Seconds that one statement may take before the database ends it."""
+
+    lock_timeout: Annotated[float, Field(gt=0, le=300)] = 5.0
+    """Seconds that a writer waits for another to finish before it is answered with 503."""
+
+    slow_statement_ms: Annotated[int, Field(ge=0)] = 200
+    """Milliseconds from which a statement is logged as slow: its text, never its values."""
+
+    @field_validator("url")
+    @classmethod
+    def _names_our_driver(cls, url: SecretStr) -> SecretStr:
+        scheme, separator, rest = url.get_secret_value().strip().partition("://")
+        if scheme not in {_SCHEME, *_ALIASES} or not separator:
+            message = f"must start with {_SCHEME}://"
+            raise ValueError(message)
+        # asyncpg takes as `ssl` what libpq, and so every platform, calls `sslmode`.
+        rest = re.sub(r"(?<=[?&])sslmode=", "ssl=", rest)
+        if not _names_a_database(rest):
+            message = f"must have the form {_SCHEME}://user:password@host:port/name"
+            raise ValueError(message)
+        return SecretStr(f"{_SCHEME}://{rest}")
+
+    def weakness(self) -> Fault | None:
+        """Why this address won't do in production, if so."""
+        password = urlsplit(self.url.get_secret_value()).password
+        if password is not None and unquote(password).lower() in _GUESSABLE:
+            return (
+                "url",
+                "has a password that everybody knows; give the database user one of its own",
+            )
+        return None
+
+
+def _names_a_database(rest: str) -> bool:
+    try:
+        address = urlsplit(f"{_SCHEME}://{rest}")
+        return address.path.strip("/") != "" and address.port != 0
+    except ValueError:
+        return False

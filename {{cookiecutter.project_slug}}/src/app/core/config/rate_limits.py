@@ -1,0 +1,40 @@
+"""Settings of rate limits."""
+
+from typing import Annotated
+
+from limits import parse
+from pydantic import AfterValidator
+
+from app.core.config.base import SettingsGroup
+
+
+def _is_rate(rate: str) -> str:
+    try:
+        parse(rate)
+    except ValueError as error:
+        message = f"{rate!r} is no rate such as '30/minute'"
+        raise ValueError(message) from error
+    return rate
+
+
+Rate = Annotated[str, AfterValidator(_is_rate)]
+"""So many requests in so much time: `30/minute`, `1000/hour`, `5 per 10 seconds`."""
+
+
+class RateLimitSettings(SettingsGroup):
+    """How often one address and one account may ask."""
+
+    enabled: bool = True
+    """Whether requests are limited at all."""
+
+    auth_address: Rate = "30/minute"
+    """Requests of one address to `/auth`."""
+
+    auth_account: Rate = "10/minute"
+    """Requests to `/auth` that concern one account."""
+
+    general_address: Rate = "1200/minute"
+    """Requests of one address to everything else."""
+
+    general_account: Rate = "600/minute"
+    """Requests of one account to everything else."""

@@ -1,0 +1,1 @@
+"""Cryptography: passwords, signing keys, tokens."""

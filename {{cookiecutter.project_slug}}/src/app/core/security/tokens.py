@@ -1,0 +1,126 @@
+"""Access tokens: short-lived JWTs in the profile of RFC 9068, signed with ES256."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+
+from app.core.config import AuthSettings
+from app.core.security.keys import ALGORITHM, SigningKeys
+from app.domain.clock import utc_now
+from app.domain.errors import InvalidToken
+from app.domain.ids import SessionId, UserId, new_id
+from app.domain.permissions import Permission, permissions_in
+
+TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a media type, not a secret
+_LEEWAY_SECONDS: Final = 5
+_CLAIMS: Final = ["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "sid", "scope"]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessClaims:
+    """What a verified access token says.
+
+    Attributes:
+        not_before: Seconds since 1970; the token is not valid earlier.
+        expires_at: Seconds since 1970; the token is not valid later.
+    """
+
+    user_id: UserId
+    session_id: SessionId
+    permissions: frozenset[Permission]
+    not_before: float
+    expires_at: float
+
+
+class AccessTokens:
+    """Makes and checks access tokens."""
+
+    def __init__(self, keys: SigningKeys, settings: AuthSettings) -> None:
+        """Sign with the first of the keys and accept all of them."""
+        self._keys = keys
+        self._issuer = settings.issuer
+        self._audience = settings.audience
+        self._life = timedelta(minutes=settings.access_token_minutes)
+        # A signature stays good, so it is checked once per token; what changes with time is
+        # checked at every request. The keys can't change under the cache: they are immutable.
+        self._verified = lru_cache(settings.verified_token_cache)(self._verify_signature)
+
+    @property
+    def life_seconds(self) -> int:
+        """How long a new token is good for, in seconds."""
+        return int(self._life.total_seconds())
+
+    def issue(self, user_id: UserId, session_id: SessionId, scope: str) -> str:
+        """Return a new token.
+
+        Args:
+            user_id: Whom it speaks for.
+            session_id: The login that it belongs to.
+            scope: The permissions granted, separated by spaces.
+        """
+        now = utc_now()
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": str(user_id),
+            "sid": str(session_id),
+            "scope": scope,
+            "jti": str(new_id()),
+            "iat": now,
+            "nbf": now,
+            "exp": now + self._life,
+        }
+        key = self._keys.signing
+        headers = {"kid": key.kid, "typ": TOKEN_TYPE}
+        return jwt.encode(claims, key.private, ALGORITHM, headers=headers)
+
+    def verify(self, token: str) -> AccessClaims:
+        """Return what a token says.
+
+        Raises:
+            InvalidToken: It is not ours, or not (or no longer) valid.
+        """
+        claims = self._verified(token)
+        now = utc_now().timestamp()
+        if now >= claims.expires_at + _LEEWAY_SECONDS:
+            raise InvalidToken("The token has expired.")
+        if now < claims.not_before - _LEEWAY_SECONDS:
+            raise InvalidToken("The token is not valid yet.")
+        return claims
+
+    def _verify_signature(self, token: str) -> AccessClaims:
+        try:
+            header = jwt.get_unverified_header(token)
+            key = self._keys.get(header.get("kid"))
+            if key is None or header.get("typ") != TOKEN_TYPE:
+                raise InvalidToken
+            claims = jwt.decode(
+                token,
+                key.public,
+                algorithms=[ALGORITHM],
+                issuer=self._issuer,
+                audience=self._audience,
+                options={
+                    "require": _CLAIMS,
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+            return _claims(claims)
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
+            raise InvalidToken from error
+
+
+def _claims(claims: dict[str, Any]) -> AccessClaims:
+    return AccessClaims(
+        user_id=UserId(UUID(hex=claims["sub"])),
+        session_id=SessionId(UUID(hex=claims["sid"])),
+        permissions=permissions_in(claims["scope"]),
+        not_before=float(claims["nbf"]),
+        expires_at=float(claims["exp"]),
+    )

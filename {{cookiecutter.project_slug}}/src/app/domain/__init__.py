@@ -1,0 +1,1 @@
+"""What the service is about: read models and pure rules. Imports nothing of ours."""

@@ -1,0 +1,246 @@
+"""What can go wrong, as types.
+
+Services raise these and know nothing of HTTP; `app.api.errors` gives each family its status.
+`code` is part of the interface: clients branch on it, so it never changes.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class DomainError(Exception):
+    """The root of everything a client may be told.
+
+    Attributes:
+        code: Stable, machine-readable name of the problem.
+        title: The problem in a few words, the same for each occurrence.
+        detail: This occurrence, in a sentence that is safe to show to the client.
+        context: Facts for the log line; they never reach the client.
+    """
+
+    code: ClassVar[str] = "error"
+    title: ClassVar[str] = "The request could not be carried out"
+
+    def __init__(self, detail: str | None = None, **context: object) -> None:
+        self.detail = detail or f"{self.title}."
+        self.context = context
+        super().__init__(self.detail)
+
+
+class Unauthenticated(DomainError):
+    """Nobody, or nobody we can believe, is asking."""
+
+    code = "unauthenticated"
+    title = "Authentication is required"
+
+
+class InvalidCredentials(Unauthenticated):
+    """The name and the password do not belong together; which of the two is wrong stays unsaid."""
+
+    code = "invalid_credentials"
+    title = "The user name or the password is wrong"
+
+
+class InvalidToken(Unauthenticated):
+    """An access token or API key that is malformed, expired, revoked or not ours."""
+
+    code = "invalid_token"
+    title = "The token is not valid"
+
+
+class InvalidRefreshToken(Unauthenticated):
+    """A refresh token that is unknown, expired or revoked."""
+
+    code = "invalid_refresh_token"
+    title = "The refresh token is not valid"
+
+
+class RefreshTokenReused(InvalidRefreshToken):
+    """A refresh token was presented twice: one of the two bearers is a thief (RFC 9700 §4.14.2)."""
+
+    code = "refresh_token_reused"
+    title = "The refresh token was used before"
+
+
+class Forbidden(DomainError):
+    """We know who is asking, and the answer is no."""
+
+    code = "forbidden"
+    title = "This is not permitted"
+
+
+class InsufficientScope(Forbidden):
+    """The token does not carry a permission that the operation asks for (RFC 6750 §3.1)."""
+
+    code = "insufficient_scope"
+    title = "The token lacks a permission"
+
+    def __init__(self, required: tuple[str, ...]) -> None:
+        super().__init__(f"This needs the permission {' '.join(required)}.", required=required)
+        self.required = required
+
+
+class WrongPassword(Forbidden):
+    """The current password, asked for once more, is wrong."""
+
+    code = "wrong_password"
+    title = "The current password is wrong"
+
+
+class NotFound(DomainError):
+    """There is no such thing, or none that the one who asks may see."""
+
+    code = "not_found"
+    title = "Not found"
+
+
+class UserNotFound(NotFound):
+    """No such user."""
+
+    code = "user_not_found"
+    title = "There is no such user"
+
+
+class ItemNotFound(NotFound):
+    """No such item, or another's."""
+
+    code = "item_not_found"
+    title = "There is no such item"
+
+
+class SessionNotFound(NotFound):
+    """No such session, or another's."""
+
+    code = "session_not_found"
+    title = "There is no such session"
+
+
+class ApiKeyNotFound(NotFound):
+    """No such API key, or another's."""
+
+    code = "api_key_not_found"
+    title = "There is no such API key"
+
+
+class Conflict(DomainError):
+    """The request contradicts what is stored."""
+
+    code = "conflict"
+    title = "The request conflicts with what is stored"
+
+
+class EmailTaken(Conflict):
+    """Another account has this e-mail address."""
+
+    code = "email_taken"
+    title = "This e-mail address is taken"
+
+
+class UsernameTaken(Conflict):
+    """Another account has this user name."""
+
+    code = "username_taken"
+    title = "This user name is taken"
+
+
+class ApiKeyNameTaken(Conflict):
+    """The account has a key of this name already."""
+
+    code = "api_key_name_taken"
+    title = "You have an API key of this name"
+
+
+class LastAdministrator(Conflict):
+    """Nobody would be left to administer the service."""
+
+    code = "last_administrator"
+    title = "The last administrator can't be removed"
+
+
+class EditConflict(Conflict):
+    """Two edits of the same thing met; the second must read again."""
+
+    code = "edit_conflict"
+    title = "It was changed by another request at the same time"
+
+
+class PreconditionFailed(DomainError):
+    """What the client last saw is not what is stored (RFC 9110 §13.1.1)."""
+
+    code = "precondition_failed"
+    title = "It has changed since you read it"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing that is wrong with one field.
+
+    Attributes:
+        field: Path of the field, such as `body.title`.
+        message: What is wrong, and what would be right.
+        code: Stable, machine-readable name of the fault.
+    """
+
+    field: str
+    message: str
+    code: str
+
+
+class InvalidInput(DomainError):
+    """Well-formed, and still not acceptable."""
+
+    code = "validation_error"
+    title = "The request is not valid"
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        self.errors = errors
+
+
+class TooManyRequests(DomainError):
+    """A limit is reached.
+
+    Attributes:
+        retry_after: Seconds until another try makes sense.
+    """
+
+    code = "too_many_requests"
+    title = "Too many requests"
+
+    def __init__(self, retry_after: int, detail: str | None = None, **context: object) -> None:
+        super().__init__(detail or f"Try again in {retry_after} seconds.", **context)
+        self.retry_after = retry_after
+
+
+class TooManyLoginAttempts(TooManyRequests):
+    """Too many failed logins for this account or from this address."""
+
+    code = "too_many_login_attempts"
+    title = "Too many failed logins"
+
+
+class Unavailable(DomainError):
+    """Something that the service stands on does not answer.
+
+    Attributes:
+        retry_after: Seconds until another try makes sense.
+    """
+
+    code = "unavailable"
+    title = "The service is not available right now"
+    retry_after: ClassVar[int] = 5
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database can't be reached, or did not answer in time."""
+
+    code = "database_unavailable"
+    title = "The database is not available right now"
+
+
+class PasswordHashingBusy(Unavailable):
+    """More logins are waiting than the hashing threads can take."""
+
+    code = "busy"
+    title = "Too many logins at once"
+    retry_after = 1

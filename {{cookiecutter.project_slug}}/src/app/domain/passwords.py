@@ -1,0 +1,24 @@
+"""What a password must look like: the one place that says so."""
+
+from typing import Final
+
+MIN_LENGTH: Final = 8
+MAX_LENGTH: Final = 128
+
+
+def password_faults(password: str) -> list[str]:
+    """Return what is missing from a password, in words for its owner; empty if it is good.
+
+    Eight characters are the least that NIST SP 800-63B allows; the upper bound keeps hashing
+    affordable.
+    """
+    faults = []
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+        faults.append(f"{MIN_LENGTH} to {MAX_LENGTH} characters")
+    if not any(character.isupper() for character in password):
+        faults.append("an upper-case letter")
+    if not any(character.islower() for character in password):
+        faults.append("a lower-case letter")
+    if not any(character.isdigit() for character in password):
+        faults.append("a digit")
+    return faults

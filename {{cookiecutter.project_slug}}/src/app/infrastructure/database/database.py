@@ -1,0 +1,88 @@
+"""Units of work: how code gets at the database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
+
+from app.core.config import Settings
+from app.infrastructure.database.dialect import READ_OPTIONS, SNAPSHOT_OPTIONS, create_engine
+from app.infrastructure.database.errors import translate_errors, translated_errors
+from app.infrastructure.database.statistics import count_statements
+from app.repositories.session import Session
+
+
+class Database:
+    """Opens units of work on one engine.
+
+    No caller holds two of them at once: a pool in which each request waits for its second
+    connection while it keeps its first is a deadlock.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Work on this engine; whoever made it disposes of it."""
+        self.engine = engine
+        self._sessions = async_sessionmaker(engine, class_=Session, expire_on_commit=False)
+        self._readers = engine.execution_options(**READ_OPTIONS)
+        self._snapshots = engine.execution_options(**SNAPSHOT_OPTIONS)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator["Database"]:
+        """Yield a database that connects when it is first used, and close it afterwards."""
+        engine = create_engine(settings.database, pool_size=settings.database_pool_size)
+        count_statements(engine, slow_seconds=settings.database.slow_statement_ms / 1000)
+        translate_errors(engine)
+        try:
+            yield cls(engine)
+        finally:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        """Yield a session for writing: committed at the end, rolled back on any error.
+
+        Raises:
+            DatabaseUnavailable: The database can't be reached or did not answer in time.
+            Conflict: What was written contradicts what is stored.
+        """
+        with translated_errors():
+            async with self._sessions() as session:
+                async with session.begin():
+                    yield session
+                actions = session.take_after_commit()
+        # In order: the one in which they were asked for.
+        for action in actions:
+            await action()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection for reading, without a transaction around its statements.
+
+        Raises:
+            DatabaseUnavailable: The database can't be reached or did not answer in time.
+        """
+        with translated_errors():
+            async with self._readers.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection for a long read, which sees all rows as of one moment.
+
+        Raises:
+            DatabaseUnavailable: The database can't be reached or did not answer in time.
+        """
+        with translated_errors():
+            async with self._snapshots.connect() as connection:
+                yield connection
+
+    async def ping(self) -> None:
+        """Pass if the database answers.
+
+        Raises:
+            DatabaseUnavailable: It doesn't.
+        """
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))

@@ -1,0 +1,117 @@
+"""What is particular to PostgreSQL, and nothing else is."""
+
+import time
+from typing import Any, Final, cast
+
+import asyncpg
+from sqlalchemy import AdaptedConnection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from app.core.config import DatabaseSettings
+from app.domain.errors import DatabaseUnavailable
+
+READ_OPTIONS: Final[dict[str, Any]] = {"isolation_level": "AUTOCOMMIT"}
+"""For requests that only read: no `BEGIN` and no `ROLLBACK` on the wire."""
+
+SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {
+    "isolation_level": "REPEATABLE READ",
+    "postgresql_readonly": True,
+}
+"""For long reads: all rows as of one moment, through a cursor of the server."""
+
+_IDLE_SECONDS: Final = 1.0
+_UNAVAILABLE: Final = frozenset(
+    {
+        "08",  # connection exception
+        "53",  # insufficient resources, too many connections among them
+        "57",  # operator intervention: shutdown, crash, statement time-out
+        "40",  # transaction rollback: deadlock, serialization failure
+        "25006",  # a replica was promoted away from under us: read-only transaction
+        "55P03",  # lock not available
+    }
+)
+
+
+def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
+    """Return an engine; nothing is connected before its first use.
+
+    Args:
+        settings: Address, pool and time limits.
+        pool_size: Connections that the pool keeps.
+    """
+    limit_ms = int(settings.statement_timeout * 1000)
+
+    async def connect(*arguments: Any, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":
+        try:
+            return await asyncpg.connect(*arguments, **options)
+        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            raise DatabaseUnavailable(reason=str(error)) from error
+
+    engine = create_async_engine(
+        settings.url.get_secret_value(),
+        pool_size=pool_size,
+        max_overflow=settings.max_overflow,
+        pool_timeout=settings.pool_timeout,
+        pool_recycle=settings.pool_recycle,
+        connect_args={
+            "async_creator_fn": connect,
+            "timeout": settings.connect_timeout,
+            # The server ends a slow statement; this is for a server that no longer answers.
+            "command_timeout": settings.statement_timeout + settings.connect_timeout,
+            "server_settings": {
+                "statement_timeout": str(limit_ms),
+                "lock_timeout": str(int(settings.lock_timeout * 1000)),
+                "idle_in_transaction_session_timeout": str(2 * limit_ms),
+                # Compiling costs more than it gives for queries as short as ours.
+                "jit": "off",
+            },
+        },
+    )
+    if settings.pool_pre_ping:
+        _ping_idle_connections(engine)
+    return engine
+
+
+def constraint_of(error: IntegrityError) -> str | None:
+    """Return the name of the constraint that a statement violated."""
+    cause = error.orig.__cause__ if error.orig is not None else None
+    return getattr(cause, "constraint_name", None)
+
+
+def is_unavailable(error: DBAPIError) -> bool:
+    """Tell whether the database is to blame, and another try may succeed."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return error.connection_invalidated or state in _UNAVAILABLE or state[:2] in _UNAVAILABLE
+
+
+def _ping_idle_connections(engine: AsyncEngine) -> None:
+    """Try a connection that has been idle before it is used again.
+
+    SQLAlchemy's own pre-ping costs a round trip per request. A server that shuts down closes its
+    sockets, which asyncpg notices by itself; what goes unnoticed needs idle time to happen.
+    """
+    pool = engine.sync_engine.pool
+
+    def checked_in(_: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+        entry.info["idle_since"] = time.monotonic()
+
+    def checked_out(connection: AdaptedConnection, entry: ConnectionPoolEntry, _: object) -> None:
+        if connection.driver_connection.is_closed():
+            raise DisconnectionError
+        now = time.monotonic()
+        if now - entry.info.get("idle_since", now) > _IDLE_SECONDS:
+            try:
+                engine.dialect.do_ping(cast("DBAPIConnection", connection))
+            except (
+                OSError,
+                TimeoutError,
+                asyncpg.PostgresError,
+                engine.dialect.loaded_dbapi.Error,
+            ):
+                raise DisconnectionError from None
+
+    event.listen(pool, "checkin", checked_in)
+    event.listen(pool, "checkout", checked_out)

@@ -1,0 +1,101 @@
+"""What is particular to SQLite, and nothing else is."""
+
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from app.core.config import DatabaseSettings
+
+READ_OPTIONS: Final[dict[str, Any]] = {"begin": None}
+"""For requests that only read: each statement stands for itself, without a transaction."""
+
+SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {"begin": "BEGIN"}
+"""For long reads: all rows as of one moment; in WAL mode writers go on meanwhile."""
+
+_CONSTRAINT_FAILED: Final = re.compile(r"(?P<kind>UNIQUE|CHECK) constraint failed: (?P<what>.+)")
+_UNAVAILABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_INTERRUPT,
+    }
+)
+
+
+def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
+    """Return an engine; nothing is opened before its first use.
+
+    Args:
+        settings: The file, the pool and time limits.
+        pool_size: Connections that the pool keeps.
+    """
+    url = make_url(settings.url.get_secret_value())
+    if url.database is not None:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=settings.max_overflow,
+        pool_timeout=settings.pool_timeout,
+        pool_recycle=settings.pool_recycle,
+        pool_pre_ping=settings.pool_pre_ping,
+        connect_args={"timeout": settings.lock_timeout},
+    )
+
+    def connected(connection: DBAPIConnection, _: object) -> None:
+        connection.isolation_level = None  # transactions are ours to begin, see below
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+        # Its own knows ASCII alone, and a search is for all alphabets.
+        cast("sqlite3.Connection", connection).create_function(
+            "lower", 1, _lower, deterministic=True
+        )
+
+    def begun(connection: Connection) -> None:
+        # A transaction that reads first and writes later could fail half-way, with another
+        # writer in between; one that takes the write lock at once waits its turn instead.
+        statement = connection.get_execution_options().get("begin", "BEGIN IMMEDIATE")
+        if statement is not None:
+            connection.exec_driver_sql(statement)
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "begin", begun)
+    return engine
+
+
+def constraint_of(error: IntegrityError) -> str | None:
+    """Return the name of the constraint that a statement violated.
+
+    SQLite names the columns of a unique constraint, from which our naming convention gives the
+    name of the constraint.
+    """
+    match = _CONSTRAINT_FAILED.search(str(error.orig))
+    if match is None:
+        return None
+    if match["kind"] == "CHECK":
+        return match["what"]
+    columns = [column.strip().split(".") for column in match["what"].split(",")]
+    return "_".join(["uq", columns[0][0], *(column[-1] for column in columns)])
+
+
+def is_unavailable(error: DBAPIError) -> bool:
+    """Tell whether the database is to blame, and another try may succeed."""
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    return error.connection_invalidated or code & 0xFF in _UNAVAILABLE
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()

@@ -1,0 +1,59 @@
+"""The application: middleware, handlers, routers, and nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from app import about
+from app.api import errors, health, jwks, metrics
+from app.api.middleware import middleware
+from app.api.openapi import DOCS_PATH, OPENAPI_PATH, REDOC_PATH, DocumentedApi, operation_id
+from app.api.v1.router import TAGS
+from app.api.v1.router import router as v1
+from app.core.config import Settings, load_settings
+from app.resources import open_resources
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Put the application together; what it stands on is opened by its lifespan.
+
+    Args:
+        settings: The configuration; by default that of the environment.
+
+    Raises:
+        ConfigurationError: The environment's configuration is not valid.
+    """
+    settings = settings or load_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(settings) as resources:
+            app.state.resources = resources
+            yield
+
+    registry = CollectorRegistry() if settings.metrics.enabled else None
+    app = DocumentedApi(
+        title=about.TITLE,
+        description=about.DESCRIPTION,
+        version=about.VERSION,
+        contact=about.CONTACT,
+        license_info=about.LICENSE_INFO,
+        openapi_url=OPENAPI_PATH if settings.docs_enabled else None,
+        docs_url=DOCS_PATH if settings.docs_enabled else None,
+        redoc_url=REDOC_PATH if settings.docs_enabled else None,
+        openapi_tags=[*TAGS, health.TAG, jwks.TAG],
+        generate_unique_id_function=operation_id,
+        # `/items/` is not `/items`: a redirect would send the request, token and all, once more.
+        redirect_slashes=False,
+        middleware=middleware(settings, registry),
+        lifespan=lifespan,
+    )
+    errors.install(app)
+    app.include_router(health.router)
+    app.include_router(jwks.router)
+    if registry is not None:
+        app.include_router(metrics.router(registry, settings.metrics))
+    app.include_router(v1)
+    return app

@@ -1,0 +1,21 @@
+"""Failed logins, counted."""
+
+from datetime import datetime
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models.base import Base
+
+
+class LoginThrottle(Base):
+    """How often logins have failed for one account or from one address.
+
+    The key is a hash: the table tells nobody which names were tried.
+    """
+
+    __tablename__ = "login_throttles"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    failures: Mapped[int]
+    last_failed_at: Mapped[datetime] = mapped_column(index=True)

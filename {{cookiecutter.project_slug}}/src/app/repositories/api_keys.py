@@ -1,0 +1,43 @@
+"""API keys, stored as hashes."""
+
+from sqlalchemy import delete, select
+
+from app import models
+from app.domain.api_keys import ApiKey
+from app.domain.ids import ApiKeyId, UserId
+from app.domain.pages import Page, PageRequest
+from app.repositories.base import Reader, Repository, Sorts, columns_of, table_of
+
+_keys = table_of(models.ApiKey).c
+_KEY = columns_of(models.ApiKey, ApiKey)
+_SORTS: Sorts = {"created_at": _keys.created_at}
+
+
+class ApiKeyReader(Reader):
+    """Reads keys."""
+
+    async def page(self, user_id: UserId, page: PageRequest) -> Page[ApiKey]:
+        """Return a page of a user's keys, the latest first.
+
+        Raises:
+            InvalidInput: The cursor is not one of this list.
+        """
+        statement = select(*_KEY).where(_keys.user_id == user_id)
+        return await self._page(
+            statement, ApiKey, page, sort="-created_at", sorts=_SORTS, id_column=_keys.id
+        )
+
+
+class ApiKeyRepository(ApiKeyReader, Repository[models.ApiKey]):
+    """Stores keys."""
+
+    entity = models.ApiKey
+
+    async def revoke(self, user_id: UserId, key_id: ApiKeyId) -> bool:
+        """Delete a key of a user; tell whether there was one."""
+        statement = (
+            delete(models.ApiKey)
+            .where(models.ApiKey.id == key_id, models.ApiKey.user_id == user_id)
+            .returning(models.ApiKey.id)
+        )
+        return (await self._session.execute(statement)).first() is not None

@@ -1,0 +1,130 @@
+"""What all repositories share.
+
+A `Reader` selects columns and returns read models, on a bare connection or inside a transaction.
+A `Repository` adds entities, for writing; it needs a session.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Generic, TypeVar, cast
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Result, Select, Table, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.pages import Cursor, Page, PageRequest, SortKey
+from app.models import Base
+from app.repositories.session import Session
+
+Entity = TypeVar("Entity", bound=Base)
+T = TypeVar("T")
+
+Columns = Sequence[ColumnElement[Any]]
+Sorts = Mapping[str, ColumnElement[Any]]
+"""The columns that a list can be sorted by, by the names that clients use."""
+
+
+def table_of(entity: type[Base]) -> Table:
+    """Return the table of an entity, for statements that select columns."""
+    return cast("Table", entity.__table__)
+
+
+def columns_of(entity: type[Base], read_model: type[Any]) -> list[ColumnElement[Any]]:
+    """Return the columns that a read model is made of, in the order of its fields."""
+    return [table_of(entity).c[field.name] for field in fields(read_model)]
+
+
+class Reader:
+    """Reads rows."""
+
+    def __init__(self, connection: AsyncConnection | Session) -> None:
+        """Read through this connection, or inside the transaction of this session."""
+        self._connection = connection
+
+    async def _execute(self, statement: Select[Any]) -> Result[Any]:
+        result: Result[Any] = await self._connection.execute(statement)
+        return result
+
+    async def _one(self, statement: Select[Any], read_model: Callable[..., T]) -> T | None:
+        row = (await self._execute(statement)).one_or_none()
+        return None if row is None else read_model(*row)
+
+    async def _page(
+        self,
+        statement: Select[Any],
+        read_model: Callable[..., T],
+        page: PageRequest,
+        *,
+        sort: str,
+        sorts: Sorts,
+        id_column: ColumnElement[UUID],
+    ) -> Page[T]:
+        """Return a page of the rows that a statement selects.
+
+        Args:
+            statement: Selects the columns of the read model, filtered.
+            read_model: What a row becomes; it has an `id` and the field sorted by.
+            page: Which part is wanted.
+            sort: A key of `sorts`, with a minus in front for descending order.
+            sorts: The columns that can be sorted by.
+            id_column: Breaks ties.
+
+        Raises:
+            InvalidInput: The cursor is not one of this list.
+        """
+        name = sort.removeprefix("-")
+        key, descending = sorts[name], sort.startswith("-")
+        if page.cursor is not None:
+            kind: type[SortKey] = key.type.python_type
+            cursor = Cursor.decode(page.cursor, sort=sort, kind=kind)
+            position, last = tuple_(key, id_column), tuple_(cursor.key, cursor.id)
+            statement = statement.where(position < last if descending else position > last)
+        order = (key.desc(), id_column.desc()) if descending else (key, id_column)
+        # One row more than wanted tells whether there is a next page, without counting.
+        result = await self._execute(statement.order_by(*order).limit(page.limit + 1))
+        rows = [read_model(*row) for row in result]
+        if len(rows) <= page.limit:
+            return Page(rows, None)
+        rows.pop()
+        last_seen: Any = rows[-1]
+        next_cursor = Cursor(sort, getattr(last_seen, name), last_seen.id).encode()
+        return Page(rows, next_cursor)
+
+
+class Repository(Reader, Generic[Entity]):
+    """Stores entities of one type."""
+
+    entity: type[Entity]
+
+    def __init__(self, session: Session) -> None:
+        """Work inside the transaction of this session."""
+        super().__init__(session)
+        self._session = session
+
+    async def get(self, entity_id: UUID) -> Entity | None:
+        """Return the entity of this id, locked until the transaction ends."""
+        return await self._session.get(self.entity, entity_id, with_for_update=True)
+
+    async def add(self, entity: Entity) -> Entity:
+        """Store a new entity, and return it.
+
+        Raises:
+            Conflict: A constraint forbids it.
+        """
+        self._session.add(entity)
+        await self._session.flush()
+        return entity
+
+    async def save(self, entity: Entity) -> Entity:
+        """Store what was changed of an entity, and return it.
+
+        Raises:
+            Conflict: A constraint forbids it.
+        """
+        await self._session.flush()
+        return entity
+
+    async def delete(self, entity: Entity) -> None:
+        """Delete an entity, and by cascade what belongs to it."""
+        await self._session.delete(entity)
+        await self._session.flush()

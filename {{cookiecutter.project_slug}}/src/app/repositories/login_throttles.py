@@ -1,0 +1,74 @@
+"""Failed logins, counted in the database: all processes see the same."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import case, delete, select, update
+
+from app.domain.errors import Conflict
+from app.models import LoginThrottle
+from app.repositories.base import Reader, Repository, table_of
+
+_throttles = table_of(LoginThrottle).c
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """How often logins have failed, and when the last one did."""
+
+    count: int
+    last_at: datetime
+
+
+class LoginThrottleReader(Reader):
+    """Reads the counts."""
+
+    async def failures(self, keys: Iterable[str], since: datetime) -> Mapping[str, Failures]:
+        """Return the failures by key, of those whose last one is no older than `since`."""
+        statement = select(_throttles.key, _throttles.failures, _throttles.last_failed_at).where(
+            _throttles.key.in_(keys), _throttles.last_failed_at >= since
+        )
+        result = await self._execute(statement)
+        return {row.key: Failures(row.failures, row.last_failed_at) for row in result}
+
+
+class LoginThrottleRepository(LoginThrottleReader, Repository[LoginThrottle]):
+    """Stores the counts."""
+
+    entity = LoginThrottle
+
+    async def record(self, key: str, now: datetime, since: datetime) -> None:
+        """Count one more failure; a count whose last failure is older than `since` starts anew."""
+        if await self._increment(key, now, since):
+            return
+        try:
+            async with self._session.begin_nested():
+                await self.add(LoginThrottle(key=key, failures=1, last_failed_at=now))
+        except Conflict:
+            # Another process counted the first failure in between.
+            await self._increment(key, now, since)
+
+    async def forget(self, key: str) -> None:
+        """Delete a count."""
+        await self._session.execute(delete(LoginThrottle).where(LoginThrottle.key == key))
+
+    async def delete_older(self, than: datetime) -> int:
+        """Delete the counts whose last failure is older; return how many."""
+        statement = (
+            delete(LoginThrottle)
+            .where(LoginThrottle.last_failed_at < than)
+            .returning(LoginThrottle.key)
+        )
+        return len((await self._session.execute(statement)).all())
+
+    async def _increment(self, key: str, now: datetime, since: datetime) -> bool:
+        count = case((LoginThrottle.last_failed_at < since, 1), else_=LoginThrottle.failures + 1)
+        statement = (
+            update(LoginThrottle)
+            .where(LoginThrottle.key == key)
+            .values(failures=count, last_failed_at=now)
+            .returning(LoginThrottle.key)
+            .execution_options(synchronize_session=False)
+        )
+        return (await self._session.execute(statement)).first() is not None

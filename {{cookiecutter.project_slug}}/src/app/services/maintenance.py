@@ -1,0 +1,47 @@
+"""What nobody needs any more."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.core.config import Settings
+from app.domain.clock import utc_now
+from app.repositories.login_throttles import LoginThrottleRepository
+from app.repositories.sessions import RefreshTokenRepository, SessionRepository
+from app.services.ports import UnitsOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """How many rows were deleted.
+
+    Attributes:
+        sessions: Logins that have ended.
+        refresh_tokens: Tokens used so long ago that their session has ended or moved on.
+        login_throttles: Counts of failed logins that no longer matter.
+    """
+
+    sessions: int
+    refresh_tokens: int
+    login_throttles: int
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """Cleans up; run it once a day."""
+
+    database: UnitsOfWork
+    settings: Settings
+
+    async def prune(self) -> PruneReport:
+        """Delete what has expired, and say how much it was."""
+        now = utc_now()
+        tokens_before = now - timedelta(days=self.settings.auth.refresh_token_days)
+        throttles_before = now - timedelta(seconds=self.settings.throttle.window_seconds)
+        async with self.database.transaction() as session:
+            return PruneReport(
+                sessions=await SessionRepository(session).delete_ended(now),
+                refresh_tokens=await RefreshTokenRepository(session).delete_used(tokens_before),
+                login_throttles=await LoginThrottleRepository(session).delete_older(
+                    throttles_before
+                ),
+            )

@@ -1,0 +1,77 @@
+"""A brake on guessing passwords (OWASP Authentication Cheat Sheet, login throttling).
+
+Failures are counted by account and by address. Beyond a few, each further one doubles the time
+until the next try is looked at, up to a limit: nobody is locked out for good.
+"""
+
+import math
+from datetime import datetime, timedelta
+
+from app.core.config import ThrottleSettings
+from app.core.security.secrets import digest
+from app.domain.addresses import network_of
+from app.domain.clock import utc_now
+from app.domain.errors import TooManyLoginAttempts
+from app.repositories.login_throttles import (
+    Failures,
+    LoginThrottleReader,
+    LoginThrottleRepository,
+)
+
+_MAX_EXPONENT = 30
+
+
+class LoginThrottle:
+    """Decides whether a login may be tried."""
+
+    def __init__(self, settings: ThrottleSettings) -> None:
+        """Take the limits from the settings."""
+        self._settings = settings
+
+    async def check(self, counts: LoginThrottleReader, account: str, address: str) -> None:
+        """Pass if a login may be tried now.
+
+        Raises:
+            TooManyLoginAttempts: There were too many failures.
+        """
+        now = utc_now()
+        limits = {
+            _account_key(account): self._settings.account_failures,
+            _address_key(address): self._settings.address_failures,
+        }
+        failures = await counts.failures(limits, self._window_start(now))
+        wait = max((self._wait(failures[key], limits[key], now) for key in failures), default=0.0)
+        if wait > 0:
+            raise TooManyLoginAttempts(math.ceil(wait))
+
+    async def record_failure(
+        self, counts: LoginThrottleRepository, account: str, address: str
+    ) -> None:
+        """Count a failed login."""
+        now = utc_now()
+        # In order: sorted, so that two requests never wait for each other's row.
+        for key in sorted((_account_key(account), _address_key(address))):
+            await counts.record(key, now, self._window_start(now))
+
+    async def forgive(self, counts: LoginThrottleRepository, account: str) -> None:
+        """Forget the failures of an account whose owner has come in; the address stays suspect."""
+        await counts.forget(_account_key(account))
+
+    def _window_start(self, now: datetime) -> datetime:
+        return now - timedelta(seconds=self._settings.window_seconds)
+
+    def _wait(self, failures: Failures, allowed: int, now: datetime) -> float:
+        excess = failures.count - allowed
+        if excess < 0:
+            return 0.0
+        delay = self._settings.base_seconds * 2.0 ** min(excess, _MAX_EXPONENT)
+        delay = min(delay, self._settings.max_seconds)
+        return (failures.last_at - now).total_seconds() + delay
+
+
+def _account_key(account: str) -> str:
+    return digest(f"account:{account}")
+
+
+def _address_key(address: str) -> str:
+    return digest(f"address:{network_of(address)}")

@@ -1,0 +1,83 @@
+"""The composition root: which repositories and adapters each service gets."""
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.users import UserProfile
+from app.repositories.api_keys import ApiKeyReader, ApiKeyRepository
+from app.repositories.items import ItemReader, ItemRepository
+from app.repositories.session import Session
+from app.repositories.users import UserReader
+from app.resources import Resources
+from app.services.api_keys import ApiKeyQueries, ApiKeyService
+from app.services.auth import AuthService
+from app.services.authentication import Authenticator
+from app.services.items import ItemQueries, ItemService
+from app.services.maintenance import Maintenance, PruneReport
+from app.services.throttle import LoginThrottle
+from app.services.users import UserQueries, UserService
+
+
+def authenticator(resources: Resources) -> Authenticator:
+    """Return what turns bearer tokens into principals."""
+    return Authenticator(resources.database, resources.tokens)
+
+
+def auth_service(resources: Resources) -> AuthService:
+    """Return what logs in and out."""
+    return AuthService(
+        database=resources.database,
+        hasher=resources.hasher,
+        tokens=resources.tokens,
+        throttle=LoginThrottle(resources.settings.throttle),
+        settings=resources.settings.auth,
+    )
+
+
+def user_queries(connection: AsyncConnection) -> UserQueries:
+    """Return what reads users."""
+    return UserQueries(UserReader(connection))
+
+
+def user_service(resources: Resources, session: Session) -> UserService:
+    """Return what changes users, inside the transaction of a session."""
+    return UserService(session, resources.database, resources.hasher, resources.jobs)
+
+
+def api_key_queries(connection: AsyncConnection) -> ApiKeyQueries:
+    """Return what reads API keys."""
+    return ApiKeyQueries(ApiKeyReader(connection))
+
+
+def api_key_service(session: Session) -> ApiKeyService:
+    """Return what makes and revokes API keys, inside the transaction of a session."""
+    return ApiKeyService(ApiKeyRepository(session))
+
+
+def item_queries(connection: AsyncConnection) -> ItemQueries:
+    """Return what reads items."""
+    return ItemQueries(ItemReader(connection))
+
+
+def item_service(session: Session) -> ItemService:
+    """Return what changes items, inside the transaction of a session."""
+    return ItemService(ItemRepository(session))
+
+
+async def create_admin(
+    resources: Resources, *, email: str, username: str, password: str
+) -> UserProfile:
+    """Create an administrator, in a transaction of its own.
+
+    Raises:
+        EmailTaken: Another account has the address.
+        UsernameTaken: Another account has the name.
+    """
+    async with resources.database.transaction() as session:
+        return await user_service(resources, session).register(
+            email=email, username=username, password=password, role="admin"
+        )
+
+
+async def prune(resources: Resources) -> PruneReport:
+    """Delete what has expired, and say how much it was."""
+    return await Maintenance(resources.database, resources.settings).prune()

@@ -1,0 +1,23 @@
+"""The database of development."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dev_servers.server import Server
+
+
+@contextmanager
+def development_server(given: str | None, directory: Path) -> Iterator[Server]:
+    """Make sure that there is a place for the database file; nothing needs to be started.
+
+    Args:
+        given: Address from the settings, if they name one.
+        directory: Where the file is otherwise.
+    """
+    if given is None:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = directory.resolve() / "app.db"
+        yield Server("SQLite", f"sqlite+aiosqlite:///{file}", f"the file {directory / 'app.db'}")
+    else:
+        yield Server("SQLite", given, "APP_DATABASE__URL")

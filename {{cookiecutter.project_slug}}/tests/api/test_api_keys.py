@@ -1,0 +1,266 @@
+"""API keys: how machines come in (rule SEC07)."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import select, update
+from starlette.testclient import TestClient
+
+from app import models
+from app.core.security.secrets import digest
+from app.domain.clock import utc_now
+from app.domain.ids import new_id
+from app.domain.permissions import DELEGABLE
+from tests.support.arrange import ArrangeSync, Someone, bearer
+
+KEYS = "/api/v1/users/me/api-keys"
+ITEMS = "/api/v1/items"
+ME = "/api/v1/users/me"
+
+
+def status_and_code(response: httpx2.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["code"]
+
+
+def create(client: TestClient, user: Someone, **body: Any) -> httpx2.Response:
+    whole = {"name": "import", "scopes": ["items:read"], **body}
+    return client.post(KEYS, json=whole, headers=user.headers)
+
+
+def listed(client: TestClient, user: Someone) -> list[dict[str, Any]]:
+    response = client.get(KEYS, headers=user.headers)
+    assert response.status_code == 200
+    items: list[dict[str, Any]] = response.json()["items"]
+    return items
+
+
+@pytest.fixture
+def user(arrange: ArrangeSync) -> Someone:
+    return arrange.someone()
+
+
+class TestCreateApiKey:
+    def test_gives_a_key_that_lets_a_machine_in(self, client: TestClient, user: Someone) -> None:
+        response = create(client, user)
+        assert response.status_code == 201
+        key = response.json()
+        assert response.headers["location"] == f"{KEYS}/{key['id']}"
+        assert key["key"].startswith("ak_")
+        assert key["hint"] == key["key"][-4:]
+        assert (key["name"], key["scopes"]) == ("import", ["items:read"])
+        assert (key["expires_at"], key["last_used_at"]) == (None, None)
+        assert client.get(ITEMS, headers=bearer(key["key"])).status_code == 200
+
+    def test_shows_the_key_this_once(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        created = create(client, user).json()
+        key = created.pop("key")
+        assert listed(client, user) == [created]
+        (row,) = arrange.rows(select(models.ApiKey.__table__))
+        assert row.key_hash == digest(key)
+        assert key not in map(str, row)
+
+    def test_ends_it_after_so_many_days(self, client: TestClient, user: Someone) -> None:
+        key = create(client, user, expires_in_days=90).json()
+        created, ends = (datetime.fromisoformat(key[name]) for name in ("created_at", "expires_at"))
+        assert ends - created == timedelta(days=90)
+
+    def test_refuses_a_name_that_the_owner_has_given_already(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        assert create(client, user).status_code == 201
+        assert status_and_code(create(client, user, name=" import ")) == (409, "api_key_name_taken")
+        assert create(client, arrange.someone()).status_code == 201
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"name": ""},
+            {"name": "   "},
+            {"name": "x" * 101},
+            {"name": "two\nlines"},
+            {"scopes": []},
+            {"scopes": ["items:delete"]},
+            {"scopes": "items:read"},
+            {"scopes": ["account:manage"]},
+            {"scopes": ["items:read", "account:manage"]},
+            {"expires_in_days": 0},
+            {"expires_in_days": 3651},
+            {"expires_in_days": "soon"},
+            {"user_id": str(new_id())},
+        ],
+    )
+    def test_refuses_a_body_that_is_not_valid(
+        self, client: TestClient, user: Someone, body: dict[str, Any]
+    ) -> None:
+        assert status_and_code(create(client, user, **body)) == (422, "validation_error")
+        assert listed(client, user) == []
+
+    def test_gives_no_permission_that_the_owner_lacks(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        response = create(client, user, scopes=["items:read", "users:read", "users:write"])
+        assert status_and_code(response) == (403, "insufficient_scope")
+        assert response.json()["detail"] == "This needs the permission users:read users:write."
+        assert listed(client, user) == []
+
+    def test_gives_no_permission_that_the_token_lacks(
+        self, client: TestClient, arrange: ArrangeSync
+    ) -> None:
+        admin = arrange.someone("admin", frozenset({"account:manage", "items:read"}))
+        response = create(client, admin, scopes=["users:read"])
+        assert status_and_code(response) == (403, "insufficient_scope")
+
+    def test_gives_all_that_can_be_given(self, client: TestClient, arrange: ArrangeSync) -> None:
+        admin = arrange.someone(role="admin")
+        key = create(client, admin, scopes=sorted(DELEGABLE)).json()
+        assert key["scopes"] == sorted(DELEGABLE)
+        assert client.get("/api/v1/users", headers=bearer(key["key"])).status_code == 200
+
+
+class TestUseApiKey:
+    def test_is_held_to_its_scope(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        headers = bearer(arrange.api_key(user, frozenset({"items:read"})))
+        assert client.get(ITEMS, headers=headers).status_code == 200
+        response = client.post(ITEMS, json={"title": "x"}, headers=headers)
+        assert status_and_code(response) == (403, "insufficient_scope")
+        assert client.get(ME, headers=headers).status_code == 403
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("DELETE", ME),
+            ("PUT", f"{ME}/password"),
+            ("POST", KEYS),
+            ("GET", KEYS),
+            ("DELETE", f"{KEYS}/{new_id()}"),
+            ("GET", "/api/v1/auth/sessions"),
+            ("DELETE", f"/api/v1/auth/sessions/{new_id()}"),
+        ],
+    )
+    def test_never_manages_the_account(
+        self, client: TestClient, arrange: ArrangeSync, method: str, path: str
+    ) -> None:
+        admin = arrange.someone(role="admin")
+        # As if somebody had written it into the database.
+        headers = bearer(arrange.api_key(admin, DELEGABLE | {"account:manage"}))
+        response = client.request(method, path, headers=headers)
+        assert status_and_code(response) == (403, "insufficient_scope")
+
+    def test_loses_what_its_owner_loses(self, client: TestClient, arrange: ArrangeSync) -> None:
+        admin = arrange.someone(role="admin")
+        headers = bearer(arrange.api_key(admin, frozenset({"users:read", "items:read"})))
+        assert client.get("/api/v1/users", headers=headers).status_code == 200
+        arrange.execute(update(models.User).values(role="user"))
+        assert client.get("/api/v1/users", headers=headers).status_code == 403
+        assert client.get(ITEMS, headers=headers).status_code == 200
+
+    def test_is_useless_when_its_owner_is_kept_out(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        headers = bearer(arrange.api_key(user, frozenset({"items:read"})))
+        arrange.execute(update(models.User).values(is_active=False))
+        assert status_and_code(client.get(ITEMS, headers=headers)) == (401, "invalid_token")
+
+    def test_is_useless_when_it_has_expired(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        headers = bearer(arrange.api_key(user, frozenset({"items:read"})))
+        expiry = update(models.ApiKey).values(expires_at=utc_now() + timedelta(minutes=1))
+        arrange.execute(expiry)
+        assert client.get(ITEMS, headers=headers).status_code == 200
+        arrange.execute(update(models.ApiKey).values(expires_at=utc_now()))
+        assert status_and_code(client.get(ITEMS, headers=headers)) == (401, "invalid_token")
+
+    @pytest.mark.parametrize("key", ["ak_", "ak_unknown", "ak_" + "A" * 43, "ak_ü"])
+    def test_has_to_be_one_of_ours(self, client: TestClient, user: Someone, key: str) -> None:
+        headers = {b"Authorization": f"Bearer {key}".encode("latin-1")}
+        response = client.get(ITEMS, headers=headers)
+        assert status_and_code(response) == (401, "invalid_token")
+        assert "invalid_token" in response.headers["www-authenticate"]
+
+    def test_outlives_the_sessions_of_its_owner(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        headers = bearer(arrange.api_key(user, frozenset({"items:read"})))
+        client.post("/api/v1/auth/logout", json={"refresh_token": user.refresh_token})
+        assert client.get(ITEMS, headers=headers).status_code == 200
+
+    def test_remembers_its_last_use_to_the_minute(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        headers = bearer(arrange.api_key(user, frozenset({"items:read"})))
+        assert listed(client, user)[0]["last_used_at"] is None
+        client.get(ITEMS, headers=headers)
+        first = listed(client, user)[0]["last_used_at"]
+        client.get(ITEMS, headers=headers)
+        assert listed(client, user)[0]["last_used_at"] == first
+        before = utc_now() - timedelta(minutes=1)
+        arrange.execute(update(models.ApiKey).values(last_used_at=before))
+        client.get(ITEMS, headers=headers)
+        assert datetime.fromisoformat(listed(client, user)[0]["last_used_at"]) > before
+
+
+class TestListApiKeys:
+    def test_gives_pages_the_latest_first(self, client: TestClient, user: Someone) -> None:
+        names = [f"key {number}" for number in range(3)]
+        for name in names:
+            create(client, user, name=name)
+        query: dict[str, Any] = {"limit": 2}
+        first = client.get(KEYS, params=query, headers=user.headers).json()
+        query["cursor"] = first["next_cursor"]
+        rest = client.get(KEYS, params=query, headers=user.headers).json()
+        assert [key["name"] for key in first["items"] + rest["items"]] == names[::-1]
+        assert rest["next_cursor"] is None
+
+    def test_shows_those_of_nobody_else(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        create(client, user)
+        assert listed(client, arrange.someone(role="admin")) == []
+
+    @pytest.mark.parametrize("query", [{"limit": 0}, {"cursor": "bm9uc2Vuc2U"}, {"user_id": "x"}])
+    def test_refuses_a_query_that_is_not_valid(
+        self, client: TestClient, user: Someone, query: dict[str, Any]
+    ) -> None:
+        response = client.get(KEYS, params=query, headers=user.headers)
+        assert status_and_code(response) == (422, "validation_error")
+
+
+class TestRevokeApiKey:
+    def test_makes_it_useless_at_once(self, client: TestClient, user: Someone) -> None:
+        key = create(client, user).json()
+        headers = bearer(key["key"])
+        assert client.get(ITEMS, headers=headers).status_code == 200
+        response = client.delete(f"{KEYS}/{key['id']}", headers=user.headers)
+        assert (response.status_code, response.content) == (204, b"")
+        assert status_and_code(client.get(ITEMS, headers=headers)) == (401, "invalid_token")
+        assert listed(client, user) == []
+
+    def test_frees_its_name(self, client: TestClient, user: Someone) -> None:
+        key = create(client, user).json()
+        client.delete(f"{KEYS}/{key['id']}", headers=user.headers)
+        assert create(client, user).status_code == 201
+
+    def test_does_not_find_that_of_another(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        key = create(client, user).json()
+        path = f"{KEYS}/{key['id']}"
+        others = [arrange.someone(), arrange.someone(role="admin")]
+        answers = [client.delete(path, headers=other.headers) for other in others]
+        assert [status_and_code(answer) for answer in answers] == [(404, "api_key_not_found")] * 2
+        assert client.get(ITEMS, headers=bearer(key["key"])).status_code == 200
+
+    def test_does_not_find_one_that_never_was(self, client: TestClient, user: Someone) -> None:
+        response = client.delete(f"{KEYS}/{new_id()}", headers=user.headers)
+        assert status_and_code(response) == (404, "api_key_not_found")
+
+    def test_refuses_what_is_no_id(self, client: TestClient, user: Someone) -> None:
+        response = client.delete(f"{KEYS}/import", headers=user.headers)
+        assert response.status_code == 422

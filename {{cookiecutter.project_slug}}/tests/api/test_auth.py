@@ -1,0 +1,402 @@
+"""Logging in, staying in, logging out (rules SEC01, SEC04, SEC05, SEC11)."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pytest
+from argon2 import extract_parameters
+from fastapi import FastAPI
+from sqlalchemy import select, update
+from starlette.testclient import TestClient
+
+from app import models
+from app.core.config import PasswordSettings
+from app.core.security.passwords import PasswordHasher, Verification
+from app.core.security.secrets import digest
+from app.domain.clock import utc_now
+from app.domain.permissions import ROLES, scope_of
+from app.domain.users import UserChanges
+from app.wiring import user_service
+from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
+
+TOKEN = "/api/v1/auth/token"
+REFRESH = "/api/v1/auth/refresh"
+LOGOUT = "/api/v1/auth/logout"
+ME = "/api/v1/users/me"
+
+
+def log_in(
+    client: TestClient, username: str, password: str = PASSWORD, **form: str
+) -> httpx2.Response:
+    return client.post(TOKEN, data={"username": username, "password": password, **form})
+
+
+def refresh(client: TestClient, token: str) -> httpx2.Response:
+    return client.post(REFRESH, json={"refresh_token": token})
+
+
+def log_out(client: TestClient, token: str) -> httpx2.Response:
+    return client.post(LOGOUT, json={"refresh_token": token})
+
+
+def status_and_code(response: httpx2.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["code"]
+
+
+def is_let_in(client: TestClient, access_token: str) -> bool:
+    return client.get(ME, headers=bearer(access_token)).status_code == 200
+
+
+class SpyingHasher(PasswordHasher):
+    """Remembers what was checked against which hash."""
+
+    def __init__(self, settings: PasswordSettings) -> None:
+        super().__init__(settings)
+        self.verified: list[tuple[str, str | None]] = []
+
+    async def verify(self, password: str, password_hash: str | None) -> Verification:
+        self.verified.append((password, password_hash))
+        return await super().verify(password, password_hash)
+
+
+@pytest.fixture
+def user(arrange: ArrangeSync) -> Someone:
+    return arrange.someone(username="ada", email="ada@example.com")
+
+
+class TestLogIn:
+    def test_gives_a_pair_of_tokens(self, client: TestClient, user: Someone) -> None:
+        response = log_in(client, "ada")
+        assert response.status_code == 200
+        pair = response.json()
+        assert pair["token_type"] == "bearer"
+        assert pair["expires_in"] == 900
+        assert pair["scope"] == scope_of(ROLES["user"])
+        assert pair["refresh_token"].startswith("rt_")
+        assert is_let_in(client, pair["access_token"])
+        assert response.headers["cache-control"] == "no-store"  # RFC 6749 §5.1
+
+    @pytest.mark.parametrize("name", ["ada", "ADA", " ada ", "ada@example.com", "Ada@Example.COM"])
+    def test_takes_the_name_or_the_address_in_any_case(
+        self, client: TestClient, user: Someone, name: str
+    ) -> None:
+        assert log_in(client, name).status_code == 200
+
+    def test_takes_the_password_as_it_was_typed(self, client: TestClient) -> None:
+        new = {"email": "a@example.com", "username": "ada", "password": f" {PASSWORD} "}
+        assert client.post("/api/v1/users", json=new).status_code == 201
+        assert log_in(client, "ada", f" {PASSWORD} ").status_code == 200
+        assert log_in(client, "ada", PASSWORD).status_code == 401
+
+    @pytest.mark.parametrize(
+        ("username", "password"),
+        [
+            pytest.param("ada", "Difference2Engine", id="a wrong password"),
+            pytest.param("grace", PASSWORD, id="no such account"),
+            pytest.param("alan", PASSWORD, id="an account that is not active"),
+            pytest.param("%' OR 1=1 --", PASSWORD, id="an injection"),
+        ],
+    )
+    def test_refuses_all_others_in_the_same_words(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone, username: str, password: str
+    ) -> None:
+        arrange.someone(username="alan", is_active=False)
+        response = log_in(client, username, password)
+        assert status_and_code(response) == (401, "invalid_credentials")
+        assert response.json()["detail"] == "The user name or the password is wrong."
+        assert response.headers["www-authenticate"] == "Bearer"
+
+    def test_takes_the_same_path_where_there_is_no_account(
+        self, client: TestClient, use: Callable[..., None], settings: Any, user: Someone
+    ) -> None:
+        hasher = SpyingHasher(settings.passwords)
+        use(hasher=hasher)
+        assert log_in(client, "grace").status_code == 401
+        assert log_in(client, "ada", "Difference2Engine").status_code == 401
+        (nobody, somebody) = hasher.verified
+        assert nobody == (PASSWORD, None)
+        assert somebody[1] is not None
+
+    @pytest.mark.parametrize(
+        ("asked", "granted"),
+        [
+            ("items:read", "items:read"),
+            ("items:write items:read", "items:read items:write"),
+            ("items:read users:write", "items:read"),
+            ("users:write", ""),
+            ("unheard:of", ""),
+            ("  ", scope_of(ROLES["user"])),
+        ],
+    )
+    def test_grants_what_is_asked_for_and_held(
+        self, client: TestClient, user: Someone, asked: str, granted: str
+    ) -> None:
+        assert log_in(client, "ada", scope=asked).json()["scope"] == granted
+
+    def test_holds_a_narrow_token_to_its_scope(self, client: TestClient, user: Someone) -> None:
+        pair = log_in(client, "ada", scope="items:read").json()
+        narrow = bearer(pair["access_token"])
+        assert client.get("/api/v1/items", headers=narrow).status_code == 200
+        response = client.get(ME, headers=narrow)
+        assert status_and_code(response) == (403, "insufficient_scope")
+
+    def test_takes_what_generic_clients_send(self, client: TestClient, user: Someone) -> None:
+        form = {"grant_type": "password", "scope": "", "client_id": "", "client_secret": ""}
+        assert log_in(client, "ada", **form).status_code == 200
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            pytest.param({"password": PASSWORD}, id="no name"),
+            pytest.param({"username": "ada"}, id="no password"),
+            pytest.param({"username": "ada", "password": ""}, id="an empty password"),
+            pytest.param({"username": "ada", "password": "x" * 129}, id="a long password"),
+            pytest.param({"username": "a" * 255, "password": PASSWORD}, id="a long name"),
+            pytest.param({"username": "a\nb", "password": PASSWORD}, id="two lines"),
+            pytest.param(
+                {"username": "ada", "password": PASSWORD, "grant_type": "implicit"},
+                id="another grant",
+            ),
+            pytest.param(
+                {"username": "ada", "password": PASSWORD, "role": "admin"}, id="unknown field"
+            ),
+        ],
+    )
+    def test_refuses_a_form_that_is_not_valid(
+        self, client: TestClient, form: dict[str, str]
+    ) -> None:
+        response = client.post(TOKEN, data=form)
+        assert status_and_code(response) == (422, "validation_error")
+        assert PASSWORD not in response.text
+
+    def test_refuses_a_form_that_can_not_be_read(self, client: TestClient) -> None:
+        headers = {"Content-Type": "multipart/form-data"}
+        response = client.post(TOKEN, content=b"no boundary", headers=headers)
+        assert status_and_code(response) == (400, "malformed_request")
+
+    def test_keeps_no_token_but_its_hash(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        token = log_in(client, "ada").json()["refresh_token"]
+        rows = arrange.rows(select(models.RefreshToken.token_hash))
+        stored = {row.token_hash for row in rows}
+        assert stored == {digest(user.refresh_token), digest(token)}
+
+    def test_remembers_where_it_comes_from(self, client: TestClient, user: Someone) -> None:
+        headers = {"User-Agent": "x" * 300}
+        form = {"username": "ada", "password": PASSWORD}
+        token = client.post(TOKEN, data=form, headers=headers).json()["access_token"]
+        sessions = client.get("/api/v1/auth/sessions", headers=bearer(token)).json()["items"]
+        assert sessions[0]["user_agent"] == "x" * 255
+        assert sessions[0]["ip_address"] == "testclient"
+
+
+class TestRehash:
+    @pytest.fixture
+    def raised(self, use: Callable[..., None], settings: Any) -> int:
+        passwords = settings.passwords.model_copy(update={"time_cost": 2})
+        use(hasher=PasswordHasher(passwords))
+        return 2
+
+    def stored(self, arrange: ArrangeSync, user: Someone) -> str:
+        statement = select(models.User.password_hash).where(models.User.id == user.id)
+        password_hash: str = arrange.rows(statement)[0].password_hash
+        return password_hash
+
+    def test_follows_raised_parameters_at_the_next_login(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone, raised: int
+    ) -> None:
+        assert log_in(client, "ada").status_code == 200
+        assert extract_parameters(self.stored(arrange, user)).time_cost == raised
+        assert log_in(client, "ada").status_code == 200
+
+    def test_needs_the_right_password(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone, raised: int
+    ) -> None:
+        before = self.stored(arrange, user)
+        assert log_in(client, "ada", "Difference2Engine").status_code == 401
+        assert self.stored(arrange, user) == before
+
+    def test_leaves_a_current_hash_alone(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        before = self.stored(arrange, user)
+        assert log_in(client, "ada").status_code == 200
+        assert self.stored(arrange, user) == before
+
+
+class TestRefresh:
+    def test_gives_a_new_pair(self, client: TestClient, user: Someone) -> None:
+        response = refresh(client, user.refresh_token)
+        assert response.status_code == 200
+        pair = response.json()
+        assert pair["refresh_token"] != user.refresh_token
+        assert pair["scope"] == scope_of(ROLES["user"])
+        assert is_let_in(client, pair["access_token"])
+        assert refresh(client, pair["refresh_token"]).status_code == 200
+
+    def test_stays_in_its_session_and_prolongs_it(self, client: TestClient, user: Someone) -> None:
+        before = client.get("/api/v1/auth/sessions", headers=user.headers).json()["items"]
+        headers = {"User-Agent": "another"}
+        client.post(REFRESH, json={"refresh_token": user.refresh_token}, headers=headers)
+        after = client.get("/api/v1/auth/sessions", headers=user.headers).json()["items"]
+        assert [one["id"] for one in before] == [one["id"] for one in after]
+        assert after[0]["expires_at"] > before[0]["expires_at"]
+        assert after[0]["last_used_at"] > before[0]["last_used_at"]
+        assert after[0]["user_agent"] == "another"
+
+    def test_leaves_the_access_tokens_of_the_session_good(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        refresh(client, user.refresh_token)
+        assert is_let_in(client, user.access_token)
+
+    def test_keeps_a_narrow_scope_narrow(self, client: TestClient, user: Someone) -> None:
+        pair = log_in(client, "ada", scope="items:read").json()
+        assert refresh(client, pair["refresh_token"]).json()["scope"] == "items:read"
+
+    def test_promises_no_more_than_the_role_still_holds(
+        self, client: TestClient, arrange: ArrangeSync
+    ) -> None:
+        admin, other = arrange.someone(role="admin"), arrange.someone(role="admin")
+        demotion = {"role": "support"}
+        path = f"/api/v1/users/{other.id}"
+        assert client.patch(path, json=demotion, headers=admin.headers).status_code == 200
+        pair = refresh(client, other.refresh_token).json()
+        assert pair["scope"] == scope_of(ROLES["support"])
+
+    def test_refuses_a_replayed_token_and_ends_the_whole_family(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        pair = refresh(client, user.refresh_token).json()
+        replay = refresh(client, user.refresh_token)
+        assert status_and_code(replay) == (401, "refresh_token_reused")
+        # What the 401 left behind is there: neither the thief nor the owner comes in.
+        again = refresh(client, pair["refresh_token"])
+        assert status_and_code(again) == (401, "invalid_refresh_token")
+        assert not is_let_in(client, pair["access_token"])
+        assert not is_let_in(client, user.access_token)
+
+    def test_leaves_other_sessions_alone_when_one_is_stolen(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        other = log_in(client, "ada").json()
+        refresh(client, user.refresh_token)
+        refresh(client, user.refresh_token)
+        assert is_let_in(client, other["access_token"])
+        assert refresh(client, other["refresh_token"]).status_code == 200
+
+    @pytest.mark.parametrize("token", ["rt_unknown", "x", "ak_" + "x" * 43, "eyJ.e30.x", "x" * 255])
+    def test_refuses_an_unknown_token(self, client: TestClient, user: Someone, token: str) -> None:
+        response = refresh(client, token)
+        assert status_and_code(response) == (401, "invalid_refresh_token")
+        assert token not in response.text
+
+    @pytest.mark.parametrize(
+        "ended", [{"expires_at": utc_now() - timedelta(seconds=1)}, {"revoked_at": utc_now()}]
+    )
+    def test_refuses_the_token_of_a_session_that_has_ended(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone, ended: dict[str, Any]
+    ) -> None:
+        arrange.execute(update(models.AuthSession).values(ended))
+        response = refresh(client, user.refresh_token)
+        assert status_and_code(response) == (401, "invalid_refresh_token")
+
+    def test_refuses_the_token_of_a_user_who_is_kept_out(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        arrange.execute(update(models.User).values(is_active=False))
+        response = refresh(client, user.refresh_token)
+        assert status_and_code(response) == (401, "invalid_refresh_token")
+
+    @pytest.mark.parametrize("path", [REFRESH, LOGOUT])
+    @pytest.mark.parametrize(
+        "body", [{}, {"refresh_token": ""}, {"refresh_token": "x" * 256}, {"refresh_token": 7}, []]
+    )
+    def test_refuses_a_body_that_is_not_valid(
+        self, client: TestClient, path: str, body: object
+    ) -> None:
+        response = client.post(path, json=body)
+        assert status_and_code(response) == (422, "validation_error")
+
+    @pytest.mark.parametrize("path", [REFRESH, LOGOUT])
+    def test_refuses_a_body_that_is_no_json(self, client: TestClient, path: str) -> None:
+        headers = {"Content-Type": "application/json"}
+        response = client.post(path, content=b"{", headers=headers)
+        assert status_and_code(response) == (400, "malformed_request")
+
+
+class TestConcurrency:
+    async def test_a_token_is_good_for_one_of_many_refreshes_at_once(
+        self, own_client: httpx2.AsyncClient, arrange_own: Arrange
+    ) -> None:
+        user = await arrange_own.someone()
+        body = {"refresh_token": user.refresh_token}
+        responses = await asyncio.gather(*(own_client.post(REFRESH, json=body) for _ in range(5)))
+        codes = sorted(response.json().get("code", "success") for response in responses)
+        assert codes == ["refresh_token_reused"] * 4 + ["success"]
+        assert (await own_client.get(ME, headers=user.headers)).status_code == 401
+
+    async def test_all_of_many_logins_at_once_get_in_while_the_hash_is_renewed(
+        self, own_client: httpx2.AsyncClient, own_app: FastAPI, arrange_own: Arrange
+    ) -> None:
+        user = await arrange_own.someone()
+        passwords = own_app.state.resources.settings.passwords
+        own_app.state.resources.hasher._argon2 = PasswordHasher(
+            passwords.model_copy(update={"time_cost": 2})
+        )._argon2
+        form = {"username": user.username, "password": PASSWORD}
+        responses = await asyncio.gather(*(own_client.post(TOKEN, data=form) for _ in range(4)))
+        assert [response.status_code for response in responses] == [200] * 4
+
+    async def test_a_login_does_not_outlive_what_it_was_checked_against(
+        self, own_client: httpx2.AsyncClient, own_app: FastAPI, arrange_own: Arrange
+    ) -> None:
+        """The account is kept out while its password is being checked."""
+        user = await arrange_own.someone()
+        resources = own_app.state.resources
+        hasher = resources.hasher
+        verify = hasher.verify
+
+        async def verify_meanwhile(password: str, password_hash: str | None) -> Verification:
+            async with resources.database.transaction() as session:
+                changes = UserChanges(is_active=False)
+                await user_service(resources, session).administer(user.id, changes)
+            checked: Verification = await verify(password, password_hash)
+            return checked
+
+        hasher.verify = verify_meanwhile
+        form = {"username": user.username, "password": PASSWORD}
+        response = await own_client.post(TOKEN, data=form)
+        assert status_and_code(response) == (401, "invalid_credentials")
+        live = select(models.AuthSession.id).where(models.AuthSession.revoked_at.is_(None))
+        assert await arrange_own.rows(live) == []
+
+
+class TestLogOut:
+    def test_ends_the_session_at_once(self, client: TestClient, user: Someone) -> None:
+        response = log_out(client, user.refresh_token)
+        assert (response.status_code, response.content) == (204, b"")
+        assert not is_let_in(client, user.access_token)
+        again = refresh(client, user.refresh_token)
+        assert status_and_code(again) == (401, "invalid_refresh_token")
+
+    def test_takes_a_token_that_was_used_already(self, client: TestClient, user: Someone) -> None:
+        pair = refresh(client, user.refresh_token).json()
+        assert log_out(client, user.refresh_token).status_code == 204
+        assert not is_let_in(client, pair["access_token"])
+
+    def test_can_be_repeated(self, client: TestClient, user: Someone) -> None:
+        statuses = [log_out(client, user.refresh_token).status_code for _ in range(2)]
+        assert statuses == [204, 204]
+
+    def test_says_nothing_about_an_unknown_token(self, client: TestClient) -> None:
+        assert log_out(client, "rt_unknown").status_code == 204
+
+    def test_leaves_other_sessions_alone(self, client: TestClient, user: Someone) -> None:
+        other = log_in(client, "ada").json()
+        log_out(client, user.refresh_token)
+        assert is_let_in(client, other["access_token"])

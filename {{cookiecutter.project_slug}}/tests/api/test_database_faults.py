@@ -1,0 +1,101 @@
+"""What clients are told when the database fails: nothing of its own words (rule DB09)."""
+
+import asyncio
+from collections.abc import Callable
+
+import httpx2
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from app.core.config import Settings
+from app.main import create_app
+from app.resources import Resources
+from tests.conftest import async_client_of
+from tests.support.arrange import Arrange
+from tests.support.faults import assert_unavailable
+
+ITEMS = "/api/v1/items"
+ACCOUNT = {
+    "email": "ada@example.com",
+    "username": "ada",
+    "password": "Analytical1Engine",
+    "full_name": "Ada Lovelace",
+}
+
+
+class TestExhaustedPool:
+    async def test_is_answered_with_503_until_a_connection_comes_free(
+        self,
+        make_settings: Callable[..., Settings],
+        own_database_url: str,
+        password_hash: str,
+    ) -> None:
+        database = {"pool_size": 1, "pool_timeout": 0.05}
+        app = create_app(make_settings(own_database_url, database=database))
+        async with app.router.lifespan_context(app), async_client_of(app) as client:
+            resources: Resources = app.state.resources
+            ada = await Arrange(lambda: resources, password_hash).someone()
+
+            async with resources.database.read():
+                refused = await client.get(ITEMS, headers=ada.headers)
+            answered = await client.get(ITEMS, headers=ada.headers)
+
+        assert_unavailable(refused)
+        assert answered.status_code == 200
+
+    async def test_does_not_keep_the_health_check_waiting(
+        self, make_settings: Callable[..., Settings], own_database_url: str
+    ) -> None:
+        settings = make_settings(
+            own_database_url,
+            database={"pool_size": 1, "pool_timeout": 60},
+            health={"timeout_seconds": 0.05},
+        )
+        app = create_app(settings)
+        async with app.router.lifespan_context(app), async_client_of(app) as client:
+            async with app.state.resources.database.read():
+                ready = await asyncio.wait_for(client.get("/ready"), timeout=10)
+                alive = await client.get("/live")
+            ready_again = await client.get("/ready")
+
+        assert [ready.status_code, alive.status_code] == [503, 200]
+        assert ready_again.status_code == 200
+
+
+class TestUnknownConstraint:
+    async def test_is_a_conflict_that_tells_nothing_of_the_database(
+        self, own_app: FastAPI, own_client: httpx2.AsyncClient
+    ) -> None:
+        resources: Resources = own_app.state.resources
+        async with resources.database.transaction() as session:
+            await session.execute(text("CREATE UNIQUE INDEX one_of_a_kind ON users (full_name)"))
+        await own_client.post("/api/v1/users", json=ACCOUNT)
+        namesake = {**ACCOUNT, "email": "a@example.com", "username": "namesake"}
+
+        response = await own_client.post("/api/v1/users", json=namesake)
+
+        assert response.status_code == 409
+        problem = response.json()
+        assert problem["code"] == "conflict"
+        assert problem["detail"] == "The request conflicts with what is stored."
+        assert "one_of_a_kind" not in response.text
+        assert "Lovelace" not in response.text
+
+
+class TestBrokenStatement:
+    async def test_is_our_fault_and_nobody_elses_business(
+        self, own_app: FastAPI, own_client: httpx2.AsyncClient, arrange_own: Arrange
+    ) -> None:
+        ada = await arrange_own.someone()
+        resources: Resources = own_app.state.resources
+        async with resources.database.transaction() as session:
+            await session.execute(text("DROP TABLE items"))
+
+        response = await own_client.get(ITEMS, headers=ada.headers)
+
+        assert response.status_code == 500
+        problem = response.json()
+        assert problem["code"] == "internal_error"
+        assert "SELECT" not in response.text
+        assert "relation" not in response.text
+        assert "table" not in response.text

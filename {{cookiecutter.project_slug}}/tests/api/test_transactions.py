@@ -1,0 +1,310 @@
+"""One request, one transaction: what is committed when, and what leaves after it (rule DB04)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI, HTTPException
+from sqlalchemy import Connection, event, select, text
+
+from app import models
+from app.api.deps.database import SessionDep
+from app.core.config import Settings
+from app.domain.errors import ItemNotFound
+from app.domain.jobs import Job, SendMail
+from app.domain.mail import Mail
+from app.main import create_app
+from app.resources import Resources
+from tests.conftest import async_client_of
+from tests.support.arrange import Arrange, Someone
+from tests.support.factories import ItemFactory
+from tests.support.resources import RecordedJobs
+
+NEW_PASSWORD = "Difference2Engine"
+JOB = SendMail(Mail(to="ada@example.com", subject="Hello", text="It is done."))
+
+
+class Unforeseen(Exception):
+    """What no handler knows."""
+
+
+class Witness:
+    """Takes jobs, and notes what of the database another connection sees when one comes."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self.seen: list[str] = []
+
+    async def enqueue(self, job: Job) -> None:
+        async with self._resources.database.read() as connection:
+            self.seen.append((await connection.scalars(select(models.User.password_hash))).one())
+
+
+@pytest.fixture
+async def own(
+    make_settings: Callable[..., Settings], own_database_url: str
+) -> AsyncIterator[FastAPI]:
+    """An application like `own_app`, whose answers these tests make up."""
+    app = create_app(make_settings(own_database_url, rate_limits={"enabled": False}))
+    async with app.router.lifespan_context(app):
+        app.state.resources = replace(app.state.resources, jobs=RecordedJobs())
+        yield app
+
+
+@pytest.fixture
+async def caller(own: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    async with async_client_of(own) as client:
+        yield client
+
+
+@pytest.fixture
+def arranged(own: FastAPI, password_hash: str) -> Arrange:
+    return Arrange(lambda: own.state.resources, password_hash)
+
+
+@pytest.fixture
+async def ada(arranged: Arrange) -> Someone:
+    return await arranged.someone()
+
+
+@pytest.fixture
+async def doomed(own: FastAPI, ada: Someone) -> None:
+    """Every commit of the application fails, in the database: it violates a deferred constraint."""
+    database = own.state.resources.database
+    async with database.transaction() as session:
+        await session.execute(text("CREATE TABLE nobody (id INTEGER PRIMARY KEY)"))
+        await session.execute(
+            text(
+                "CREATE TABLE doomed"
+                " (id INTEGER REFERENCES nobody (id) DEFERRABLE INITIALLY DEFERRED)"
+            )
+        )
+
+    def violate(connection: Connection) -> None:
+        connection.exec_driver_sql("INSERT INTO doomed VALUES (1)")
+
+    event.listen(database.engine.sync_engine, "commit", violate)
+
+
+class TestCommit:
+    @pytest.mark.usefixtures("doomed")
+    async def test_answers_an_error_when_it_fails(
+        self, caller: httpx2.AsyncClient, ada: Someone
+    ) -> None:
+        response = await caller.post(
+            "/api/v1/items", headers=ada.headers, json={"title": "Never stored"}
+        )
+
+        assert response.status_code == 409
+        assert response.json()["code"] == "conflict"
+        assert "Location" not in response.headers
+        listed = await caller.get("/api/v1/items", headers=ada.headers)
+        assert listed.json()["items"] == []
+
+    @pytest.mark.usefixtures("doomed")
+    async def test_starts_no_job_when_it_fails(
+        self, own: FastAPI, caller: httpx2.AsyncClient, ada: Someone
+    ) -> None:
+        response = await change_password(caller, ada)
+
+        assert response.status_code == 409
+        assert own.state.resources.jobs.jobs == []
+
+    async def test_comes_before_the_jobs(
+        self, own: FastAPI, caller: httpx2.AsyncClient, ada: Someone, password_hash: str
+    ) -> None:
+        witness = Witness(own.state.resources)
+        own.state.resources = replace(own.state.resources, jobs=witness)
+
+        response = await change_password(caller, ada)
+
+        assert response.status_code == 204
+        (seen,) = witness.seen
+        assert seen != password_hash
+
+    async def test_has_given_its_connection_back_before_the_jobs(
+        self, own: FastAPI, ada: Someone
+    ) -> None:
+        database = own.state.resources.database
+        busy: list[int] = []
+
+        async def look() -> None:
+            busy.append(database.engine.pool.checkedout())
+
+        async with database.transaction() as session:
+            await session.execute(text("SELECT 1"))
+            await look()
+            session.after_commit(look)
+
+        assert busy == [1, 0]
+
+    async def test_comes_before_the_answer(
+        self, caller: httpx2.AsyncClient, arranged: Arrange, ada: Someone
+    ) -> None:
+        response = await caller.post("/api/v1/items", headers=ada.headers, json={"title": "New"})
+
+        assert response.status_code == 201
+        assert await arranged.rows(select(models.Item.title)) == [("New",)]
+
+
+class TestRollback:
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [
+            pytest.param(ItemNotFound(), 404, id="domain error"),
+            pytest.param(HTTPException(418), 418, id="error of the framework"),
+            pytest.param(Unforeseen(), 500, id="error that nobody foresaw"),
+        ],
+    )
+    async def test_leaves_nothing_of_a_request_that_fails(
+        self,
+        own: FastAPI,
+        caller: httpx2.AsyncClient,
+        arranged: Arrange,
+        ada: Someone,
+        error: Exception,
+        status: int,
+    ) -> None:
+        item = ItemFactory.build(owner_id=ada.id)
+        jobs = own.state.resources.jobs
+
+        @own.post("/fails")
+        async def fails(session: SessionDep) -> None:
+            session.add(item)
+            await session.flush()
+            session.after_commit(partial(jobs.enqueue, JOB))
+            raise error
+
+        response = await caller.post("/fails")
+
+        assert response.status_code == status
+        assert await arranged.rows(select(models.Item.id)) == []
+        assert jobs.jobs == []
+
+    async def test_drops_what_was_to_happen_after_the_commit(self, own: FastAPI) -> None:
+        jobs = RecordedJobs()
+
+        with pytest.raises(ItemNotFound):
+            async with own.state.resources.database.transaction() as session:
+                session.after_commit(partial(jobs.enqueue, JOB))
+                raise ItemNotFound
+        async with own.state.resources.database.transaction() as session:
+            await session.execute(text("SELECT 1"))
+
+        assert jobs.jobs == []
+
+    async def test_leaves_nothing_of_a_request_that_is_cancelled(
+        self, own: FastAPI, arranged: Arrange, ada: Someone
+    ) -> None:
+        database = own.state.resources.database
+        written = asyncio.Event()
+
+        async def write_and_wait() -> None:
+            async with database.transaction() as session:
+                session.add(ItemFactory.build(owner_id=ada.id))
+                await session.flush()
+                written.set()
+                await asyncio.Event().wait()
+
+        writing = asyncio.create_task(write_and_wait())
+        await written.wait()
+        writing.cancel()
+        await asyncio.wait([writing])
+
+        assert writing.cancelled()
+        assert database.engine.pool.checkedout() == 0
+        assert await arranged.rows(select(models.Item.id)) == []
+
+
+class TestWhatMustSurvive:
+    async def test_a_replayed_token_has_ended_its_session_for_good(
+        self, caller: httpx2.AsyncClient, ada: Someone
+    ) -> None:
+        token = {"refresh_token": ada.refresh_token}
+        fresh = (await caller.post("/api/v1/auth/refresh", json=token)).json()
+
+        replayed = await caller.post("/api/v1/auth/refresh", json=token)
+
+        assert replayed.status_code == 401
+        next_token = {"refresh_token": fresh["refresh_token"]}
+        assert (await caller.post("/api/v1/auth/refresh", json=next_token)).status_code == 401
+        assert (await caller.get("/api/v1/users/me", headers=ada.headers)).status_code == 401
+
+    async def test_failed_logins_are_counted(
+        self, caller: httpx2.AsyncClient, arranged: Arrange, ada: Someone
+    ) -> None:
+        form = {"username": ada.username, "password": "Wrong1Password"}
+
+        responses = [await caller.post("/api/v1/auth/token", data=form) for _ in range(2)]
+
+        assert [response.status_code for response in responses] == [401, 401]
+        counts = await arranged.rows(select(models.LoginThrottle.failures))
+        assert counts == [(2,), (2,)]
+
+
+class TestConnections:
+    async def test_no_request_needs_two_at_once(
+        self,
+        make_settings: Callable[..., Settings],
+        own_database_url: str,
+        password_hash: str,
+    ) -> None:
+        settings = make_settings(own_database_url, database={"pool_size": 1, "pool_timeout": 20})
+        async with running(settings) as (app, client):
+            arrange = Arrange(lambda: app.state.resources, password_hash)
+            people = [await arrange.someone() for _ in range(4)]
+            keys = [await arrange.api_key(one, frozenset({"items:read"})) for one in people]
+
+            everyone = (
+                everything(client, one, key) for one, key in zip(people, keys, strict=True)
+            )
+            responses = [
+                response
+                for answered in await asyncio.gather(*everyone)
+                for response in answered
+            ]
+
+        assert {response.status_code for response in responses} <= {200, 201, 204}
+        assert len(responses) == 4 * 10
+
+
+async def change_password(client: httpx2.AsyncClient, someone: Someone) -> httpx2.Response:
+    return await client.put(
+        "/api/v1/users/me/password",
+        headers=someone.headers,
+        json={"current_password": someone.password, "new_password": NEW_PASSWORD},
+    )
+
+
+async def everything(
+    client: httpx2.AsyncClient, someone: Someone, key: str
+) -> list[httpx2.Response]:
+    """Requests of every kind, all at the same time, and at the end what changes who may ask."""
+    headers, machine = someone.headers, {"Authorization": f"Bearer {key}"}
+    name = f"{someone.username[:20]}new"
+    account = {"email": f"{name}@example.com", "username": name, "password": NEW_PASSWORD}
+    login = {"username": someone.username, "password": someone.password}
+    at_once: list[Any] = [
+        client.get("/api/v1/items", headers=headers),
+        client.get("/api/v1/items", headers=machine),
+        client.post("/api/v1/items", headers=headers, json={"title": "One"}),
+        client.get("/api/v1/items/export", headers=headers),
+        client.get("/api/v1/users/me/api-keys", headers=headers),
+        client.post("/api/v1/users", json=account),
+        client.post("/api/v1/auth/token", data=login),
+        client.post("/api/v1/auth/refresh", json={"refresh_token": someone.refresh_token}),
+        client.get("/api/v1/auth/sessions", headers=headers),
+    ]
+    return [*await asyncio.gather(*at_once), await change_password(client, someone)]
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[tuple[FastAPI, httpx2.AsyncClient]]:
+    app = create_app(settings)
+    async with app.router.lifespan_context(app), async_client_of(app) as client:
+        yield app, client

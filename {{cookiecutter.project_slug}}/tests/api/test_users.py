@@ -1,0 +1,585 @@
+"""Accounts: one's own, and those of others for administrators."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import func, select
+from starlette.testclient import TestClient
+
+from app import models
+from app.api.deps.auth import get_principal
+from app.domain.clock import utc_now
+from app.domain.errors import PasswordHashingBusy
+from app.domain.ids import UserId, new_id
+from app.domain.jobs import SendMail
+from app.domain.permissions import ROLES
+from app.domain.principals import Principal
+from app.domain.users import UserProfile
+from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
+from tests.support.resources import RecordedJobs
+
+USERS = "/api/v1/users"
+ME = "/api/v1/users/me"
+TOKEN = "/api/v1/auth/token"
+NEW = {"email": "ada@example.com", "username": "ada", "password": PASSWORD}
+
+
+def status_and_code(response: httpx2.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["code"]
+
+
+def fields_of(response: httpx2.Response) -> list[str]:
+    return [error["field"] for error in response.json()["errors"]]
+
+
+def can_log_in(client: TestClient, username: str, password: str = PASSWORD) -> bool:
+    response = client.post(TOKEN, data={"username": username, "password": password})
+    return response.status_code == 200
+
+
+@pytest.fixture
+def user(arrange: ArrangeSync) -> Someone:
+    return arrange.someone(full_name="Ada Lovelace")
+
+
+@pytest.fixture
+def admin(arrange: ArrangeSync) -> Someone:
+    return arrange.someone(role="admin")
+
+
+@pytest.fixture
+def ghost(app: FastAPI) -> Iterator[None]:
+    """Whoever asks was deleted between being let in and being served."""
+    now = utc_now()
+    profile = UserProfile(UserId(new_id()), "g@example.com", "ghost", None, "user", True, now, now)
+    principal = Principal(profile, ROLES["user"])
+    app.dependency_overrides[get_principal] = lambda: principal
+    yield
+    del app.dependency_overrides[get_principal]
+
+
+class TestRegister:
+    def test_creates_an_account_that_can_log_in(self, client: TestClient) -> None:
+        response = client.post(USERS, json={**NEW, "full_name": "Ada Lovelace"})
+        assert response.status_code == 201
+        user = response.json()
+        assert response.headers["location"] == f"{USERS}/{user['id']}"
+        assert user["email"] == "ada@example.com"
+        assert user["username"] == "ada"
+        assert user["full_name"] == "Ada Lovelace"
+        assert user["role"] == "user"
+        assert user["is_active"] is True
+        assert user["created_at"] == user["updated_at"]
+        assert can_log_in(client, "ada")
+
+    def test_shows_nothing_of_the_password(self, client: TestClient) -> None:
+        response = client.post(USERS, json=NEW)
+        assert PASSWORD not in response.text
+        assert "argon2" not in response.text
+
+    def test_stores_the_hash_alone(self, client: TestClient, arrange: ArrangeSync) -> None:
+        client.post(USERS, json=NEW)
+        (row,) = arrange.rows(select(models.User.password_hash))
+        assert row.password_hash.startswith("$argon2id$v=19$m=8,t=1,p=1$")
+
+    def test_trims_what_is_shown_and_lowers_the_address(self, client: TestClient) -> None:
+        body = {**NEW, "email": " Ada@Example.COM ", "username": " ada ", "full_name": " Ada "}
+        user = client.post(USERS, json=body).json()
+        assert (user["email"], user["username"]) == ("ada@example.com", "ada")
+        assert user["full_name"] == "Ada"
+
+    @pytest.mark.parametrize(
+        ("taken", "code"),
+        [
+            ({"email": "ada@example.com"}, "email_taken"),
+            ({"email": "ADA@Example.com"}, "email_taken"),
+            ({"username": "ada"}, "username_taken"),
+        ],
+    )
+    def test_refuses_what_is_taken(
+        self, client: TestClient, taken: dict[str, str], code: str
+    ) -> None:
+        assert client.post(USERS, json=NEW).status_code == 201
+        other = {"email": "grace@example.com", "username": "grace", "password": PASSWORD}
+        assert status_and_code(client.post(USERS, json={**other, **taken})) == (409, code)
+
+    @pytest.mark.parametrize(
+        ("change", "field"),
+        [
+            ({"email": "ada"}, "body.email"),
+            ({"email": "a" * 250 + "@example.com"}, "body.email"),
+            ({"username": "ad"}, "body.username"),
+            ({"username": "a" * 33}, "body.username"),
+            ({"username": "Ada"}, "body.username"),
+            ({"username": "ada@example.com"}, "body.username"),
+            ({"username": ".ada"}, "body.username"),
+            ({"username": "ada\nadmin"}, "body.username"),
+            ({"username": "ада"}, "body.username"),
+            ({"password": "Short1"}, "body.password"),
+            ({"password": "alllowercase1"}, "body.password"),
+            ({"password": "A1" + "b" * 127}, "body.password"),
+            ({"password": 12345678}, "body.password"),
+            ({"full_name": ""}, "body.full_name"),
+            ({"full_name": "x" * 201}, "body.full_name"),
+            ({"full_name": "Ada\u0000"}, "body.full_name"),
+            ({"role": "admin"}, "body.role"),
+            ({"is_active": True}, "body.is_active"),
+            ({"id": str(new_id())}, "body.id"),
+        ],
+    )
+    def test_refuses_a_body_that_is_not_valid(
+        self, client: TestClient, change: dict[str, Any], field: str
+    ) -> None:
+        response = client.post(USERS, json={**NEW, **change})
+        assert status_and_code(response) == (422, "validation_error")
+        assert fields_of(response) == [field]
+        assert str(change.get("password", PASSWORD)) not in response.text
+
+    def test_says_all_that_a_password_lacks(self, client: TestClient) -> None:
+        response = client.post(USERS, json={**NEW, "password": "--------"})
+        (error,) = response.json()["errors"]
+        assert error["code"] == "weak_password"
+        assert error["message"] == (
+            "The password needs an upper-case letter, a lower-case letter, a digit"
+        )
+
+    @pytest.mark.parametrize("content", [b"{", b"\xff", b'{"email": NaN'])
+    def test_refuses_a_body_that_can_not_be_read(self, client: TestClient, content: bytes) -> None:
+        headers = {"Content-Type": "application/json"}
+        response = client.post(USERS, content=content, headers=headers)
+        assert status_and_code(response) == (400, "malformed_request")
+        assert response.headers["content-type"] == "application/problem+json"
+
+    def test_answers_at_once_when_too_many_passwords_wait(
+        self, client: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(app.state.resources.hasher, "_capacity", 0)
+        response = client.post(USERS, json=NEW)
+        assert status_and_code(response) == (503, PasswordHashingBusy.code)
+        assert response.headers["retry-after"] == "1"
+
+    async def test_gives_a_name_to_one_of_many_who_want_it_at_once(
+        self, own_client: httpx2.AsyncClient
+    ) -> None:
+        bodies = [{**NEW, "email": f"ada{number}@example.com"} for number in range(4)]
+        responses = await asyncio.gather(*(own_client.post(USERS, json=body) for body in bodies))
+        codes = sorted(response.json().get("code", "created") for response in responses)
+        assert codes == ["created", "username_taken", "username_taken", "username_taken"]
+
+
+class TestListUsers:
+    @pytest.fixture
+    def support(self, arrange: ArrangeSync) -> Someone:
+        arrange.someone(username="grace", email="c@example.com", role="admin")
+        arrange.someone(username="alan", email="b@example.com", is_active=False)
+        return arrange.someone(username="zoe", email="a@example.com", role="support")
+
+    def names(self, client: TestClient, support: Someone, **query: Any) -> list[str]:
+        response = client.get(USERS, params=query, headers=support.headers)
+        assert response.status_code == 200
+        return [user["username"] for user in response.json()["items"]]
+
+    @pytest.mark.parametrize(
+        ("query", "names"),
+        [
+            ({}, ["zoe", "alan", "grace"]),
+            ({"sort": "created_at"}, ["grace", "alan", "zoe"]),
+            ({"sort": "username"}, ["alan", "grace", "zoe"]),
+            ({"sort": "-username"}, ["zoe", "grace", "alan"]),
+            ({"sort": "email"}, ["zoe", "alan", "grace"]),
+            ({"sort": "-email"}, ["grace", "alan", "zoe"]),
+            ({"role": "admin"}, ["grace"]),
+            ({"is_active": "false"}, ["alan"]),
+            ({"is_active": "true", "role": "user"}, []),
+        ],
+    )
+    def test_sorts_and_filters(
+        self, client: TestClient, support: Someone, query: dict[str, str], names: list[str]
+    ) -> None:
+        assert self.names(client, support, **query) == names
+
+    @pytest.mark.parametrize("sort", ["created_at", "-created_at", "username", "-email"])
+    def test_gives_pages_that_join_without_a_seam(
+        self, client: TestClient, support: Someone, sort: str
+    ) -> None:
+        whole = self.names(client, support, sort=sort)
+        query: dict[str, Any] = {"sort": sort, "limit": 2}
+        first = client.get(USERS, params=query, headers=support.headers).json()
+        query["cursor"] = first["next_cursor"]
+        rest = client.get(USERS, params=query, headers=support.headers).json()
+        assert [user["username"] for user in first["items"] + rest["items"]] == whole
+        assert rest["next_cursor"] is None
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"sort": "password_hash"},
+            {"role": "root"},
+            {"is_active": "perhaps"},
+            {"cursor": "bm9uc2Vuc2U"},
+            {"limit": 101},
+            {"email": "a@example.com"},
+        ],
+    )
+    def test_refuses_a_query_that_is_not_valid(
+        self, client: TestClient, support: Someone, query: dict[str, Any]
+    ) -> None:
+        response = client.get(USERS, params=query, headers=support.headers)
+        assert status_and_code(response) == (422, "validation_error")
+
+    def test_refuses_the_cursor_of_another_order(
+        self, client: TestClient, support: Someone
+    ) -> None:
+        query: dict[str, Any] = {"sort": "email", "limit": 1}
+        cursor = client.get(USERS, params=query, headers=support.headers).json()["next_cursor"]
+        query = {"sort": "username", "cursor": cursor}
+        response = client.get(USERS, params=query, headers=support.headers)
+        assert fields_of(response) == ["query.cursor"]
+
+    def test_shows_no_secret(self, client: TestClient, support: Someone) -> None:
+        response = client.get(USERS, headers=support.headers)
+        assert "password" not in response.text
+        assert "argon2" not in response.text
+
+
+class TestGetProfile:
+    def test_says_who_is_asking(self, client: TestClient, user: Someone) -> None:
+        response = client.get(ME, headers=user.headers)
+        assert response.status_code == 200
+        profile = response.json()
+        assert profile["id"] == str(user.id)
+        assert profile["full_name"] == "Ada Lovelace"
+
+
+class TestChangeProfile:
+    def change(self, client: TestClient, user: Someone, **body: Any) -> httpx2.Response:
+        return client.patch(ME, json=body, headers=user.headers)
+
+    def test_changes_what_is_given(self, client: TestClient, user: Someone) -> None:
+        response = self.change(client, user, full_name=" Ada King ")
+        assert response.status_code == 200
+        profile = response.json()
+        assert profile["full_name"] == "Ada King"
+        assert profile["email"] == user.email
+        assert profile["updated_at"] > profile["created_at"]
+        assert client.get(ME, headers=user.headers).json() == profile
+
+    def test_removes_the_name_when_told(self, client: TestClient, user: Someone) -> None:
+        assert self.change(client, user, full_name=None).json()["full_name"] is None
+
+    def test_leaves_all_as_it_is_without_changes(self, client: TestClient, user: Someone) -> None:
+        before = client.get(ME, headers=user.headers).json()
+        assert self.change(client, user).json() == before
+
+    def test_lets_the_new_address_log_in(
+        self, client: TestClient, jobs: RecordedJobs, user: Someone
+    ) -> None:
+        assert self.change(client, user, email="New@Example.com").status_code == 200
+        assert can_log_in(client, "new@example.com")
+        assert not can_log_in(client, user.email)
+
+    def test_tells_the_address_until_now(
+        self, client: TestClient, jobs: RecordedJobs, user: Someone
+    ) -> None:
+        self.change(client, user, email="new@example.com")
+        (job,) = jobs.jobs
+        assert isinstance(job, SendMail)
+        assert job.mail.to == user.email
+        assert job.mail.subject == "Your e-mail address was changed"
+
+    def test_tells_nobody_when_the_address_stays(
+        self, client: TestClient, jobs: RecordedJobs, user: Someone
+    ) -> None:
+        self.change(client, user, email=user.email.upper(), full_name="Ada King")
+        assert jobs.jobs == []
+
+    def test_refuses_an_address_that_is_taken(
+        self, client: TestClient, jobs: RecordedJobs, user: Someone, admin: Someone
+    ) -> None:
+        response = self.change(client, user, email=admin.email)
+        assert status_and_code(response) == (409, "email_taken")
+        assert jobs.jobs == []
+        assert client.get(ME, headers=user.headers).json()["email"] == user.email
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"email": None},
+            {"email": "ada"},
+            {"full_name": ""},
+            {"username": "root"},
+            {"role": "admin"},
+            {"is_active": True},
+            {"id": str(new_id())},
+            {"password": PASSWORD},
+            {"password_hash": "x"},
+        ],
+    )
+    def test_refuses_anything_else(
+        self, client: TestClient, user: Someone, body: dict[str, Any]
+    ) -> None:
+        response = self.change(client, user, **body)
+        assert status_and_code(response) == (422, "validation_error")
+
+    def test_does_not_find_an_account_that_was_deleted_meanwhile(
+        self, client: TestClient, ghost: None
+    ) -> None:
+        response = client.patch(ME, json={"full_name": "Boo"})
+        assert status_and_code(response) == (404, "user_not_found")
+
+
+class TestDeleteAccount:
+    def test_takes_everything_with_it(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        arrange.items(user, 2)
+        arrange.api_key(user, frozenset({"items:read"}))
+        response = client.delete(ME, headers=user.headers)
+        assert (response.status_code, response.content) == (204, b"")
+        assert client.get(ME, headers=user.headers).status_code == 401
+        tables = (
+            models.User,
+            models.Item,
+            models.ApiKey,
+            models.AuthSession,
+            models.RefreshToken,
+        )
+        assert [arrange.rows(select(table.id)) for table in tables] == [[]] * 5
+
+    def test_keeps_the_last_administrator(self, client: TestClient, admin: Someone) -> None:
+        response = client.delete(ME, headers=admin.headers)
+        assert status_and_code(response) == (409, "last_administrator")
+        assert client.get(ME, headers=admin.headers).status_code == 200
+
+    def test_lets_one_of_two_administrators_go(
+        self, client: TestClient, arrange: ArrangeSync, admin: Someone
+    ) -> None:
+        arrange.someone(role="admin")
+        assert client.delete(ME, headers=admin.headers).status_code == 204
+
+    def test_does_not_find_an_account_that_was_deleted_meanwhile(
+        self, client: TestClient, ghost: None
+    ) -> None:
+        assert status_and_code(client.delete(ME)) == (404, "user_not_found")
+
+
+class TestChangePassword:
+    NEW_PASSWORD = " Difference2Engine"
+
+    def change(
+        self, client: TestClient, user: Someone, current: str = PASSWORD, new: str = NEW_PASSWORD
+    ) -> httpx2.Response:
+        body = {"current_password": current, "new_password": new}
+        return client.put(f"{ME}/password", json=body, headers=user.headers)
+
+    def test_lets_the_new_password_in_and_not_the_old_one(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        response = self.change(client, user)
+        assert (response.status_code, response.content) == (204, b"")
+        assert can_log_in(client, user.username, self.NEW_PASSWORD)
+        assert not can_log_in(client, user.username)
+
+    def test_ends_the_other_sessions_and_keeps_this_one(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        form = {"username": user.username, "password": PASSWORD}
+        other = client.post(TOKEN, data=form).json()
+        assert self.change(client, user).status_code == 204
+        assert client.get(ME, headers=bearer(other["access_token"])).status_code == 401
+        refresh = "/api/v1/auth/refresh"
+        stolen = client.post(refresh, json={"refresh_token": other["refresh_token"]})
+        assert status_and_code(stolen) == (401, "invalid_refresh_token")
+        assert client.get(ME, headers=user.headers).status_code == 200
+        own = client.post(refresh, json={"refresh_token": user.refresh_token})
+        assert own.status_code == 200
+
+    def test_leaves_the_sessions_of_others_alone(
+        self, client: TestClient, user: Someone, admin: Someone
+    ) -> None:
+        self.change(client, user)
+        assert client.get(ME, headers=admin.headers).status_code == 200
+
+    def test_tells_the_owner(self, client: TestClient, jobs: RecordedJobs, user: Someone) -> None:
+        self.change(client, user)
+        (job,) = jobs.jobs
+        assert isinstance(job, SendMail)
+        assert job.mail.to == user.email
+        assert "assword was changed" in job.mail.subject
+        assert "Engine" not in job.mail.text
+
+    def test_refuses_a_wrong_current_password(
+        self, client: TestClient, jobs: RecordedJobs, user: Someone
+    ) -> None:
+        response = self.change(client, user, current="Guessed1Password")
+        assert status_and_code(response) == (403, "wrong_password")
+        assert can_log_in(client, user.username)
+        assert jobs.jobs == []
+
+    @pytest.mark.parametrize(
+        ("current", "new", "field"),
+        [
+            (PASSWORD, "weak", "body.new_password"),
+            (PASSWORD, "", "body.new_password"),
+            ("", "Difference2Engine", "body.current_password"),
+            ("x" * 129, "Difference2Engine", "body.current_password"),
+        ],
+    )
+    def test_refuses_a_body_that_is_not_valid(
+        self, client: TestClient, user: Someone, current: str, new: str, field: str
+    ) -> None:
+        response = self.change(client, user, current, new)
+        assert response.status_code == 422
+        assert fields_of(response) == [field]
+
+    def test_refuses_one_whose_account_was_deleted_meanwhile(
+        self, client: TestClient, ghost: None
+    ) -> None:
+        body = {"current_password": PASSWORD, "new_password": self.NEW_PASSWORD}
+        response = client.put(f"{ME}/password", json=body)
+        assert status_and_code(response) == (403, "wrong_password")
+
+
+class TestGetUser:
+    def test_shows_any_user(self, client: TestClient, arrange: ArrangeSync, user: Someone) -> None:
+        support = arrange.someone(role="support")
+        response = client.get(f"{USERS}/{user.id}", headers=support.headers)
+        assert response.status_code == 200
+        assert response.json() == client.get(ME, headers=user.headers).json()
+
+    def test_does_not_find_one_that_is_not_there(self, client: TestClient, admin: Someone) -> None:
+        response = client.get(f"{USERS}/{new_id()}", headers=admin.headers)
+        assert status_and_code(response) == (404, "user_not_found")
+
+    def test_refuses_what_is_no_id(self, client: TestClient, admin: Someone) -> None:
+        response = client.get(f"{USERS}/1", headers=admin.headers)
+        assert response.status_code == 422
+        assert fields_of(response) == ["path.user_id"]
+
+
+class TestAdministerUser:
+    def change(
+        self, client: TestClient, admin: Someone, user: Someone, **body: Any
+    ) -> httpx2.Response:
+        return client.patch(f"{USERS}/{user.id}", json=body, headers=admin.headers)
+
+    def test_gives_a_role_that_counts_from_the_next_login(
+        self, client: TestClient, admin: Someone, user: Someone
+    ) -> None:
+        response = self.change(client, admin, user, role="support")
+        assert response.status_code == 200
+        assert response.json()["role"] == "support"
+        # The token that is out there was granted less, and stays what it is.
+        assert client.get(USERS, headers=user.headers).status_code == 403
+        form = {"username": user.username, "password": PASSWORD}
+        token = client.post(TOKEN, data=form).json()["access_token"]
+        assert client.get(USERS, headers=bearer(token)).status_code == 200
+
+    def test_takes_a_role_away_from_the_next_request_on(
+        self, client: TestClient, arrange: ArrangeSync, admin: Someone
+    ) -> None:
+        other = arrange.someone(role="admin")
+        assert client.get(USERS, headers=other.headers).status_code == 200
+        assert self.change(client, admin, other, role="user").status_code == 200
+        assert client.get(USERS, headers=other.headers).status_code == 403
+        assert client.get(ME, headers=other.headers).status_code == 200
+
+    def test_keeps_a_user_out_from_the_next_request_on(
+        self, client: TestClient, admin: Someone, user: Someone
+    ) -> None:
+        response = self.change(client, admin, user, is_active=False)
+        assert response.json()["is_active"] is False
+        assert client.get(ME, headers=user.headers).status_code == 401
+        assert not can_log_in(client, user.username)
+
+    def test_lets_a_user_in_again_but_not_its_old_sessions(
+        self, client: TestClient, admin: Someone, user: Someone
+    ) -> None:
+        self.change(client, admin, user, is_active=False)
+        assert self.change(client, admin, user, is_active=True).json()["is_active"] is True
+        assert client.get(ME, headers=user.headers).status_code == 401
+        assert can_log_in(client, user.username)
+
+    def test_leaves_all_as_it_is_without_changes(
+        self, client: TestClient, admin: Someone, user: Someone
+    ) -> None:
+        before = client.get(f"{USERS}/{user.id}", headers=admin.headers).json()
+        assert self.change(client, admin, user).json() == before
+
+    @pytest.mark.parametrize("body", [{"role": "user"}, {"role": "support"}, {"is_active": False}])
+    def test_keeps_the_last_administrator(
+        self,
+        client: TestClient,
+        arrange: ArrangeSync,
+        admin: Someone,
+        body: dict[str, Any],
+    ) -> None:
+        arrange.someone(role="admin", is_active=False)
+        response = self.change(client, admin, admin, **body)
+        assert status_and_code(response) == (409, "last_administrator")
+        assert client.get(USERS, headers=admin.headers).status_code == 200
+
+    def test_lets_the_last_administrator_stay_one(self, client: TestClient, admin: Someone) -> None:
+        response = self.change(client, admin, admin, role="admin", is_active=True)
+        assert response.status_code == 200
+
+    async def test_keeps_one_of_two_who_remove_each_other_at_once(
+        self, own_client: httpx2.AsyncClient, arrange_own: Arrange
+    ) -> None:
+        one, other = [await arrange_own.someone(role="admin") for _ in range(2)]
+        responses = await asyncio.gather(
+            own_client.patch(f"{USERS}/{one.id}", json={"role": "user"}, headers=other.headers),
+            own_client.delete(f"{USERS}/{other.id}", headers=one.headers),
+        )
+        assert sum(response.is_success for response in responses) == 1
+        administrators = select(func.count()).where(models.User.role == "admin")
+        assert (await arrange_own.rows(administrators))[0][0] == 1
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"role": "root"},
+            {"role": None},
+            {"is_active": None},
+            {"is_active": "perhaps"},
+            {"email": "a@example.com"},
+            {"password": PASSWORD},
+        ],
+    )
+    def test_refuses_a_body_that_is_not_valid(
+        self, client: TestClient, admin: Someone, user: Someone, body: dict[str, Any]
+    ) -> None:
+        response = self.change(client, admin, user, **body)
+        assert status_and_code(response) == (422, "validation_error")
+
+    def test_does_not_find_one_that_is_not_there(self, client: TestClient, admin: Someone) -> None:
+        response = client.patch(f"{USERS}/{new_id()}", json={}, headers=admin.headers)
+        assert status_and_code(response) == (404, "user_not_found")
+
+
+class TestDeleteUser:
+    def test_takes_everything_with_it(
+        self, client: TestClient, arrange: ArrangeSync, admin: Someone, user: Someone
+    ) -> None:
+        arrange.items(user, 2)
+        response = client.delete(f"{USERS}/{user.id}", headers=admin.headers)
+        assert (response.status_code, response.content) == (204, b"")
+        assert client.get(ME, headers=user.headers).status_code == 401
+        assert arrange.rows(select(models.Item.id)) == []
+        assert client.get(f"{USERS}/{user.id}", headers=admin.headers).status_code == 404
+
+    def test_keeps_the_last_administrator(self, client: TestClient, admin: Someone) -> None:
+        response = client.delete(f"{USERS}/{admin.id}", headers=admin.headers)
+        assert status_and_code(response) == (409, "last_administrator")
+
+    def test_does_not_find_one_that_is_not_there(self, client: TestClient, admin: Someone) -> None:
+        response = client.delete(f"{USERS}/{new_id()}", headers=admin.headers)
+        assert status_and_code(response) == (404, "user_not_found")
+
+    def test_refuses_what_is_no_id(self, client: TestClient, admin: Someone) -> None:
+        response = client.delete(f"{USERS}/1", headers=admin.headers)
+        assert response.status_code == 422

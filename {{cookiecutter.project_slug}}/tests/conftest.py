@@ -1,0 +1,177 @@
+"""What all tests share.
+
+`client` (plain functions) and `async_client` (concurrency, streaming) talk to the whole
+application on a real database, and roll back what they did. A test that commits at once from
+several requests, or breaks the database, takes `own_client`.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app.core.config import Settings
+from app.core.security.keys import SigningKeys
+from app.main import create_app
+from app.resources import Resources
+from tests.support.answers import Recorded
+from tests.support.arrange import PASSWORD, Arrange, ArrangeSync
+from tests.support.resources import RecordedJobs, isolated
+
+pytest_plugins = [
+    "pytester",
+    "tests.support.database_plugin",
+    "tests.support.operations_plugin",
+]
+
+BASE_URL = "http://testserver"
+
+
+@pytest.fixture(scope="session")
+def make_settings() -> Callable[..., Settings]:
+    """Return settings for tests: cheap hashes, one signing key for all."""
+    keys = SigningKeys.generate().to_json()
+
+    def make(url: str, **groups: Any) -> Settings:
+        defaults: dict[str, Any] = {
+            "environment": "test",
+            "database": {"url": url, "pool_size": 5},
+            "auth": {"signing_keys": keys},
+            "passwords": {"memory_kib": 8, "time_cost": 1, "max_concurrent": 2},
+        }
+        for name, group in groups.items():
+            defaults[name] = {**defaults.get(name, {}), **group}
+        return Settings(**defaults)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def settings(make_settings: Callable[..., Settings], database_url: str) -> Settings:
+    return make_settings(database_url)
+
+
+@pytest.fixture(scope="session")
+def running(settings: Settings, recorded: Recorded) -> Iterator[TestClient]:
+    """The application, started once for all plain tests of this process."""
+    with TestClient(recorded(create_app(settings)), base_url=BASE_URL) as client:
+        yield client
+
+
+@pytest.fixture
+def client(running: TestClient) -> Iterator[TestClient]:
+    """A client of the application, whose traces in the database are rolled back."""
+    app, portal = _app_of(running), running.portal
+    assert portal is not None
+    shared: Resources = app.state.resources
+    with portal.wrap_async_context_manager(isolated(shared)) as own:
+        app.state.resources = own
+        yield running
+        running.cookies.clear()
+    app.state.resources = shared
+    app.dependency_overrides.clear()
+
+
+@pytest.fixture(scope="session")
+async def running_async(settings: Settings, recorded: Recorded) -> AsyncIterator[FastAPI]:
+    """The application, started once for all asynchronous tests of this process."""
+    app = recorded(create_app(settings))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def async_client(running_async: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """An asynchronous client, whose traces in the database are rolled back."""
+    app = running_async
+    shared: Resources = app.state.resources
+    async with isolated(shared) as own:
+        app.state.resources = own
+        async with async_client_of(app) as client:
+            yield client
+    app.state.resources = shared
+    app.dependency_overrides.clear()
+
+
+@pytest.fixture
+async def own_app(
+    make_settings: Callable[..., Settings], own_database_url: str, recorded: Recorded
+) -> AsyncIterator[FastAPI]:
+    """An application with a database of its own, in which commits are commits."""
+    app = recorded(create_app(make_settings(own_database_url)))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def own_client(own_app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """An asynchronous client of the application with a database of its own."""
+    async with async_client_of(own_app) as client:
+        yield client
+
+
+@pytest.fixture
+def app(client: TestClient) -> FastAPI:
+    """The application behind `client`."""
+    return _app_of(client)
+
+
+@pytest.fixture
+def use(app: FastAPI) -> Callable[..., None]:
+    """Replace resources of the application behind `client`, for this test."""
+
+    def replace_resources(**replacements: Any) -> None:
+        app.state.resources = replace(app.state.resources, **replacements)
+
+    return replace_resources
+
+
+@pytest.fixture
+def jobs(app: FastAPI) -> RecordedJobs:
+    """The jobs that requests of `client` have asked for."""
+    recorded = app.state.resources.jobs
+    assert isinstance(recorded, RecordedJobs)
+    return recorded
+
+
+@pytest.fixture(scope="session")
+def password_hash(running: TestClient) -> str:
+    """The hash of `PASSWORD`, made once."""
+    assert running.portal is not None
+    resources: Resources = _app_of(running).state.resources
+    return running.portal.call(resources.hasher.hash, PASSWORD)
+
+
+@pytest.fixture
+def arrange(client: TestClient, app: FastAPI, password_hash: str) -> ArrangeSync:
+    """Arranges for tests that use `client`."""
+    assert client.portal is not None
+    return ArrangeSync(Arrange(lambda: app.state.resources, password_hash), client.portal)
+
+
+@pytest.fixture
+def arrange_async(
+    async_client: httpx2.AsyncClient, running_async: FastAPI, password_hash: str
+) -> Arrange:
+    """Arranges for tests that use `async_client`."""
+    return Arrange(lambda: running_async.state.resources, password_hash)
+
+
+@pytest.fixture
+def arrange_own(own_app: FastAPI, password_hash: str) -> Arrange:
+    """Arranges for tests that use `own_client`."""
+    return Arrange(lambda: own_app.state.resources, password_hash)
+
+
+def async_client_of(app: FastAPI) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(app=app)
+    return httpx2.AsyncClient(transport=transport, base_url=BASE_URL)
+
+
+def _app_of(client: TestClient) -> FastAPI:
+    assert isinstance(client.app, FastAPI)
+    return client.app

@@ -1,0 +1,565 @@
+"""The OpenAPI document keeps the rules that clients live by; each class names its own by id."""
+
+import keyword
+import re
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi import FastAPI
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from sqlalchemy import event
+from starlette.testclient import TestClient
+
+from app.domain.permissions import PERMISSIONS, ROLES
+from tests.support.arrange import ArrangeSync, bearer
+from tests.support.document import (
+    DOCUMENT,
+    OPERATIONS,
+    PROBLEM,
+    SCHEMAS,
+    Json,
+    Operation,
+    documenting,
+    example_of,
+    faults,
+    resolved,
+    walk,
+)
+
+PROBES = {"/health", "/live", "/ready", "/.well-known/jwks.json"}
+SECURED = [operation for operation in OPERATIONS if operation.scopes]
+OPEN = [operation for operation in OPERATIONS if not operation.scopes]
+LISTS = [operation for operation in OPERATIONS if operation.id.startswith("list_")]
+PROPERTIES = {
+    f"{name}.{field}": schema
+    for name, model in SCHEMAS.items()
+    for field, schema in model["properties"].items()
+}
+PARAMETERS = {
+    f"{operation}.{parameter['name']}": parameter
+    for operation in OPERATIONS
+    for parameter in operation.parameters
+}
+INPUTS = {
+    name: schema
+    for name, schema in SCHEMAS.items()
+    if name.endswith(("Create", "Update", "Request"))
+}
+OUTPUTS = {name: schema for name, schema in SCHEMAS.items() if name not in INPUTS}
+
+
+def references(thing: object) -> set[str]:
+    """The names of all schemas that a part of the document leads to."""
+    names = {each["$ref"].rpartition("/")[2] for _, each in walk(thing) if "$ref" in each}
+    for name in names & set(SCHEMAS):
+        names |= references(SCHEMAS[name])
+    return names & set(SCHEMAS)
+
+
+def bounded(schema: Json) -> bool:
+    """Whether a value that fits a schema has an end."""
+    schema = resolved(schema)
+    if "anyOf" in schema:
+        return all(bounded(each) for each in schema["anyOf"])
+    if schema.keys() & {"enum", "const"} or schema["type"] in {"boolean", "null"}:
+        return True
+    if schema["type"] == "string":
+        return "maxLength" in schema or schema.get("format") in {"uuid", "date-time"}
+    if schema["type"] == "array":
+        return "maxItems" in schema and bounded(schema["items"])
+    if schema["type"] == "object":
+        closed = schema["additionalProperties"] is False
+        return closed and all(bounded(each) for each in schema["properties"].values())
+    return {"minimum", "maximum"} <= schema.keys()
+
+
+class TestMetadata:
+    """APP04."""
+
+    def test_is_complete(self) -> None:
+        info = DOCUMENT["info"]
+        assert info["title"]
+        assert info["description"]
+        assert re.fullmatch(r"\d+\.\d+\.\d+.*", info["version"])
+        assert info["contact"].keys() == {"name", "email"}
+        assert info["license"].keys() == {"name", "identifier"}
+
+
+class TestPaths:
+    """APP05."""
+
+    def test_stand_under_a_versioned_prefix_but_for_probes_and_keys(self) -> None:
+        outside = {path for path in DOCUMENT["paths"] if not path.startswith("/api/v1/")}
+        assert outside == PROBES
+
+
+class TestMethods:
+    """API01."""
+
+    def test_are_those_of_http(self) -> None:
+        methods = {operation.method for operation in OPERATIONS}
+        assert methods <= {"get", "post", "put", "patch", "delete"}
+
+    @pytest.mark.parametrize("method", ["get", "delete"])
+    def test_have_no_body_where_it_has_no_meaning(self, method: str) -> None:
+        assert [each.id for each in OPERATIONS if each.method == method and each.body] == []
+
+    @pytest.mark.parametrize("method", ["put", "patch"])
+    def test_have_a_body_where_it_is_what_they_are_about(self, method: str) -> None:
+        assert [each.id for each in OPERATIONS if each.method == method and not each.body] == []
+
+    @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.method == "get"])
+    def test_change_nothing_by_get(
+        self, client: TestClient, app: FastAPI, arrange: ArrangeSync, operation: Operation
+    ) -> None:
+        someone = arrange.someone(role="admin")
+        statements: list[str] = []
+
+        def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            statements.append(statement.split(maxsplit=1)[0].upper())
+
+        engine = app.state.resources.database.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", note)
+        client.request(**operation.request(), headers=someone.headers)
+        event.remove(engine, "before_cursor_execute", note)
+        assert set(statements) <= {"SELECT"}
+
+
+class TestStatuses:
+    """API02."""
+
+    def test_of_success_is_one_for_each_operation(self) -> None:
+        successes = {
+            each.id: [status for status in each.responses if status < 300] for each in OPERATIONS
+        }
+        assert {name: found for name, found in successes.items() if len(found) != 1} == {}
+
+    def test_is_201_with_a_location_for_what_is_created(self) -> None:
+        creators = [
+            each for each in OPERATIONS if each.id.startswith(("create_", "register_", "upload_"))
+        ]
+        assert documenting(201) == creators
+        for operation in creators:
+            assert operation.method == "post"
+            assert operation.responses[201]["headers"]["Location"]["required"]
+
+    def test_is_204_for_what_has_no_body(self) -> None:
+        empty = [each for each in OPERATIONS if "content" not in each.responses[each.success]]
+        assert empty == documenting(204)
+        deletions = {each.id for each in OPERATIONS if each.method == "delete"}
+        assert deletions <= {each.id for each in empty}
+
+
+class TestTypes:
+    """API03."""
+
+    def test_are_models_for_all_that_is_answered_in_json(self) -> None:
+        for operation in OPERATIONS:
+            content = operation.responses[operation.success].get("content", {})
+            if "application/json" in content:
+                schema = content["application/json"]["schema"]
+                assert schema["$ref"].startswith("#/components/schemas/"), operation.id
+
+    def test_are_models_for_all_that_is_sent(self) -> None:
+        for operation in OPERATIONS:
+            for media_type in (
+                operation.definition.get("requestBody", {}).get("content", {}).values()
+            ):
+                assert media_type["schema"].keys() == {"$ref"}, operation.id
+
+    def test_are_known_for_every_field_and_parameter(self) -> None:
+        kinds = {"$ref", "anyOf", "const", "enum", "oneOf", "type"}
+        schemas = PROPERTIES | {name: each["schema"] for name, each in PARAMETERS.items()}
+        assert [name for name, schema in schemas.items() if not schema.keys() & kinds] == []
+
+    def test_are_known_for_what_models_hold(self) -> None:
+        assert [
+            path for path, each in walk(SCHEMAS) if each.get("additionalProperties") is True
+        ] == []
+        assert [path for path, each in walk(SCHEMAS) if each.get("items") == {}] == []
+
+
+class TestOperationIds:
+    """API04."""
+
+    def test_are_unique(self) -> None:
+        assert len({operation.id for operation in OPERATIONS}) == len(OPERATIONS)
+
+    def test_are_names_that_a_client_can_give_its_methods(self) -> None:
+        unfit = [
+            each.id
+            for each in OPERATIONS
+            if not re.fullmatch(r"[a-z]+(_[a-z]+)+", each.id) or keyword.iskeyword(each.id)
+        ]
+        assert unfit == []
+
+    def test_do_not_hang_on_the_path(self) -> None:
+        assert [
+            each.id for each in OPERATIONS if re.search(r"api_v\d|_(get|post|put)$", each.id)
+        ] == []
+
+
+class TestWords:
+    """API05."""
+
+    def test_describe_every_tag_that_is_used(self) -> None:
+        described = {tag["name"] for tag in DOCUMENT["tags"] if tag["description"]}
+        assert {tag for each in OPERATIONS for tag in each.definition["tags"]} == described
+
+    def test_summarise_every_operation(self) -> None:
+        summaries = [each.definition["summary"] for each in OPERATIONS]
+        assert all(0 < len(summary) <= 50 for summary in summaries)
+        assert len(set(summaries)) == len(OPERATIONS)
+
+    def test_describe_every_operation(self) -> None:
+        assert [each.id for each in OPERATIONS if not each.definition.get("description")] == []
+
+    def test_describe_every_response(self) -> None:
+        for operation in OPERATIONS:
+            for response in operation.responses.values():
+                assert response["description"] not in {"", "Successful Response"}, operation.id
+
+    def test_describe_every_parameter(self) -> None:
+        assert [name for name, each in PARAMETERS.items() if not each.get("description")] == []
+
+    def test_describe_every_model(self) -> None:
+        assert [name for name, each in SCHEMAS.items() if not each.get("description")] == []
+
+    def test_describe_every_field(self) -> None:
+        assert [name for name, each in PROPERTIES.items() if not each.get("description")] == []
+
+    def test_describe_every_header(self) -> None:
+        headers = {
+            f"{operation}.{name}": header
+            for operation in OPERATIONS
+            for response in operation.responses.values()
+            for name, header in response.get("headers", {}).items()
+        }
+        assert [name for name, each in headers.items() if not each.get("description")] == []
+
+    def test_describe_every_security_scheme_and_permission(self) -> None:
+        schemes = DOCUMENT["components"]["securitySchemes"]
+        assert [name for name, each in schemes.items() if not each.get("description")] == []
+        assert schemes["AccessToken"]["flows"]["password"]["scopes"] == PERMISSIONS
+
+    @pytest.mark.parametrize("name", SCHEMAS)
+    def test_give_every_model_an_example_that_fits_it(self, name: str) -> None:
+        example = example_of(SCHEMAS[name])
+        assert example.keys() == SCHEMAS[name]["properties"].keys() or "examples" in SCHEMAS[name]
+        assert faults(SCHEMAS[name], example) == []
+
+    def test_give_every_field_examples_that_fit_it(self) -> None:
+        wrong = {name: faults(schema, each) for name, schema, each in examples(PROPERTIES)}
+        assert {name: each for name, each in wrong.items() if each} == {}
+
+    def test_give_every_parameter_examples_that_fit_it(self) -> None:
+        schemas = {name: each["schema"] for name, each in PARAMETERS.items()}
+        assert [name for name, schema in schemas.items() if not schema.get("examples")] == []
+        wrong = {name: faults(schema, each) for name, schema, each in examples(schemas)}
+        assert {name: each for name, each in wrong.items() if each} == {}
+
+    def test_give_every_problem_an_example_that_fits_it(self) -> None:
+        for response in DOCUMENT["components"]["responses"].values():
+            content = response["content"][PROBLEM]
+            for example in content["examples"].values():
+                assert faults(content["schema"], example["value"]) == []
+
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+    def test_give_every_operation_a_request_that_is_understood(
+        self, client: TestClient, arrange: ArrangeSync, operation: Operation
+    ) -> None:
+        someone = arrange.someone(role="admin")
+        response = client.request(**operation.request(), headers=someone.headers)
+        assert response.status_code not in {400, 422}
+        assert response.status_code in operation.responses
+
+
+class TestBounds:
+    """API06."""
+
+    def test_end_every_parameter(self) -> None:
+        schemas = {name: each["schema"] for name, each in PARAMETERS.items()}
+        assert [name for name, schema in schemas.items() if not bounded(schema)] == []
+
+    def test_end_every_body(self) -> None:
+        bodies = {each.id: each.body[1] for each in OPERATIONS if each.body}
+        assert [name for name, schema in bodies.items() if not bounded(schema)] == []
+
+
+class TestIds:
+    """API08."""
+
+    def test_are_uuids_wherever_they_are_shown(self) -> None:
+        # `client_id` is OAuth's, and ignored; a request's id may be of the client's making.
+        named = {
+            name: schema
+            for name, schema in PROPERTIES.items()
+            if re.search(r"[._]id$", name) and not name.endswith((".client_id", ".request_id"))
+        }
+        assert named
+        assert [name for name, schema in named.items() if schema.get("format") != "uuid"] == []
+        versions = {UUID(schema["examples"][0]).version for schema in named.values()}
+        assert versions == {7}
+
+    def test_are_uuids_wherever_they_are_asked_for(self) -> None:
+        asked = [each for each in PARAMETERS.values() if each["in"] == "path"]
+        assert {each["schema"]["format"] for each in asked} == {"uuid"}
+        assert {UUID(each["schema"]["examples"][0]).version for each in asked} == {7}
+
+
+class TestLists:
+    """API09."""
+
+    def test_are_pages(self) -> None:
+        assert LISTS
+        for operation in LISTS:
+            page = resolved(operation.responses[200]["content"]["application/json"]["schema"])
+            assert page["properties"].keys() == {"items", "next_cursor"}, operation.id
+            assert page["properties"]["items"]["items"].keys() == {"$ref"}
+
+    def test_are_the_only_pages_and_nothing_else_is_an_array(self) -> None:
+        pages = [
+            each.id
+            for each in OPERATIONS
+            for media_type in each.responses[each.success].get("content", {}).values()
+            if "next_cursor" in resolved(media_type["schema"]).get("properties", {})
+            or media_type["schema"].get("type") == "array"
+        ]
+        assert pages == [each.id for each in LISTS]
+
+    def test_take_a_limit_and_a_cursor(self) -> None:
+        for operation in LISTS:
+            parameters = {each["name"]: each["schema"] for each in operation.parameters}
+            assert {"limit", "cursor"} <= parameters.keys(), operation.id
+            assert parameters["limit"]["default"] <= parameters["limit"]["maximum"] <= 100
+
+    def test_sort_by_named_fields_in_either_direction(self) -> None:
+        sorts = [each["schema"] for name, each in PARAMETERS.items() if name.endswith(".sort")]
+        assert sorts
+        for schema in sorts:
+            assert schema["default"] in schema["enum"]
+            fields = {field.removeprefix("-") for field in schema["enum"]}
+            assert set(schema["enum"]) == fields | {f"-{field}" for field in fields}
+
+    @pytest.mark.parametrize("operation", LISTS, ids=str)
+    def test_refuse_a_filter_that_is_not_named(
+        self, client: TestClient, arrange: ArrangeSync, operation: Operation
+    ) -> None:
+        someone = arrange.someone(role="admin")
+        response = client.request(
+            **operation.request(), params={"password_hash": "x"}, headers=someone.headers
+        )
+        assert response.status_code == 422
+        assert response.json()["errors"][0]["field"] == "query.password_hash"
+
+
+class TestErrors:
+    """API11."""
+
+    def test_are_problems_and_nothing_else(self) -> None:
+        for operation in OPERATIONS:
+            for status, response in operation.responses.items():
+                if status >= 400:
+                    schema = response["content"][PROBLEM]["schema"]
+                    assert response["content"].keys() == {PROBLEM}, operation.id
+                    assert schema == {"$ref": "#/components/schemas/Problem"}, operation.id
+
+    def test_name_their_codes(self) -> None:
+        for response in DOCUMENT["components"]["responses"].values():
+            for code, example in response["content"][PROBLEM]["examples"].items():
+                assert example["value"]["code"] == code
+                assert f"`{code}`" in response["description"]
+
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+    def test_are_documented_wherever_they_can_be_met(self, operation: Operation) -> None:
+        expected = {500}
+        if operation.path.startswith("/api/v1/"):
+            expected |= {429, 503}
+        if operation.scopes:
+            expected |= {401, 403}
+        if operation.body:
+            expected |= {400, 413, 422}
+        if operation.parameters:
+            expected |= {422}
+        if "{" in operation.path:
+            expected |= {404}
+        assert expected <= operation.responses.keys()
+
+
+class TestDocument:
+    """API12."""
+
+    def test_is_valid_openapi_3_1(self) -> None:
+        assert DOCUMENT["openapi"].startswith("3.1.")
+        assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
+
+    def test_has_no_reference_that_leads_nowhere(self) -> None:
+        targets = [each["$ref"] for _, each in walk(DOCUMENT) if "$ref" in each]
+        assert targets
+        assert all(resolved({"$ref": target}) for target in targets)
+
+    def test_has_no_component_that_is_not_used(self) -> None:
+        used = references(DOCUMENT["paths"]) | references(DOCUMENT["components"]["responses"])
+        assert used == SCHEMAS.keys()
+
+    def test_names_its_models_so_that_a_client_can_name_classes_after_them(self) -> None:
+        assert [name for name in SCHEMAS if not re.fullmatch(r"([A-Z][a-z]+)+", name)] == []
+        assert [name for name, each in SCHEMAS.items() if each["title"] != name] == []
+
+    def test_names_its_fields_so_that_a_client_can_name_attributes_after_them(self) -> None:
+        names = {field for model in SCHEMAS.values() for field in model["properties"]}
+        assert [name for name in names if not name.isidentifier() or keyword.iskeyword(name)] == []
+
+    def test_says_of_every_field_of_a_response_that_it_is_there(self) -> None:
+        # But for the errors of a problem, which say by their absence that it is not about fields.
+        optional = {
+            f"{name}.{field}"
+            for name, model in OUTPUTS.items()
+            for field in model["properties"].keys() - set(model["required"])
+        }
+        assert optional == {"Problem.errors"}
+
+    def test_takes_no_more_room_than_it_needs(self) -> None:
+        repeated = [
+            (operation.id, status)
+            for operation in OPERATIONS
+            for status, response in operation.definition["responses"].items()
+            if int(status) >= 400 and response.keys() != {"$ref"}
+        ]
+        assert repeated == []
+
+    def test_is_what_the_running_service_serves(self, client: TestClient) -> None:
+        assert client.get("/openapi.json").json() == DOCUMENT
+
+
+class TestSecurity:
+    """API13."""
+
+    @pytest.mark.parametrize("operation", SECURED, ids=str)
+    def test_asks_for_credentials(self, client: TestClient, operation: Operation) -> None:
+        response = client.request(**operation.request())
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+
+    @pytest.mark.parametrize("operation", OPEN, ids=str)
+    def test_asks_for_none_where_none_are_declared(
+        self, client: TestClient, operation: Operation
+    ) -> None:
+        response = client.request(**operation.request())
+        assert "unauthenticated" not in response.text
+        assert response.status_code != 403
+
+    @pytest.mark.parametrize(
+        ("operation", "scope"),
+        [(each, scope) for each in SECURED for scope in sorted(each.scopes)],
+        ids=str,
+    )
+    def test_refuses_a_token_that_lacks_one_permission(
+        self, client: TestClient, arrange: ArrangeSync, operation: Operation, scope: str
+    ) -> None:
+        someone = arrange.someone(role="admin", permissions=ROLES["admin"] - {scope})
+        response = client.request(**operation.request(), headers=someone.headers)
+        assert response.status_code == 403
+        assert response.json()["code"] == "insufficient_scope"
+
+    @pytest.mark.parametrize("operation", SECURED, ids=str)
+    def test_lets_a_token_in_that_has_what_is_declared_and_no_more(
+        self, client: TestClient, arrange: ArrangeSync, operation: Operation
+    ) -> None:
+        someone = arrange.someone(role="admin", permissions=needed(operation))
+        response = client.request(**operation.request(), headers=someone.headers)
+        assert response.status_code not in {401, 403}
+
+    @pytest.mark.parametrize(
+        "operation", [each for each in SECURED if "ApiKey" in each.schemes], ids=str
+    )
+    def test_lets_an_api_key_in_that_has_what_is_declared_and_no_more(
+        self, client: TestClient, arrange: ArrangeSync, operation: Operation
+    ) -> None:
+        key = arrange.api_key(arrange.someone(role="admin"), needed(operation))
+        response = client.request(**operation.request(), headers=bearer(key))
+        assert response.status_code not in {401, 403}
+
+    @pytest.mark.parametrize(
+        "operation", [each for each in SECURED if "ApiKey" not in each.schemes], ids=str
+    )
+    def test_refuses_api_keys_where_they_are_not_declared(
+        self, client: TestClient, arrange: ArrangeSync, operation: Operation
+    ) -> None:
+        key = arrange.api_key(arrange.someone(role="admin"), ROLES["admin"])
+        response = client.request(**operation.request(), headers=bearer(key))
+        assert response.status_code == 403
+
+    def test_takes_access_tokens_wherever_it_takes_anything(self) -> None:
+        assert [each.id for each in SECURED if "AccessToken" not in each.schemes] == []
+
+
+class TestModels:
+    """SCH02."""
+
+    def test_are_for_input_or_for_output_and_never_for_both(self) -> None:
+        sent = references([each.definition.get("requestBody") for each in OPERATIONS])
+        answered = references([each.responses for each in OPERATIONS])
+        assert sent == INPUTS.keys()
+        assert answered == OUTPUTS.keys()
+
+    def test_of_resources_are_named_by_what_they_are_for(self) -> None:
+        for operation in OPERATIONS:
+            if operation.body and operation.scopes:
+                name = operation.body[1]["title"]
+                suffix = "Update" if operation.method == "patch" else ("Create", "Update")
+                assert name.endswith(suffix), operation.id
+
+    def test_show_nothing_secret_but_what_was_made_for_the_one_who_asks(self) -> None:
+        secret = re.compile(r"password|secret|hash|token$|\.key$|private|\.d$")
+        shown = {
+            f"{name}.{field}"
+            for name, model in OUTPUTS.items()
+            for field in model["properties"]
+            if secret.search(f".{field}")
+        }
+        assert shown == {
+            "ApiKeyCreatedResponse.key",
+            "TokenResponse.access_token",
+            "TokenResponse.refresh_token",
+        }
+
+    def test_mark_what_is_only_ever_written(self) -> None:
+        assert [path for path, each in walk(OUTPUTS) if each.get("writeOnly")] == []
+        passwords = [name for name in PROPERTIES if name.endswith("password")]
+        assert passwords
+        assert [name for name in passwords if not PROPERTIES[name].get("writeOnly")] == []
+
+
+class TestPermissions:
+    """SEC06."""
+
+    @pytest.mark.parametrize("operation", SECURED, ids=str)
+    def test_are_what_operations_ask_for_never_roles(self, operation: Operation) -> None:
+        assert operation.scopes <= PERMISSIONS.keys()
+        assert operation.scopes.isdisjoint(ROLES)
+        for requirement in operation.definition["security"]:
+            assert set(*requirement.values()) == operation.scopes
+
+    def test_are_all_asked_for_somewhere(self) -> None:
+        assert {scope for each in SECURED for scope in each.scopes} == PERMISSIONS.keys()
+
+    def test_are_asked_for_by_everything_that_is_not_meant_for_all(self) -> None:
+        public = {each.id for each in OPEN if each.path.startswith("/api/v1/")}
+        assert public == {"log_in", "log_out", "refresh_tokens", "register_user"}
+
+
+def examples(schemas: dict[str, Json]) -> list[tuple[str, Json, Any]]:
+    return [
+        (name, schema, example)
+        for name, schema in schemas.items()
+        for example in schema.get("examples", ())
+    ]
+
+
+def needed(operation: Operation) -> frozenset[Any]:
+    """What the example of an operation needs: who gives permissions away must have them, too."""
+    given: Callable[..., Any] = operation.request().get("json", {}).get
+    return operation.scopes | frozenset(given("scopes", ()))

@@ -1,0 +1,294 @@
+"""Each status that the document gives to any operation is really got, as a problem (RFC 9457).
+
+What is particular to one operation, such as a 409, is tested with that operation. Nothing here
+names an operation: one that is added is tested, too.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Never
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app.api.deps.auth import get_principal
+from app.core.config import RateLimitSettings, Settings
+from app.domain.clock import utc_now
+from app.domain.ids import UserId, new_id
+from app.domain.permissions import ROLES
+from app.domain.principals import Principal
+from app.domain.users import UserProfile
+from app.infrastructure.database import Database
+from app.infrastructure.rate_limits import RateLimiter
+from app.services.health import HealthCheck
+from tests.support.arrange import ArrangeSync
+from tests.support.document import OPERATIONS, PROBLEM, Json, Operation, documenting, faults
+
+SECRET = "postgresql://app:hunter2@database"
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
+AT_PATH = {operation.path: operation for operation in OPERATIONS}
+DECLARED = {
+    path: {each.method.upper() for each in OPERATIONS if each.path == path} for path in AT_PATH
+}
+UNDECLARED = [(method, path) for path in AT_PATH for method in sorted(METHODS - DECLARED[path])]
+
+
+class Broken:
+    """A resource that fails however it is used."""
+
+    def __getattr__(self, name: str) -> Never:
+        raise RuntimeError(SECRET)
+
+    def __iter__(self) -> Never:
+        raise RuntimeError(SECRET)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Never:
+        raise RuntimeError(SECRET)
+
+
+@pytest.fixture
+def headers(arrange: ArrangeSync) -> dict[str, str]:
+    """Credentials that let everything be done."""
+    return arrange.someone(role="admin").headers
+
+
+@pytest.fixture
+def absent_database(
+    client: TestClient, make_settings: Callable[..., Settings], no_database_url: str
+) -> Iterator[Database]:
+    """A database that can't be reached."""
+    assert client.portal is not None
+    settings = make_settings(no_database_url)
+    with client.portal.wrap_async_context_manager(Database.open(settings)) as database:
+        yield database
+
+
+def require_problem(response: Any, status: int, operation: Operation | None = None) -> Json:
+    """Return the body of a response, if it is a problem with all that belongs to one."""
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == PROBLEM
+    body: Json = response.json()
+    assert faults({"$ref": "#/components/schemas/Problem"}, body) == []
+    assert body["status"] == status
+    assert body["type"] == f"urn:problem:{body['code']}"
+    assert body["instance"] == response.request.url.path
+    assert body["request_id"] == response.headers["X-Request-ID"]
+    assert "hunter2" not in response.text
+    assert "Traceback" not in response.text
+    if operation is not None:
+        documented = operation.responses[status]
+        assert body["code"] in documented["content"][PROBLEM]["examples"]
+        assert operation.faults(status, PROBLEM, body) == []
+        required = [
+            name for name, each in documented.get("headers", {}).items() if each["required"]
+        ]
+        assert [name for name in required if name not in response.headers] == []
+    return body
+
+
+class TestBadRequest:
+    @pytest.mark.parametrize("operation", documenting(400), ids=str)
+    def test_answers_a_body_that_can_not_be_read(
+        self, client: TestClient, headers: dict[str, str], operation: Operation
+    ) -> None:
+        request = operation.request()
+        is_json = request.pop("json", None) is not None
+        request.pop("data", None)
+        media_type = "application/json" if is_json else "multipart/form-data"
+        response = client.request(
+            **request, content='{"', headers={**headers, "Content-Type": media_type}
+        )
+        require_problem(response, 400, operation)
+
+
+class TestUnauthorized:
+    @pytest.mark.parametrize(
+        "operation", [each for each in documenting(401) if each.scopes], ids=str
+    )
+    def test_answers_one_who_shows_nothing(self, client: TestClient, operation: Operation) -> None:
+        problem = require_problem(client.request(**operation.request()), 401, operation)
+        assert problem["code"] == "unauthenticated"
+
+    @pytest.mark.parametrize(
+        "operation", [each for each in documenting(401) if each.scopes], ids=str
+    )
+    def test_answers_a_token_that_is_not_ours(
+        self, client: TestClient, operation: Operation
+    ) -> None:
+        forged = {"Authorization": "Bearer eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl"}
+        response = client.request(**operation.request(), headers=forged)
+        assert require_problem(response, 401, operation)["code"] == "invalid_token"
+        assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+
+    @pytest.mark.parametrize(
+        "operation", [each for each in documenting(401) if not each.scopes], ids=str
+    )
+    def test_answers_credentials_that_nobody_has(
+        self, client: TestClient, operation: Operation
+    ) -> None:
+        require_problem(client.request(**operation.request()), 401, operation)
+
+
+class TestForbidden:
+    @pytest.mark.parametrize("operation", documenting(403), ids=str)
+    def test_answers_one_without_permissions(
+        self, client: TestClient, arrange: ArrangeSync, operation: Operation
+    ) -> None:
+        someone = arrange.someone(role="admin", permissions=frozenset())
+        response = client.request(**operation.request(), headers=someone.headers)
+        require_problem(response, 403, operation)
+
+
+class TestNotFound:
+    @pytest.mark.parametrize("path", ["/", "/nothing", "/api", "/api/v1/nothing", "/api/v1/items/"])
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_answers_an_unknown_path(self, client: TestClient, method: str, path: str) -> None:
+        assert require_problem(client.request(method, path), 404)["code"] == "path_not_found"
+
+    @pytest.mark.parametrize(
+        "operation", [each for each in documenting(404) if "{" in each.path], ids=str
+    )
+    def test_answers_an_unknown_id(
+        self, client: TestClient, headers: dict[str, str], operation: Operation
+    ) -> None:
+        response = client.request(**operation.request(), headers=headers)
+        require_problem(response, 404, operation)
+
+    @pytest.mark.parametrize(
+        "operation", [each for each in documenting(404) if "{" not in each.path], ids=str
+    )
+    def test_answers_one_whose_account_is_gone_since_the_request_began(
+        self, client: TestClient, app: FastAPI, operation: Operation
+    ) -> None:
+        app.dependency_overrides[get_principal] = gone
+        require_problem(client.request(**operation.request()), 404, operation)
+
+
+class TestMethodNotAllowed:
+    @pytest.mark.parametrize(("method", "path"), UNDECLARED)
+    def test_answers_a_method_that_is_not_declared(
+        self, client: TestClient, method: str, path: str
+    ) -> None:
+        response = client.request(method, AT_PATH[path].request()["url"])
+        assert require_problem(response, 405)["code"] == "method_not_allowed"
+        allowed = set(response.headers["Allow"].split(", "))
+        assert DECLARED[path] <= allowed <= DECLARED[path] | {"HEAD"}
+
+
+class TestContentTooLarge:
+    @pytest.mark.parametrize("operation", documenting(413), ids=str)
+    def test_answers_a_body_that_is_too_large(
+        self, client: TestClient, settings: Settings, operation: Operation
+    ) -> None:
+        request = operation.request()
+        request.pop("json", None)
+        request.pop("data", None)
+        response = client.request(**request, content=b" " * (settings.http.max_body_bytes + 1))
+        require_problem(response, 413, operation)
+
+
+class TestUnprocessable:
+    @pytest.mark.parametrize("operation", documenting(422), ids=str)
+    def test_answers_what_the_document_does_not_permit(
+        self, client: TestClient, headers: dict[str, str], operation: Operation
+    ) -> None:
+        response = client.request(**invalid(operation), headers=headers)
+        problem = require_problem(response, 422, operation)
+        assert [error["field"].partition(".")[0] for error in problem["errors"]]
+        assert "hunter2" not in response.text
+
+
+class TestTooManyRequests:
+    @pytest.mark.parametrize("operation", documenting(429), ids=str)
+    def test_answers_one_who_asks_too_often(
+        self, client: TestClient, use: Callable[..., None], operation: Operation
+    ) -> None:
+        limits = RateLimitSettings(general_address="1/hour", auth_address="1/hour")
+        use(rate_limiter=RateLimiter(limits))
+        client.request(**operation.request())
+        response = client.request(**operation.request())
+        problem = require_problem(response, 429, operation)
+        assert problem["code"] == "too_many_requests"
+        assert 1 <= int(response.headers["Retry-After"]) <= 2 * 3600
+
+
+class TestInternalError:
+    @pytest.mark.parametrize(
+        "operation", [each for each in OPERATIONS if each.path.startswith("/api/")], ids=str
+    )
+    def test_answers_a_failure_that_nobody_foresaw(
+        self, client: TestClient, use: Callable[..., None], operation: Operation
+    ) -> None:
+        use(rate_limiter=Broken())
+        require_problem(client.request(**operation.request()), 500, operation)
+
+    @pytest.mark.parametrize(
+        "operation", [each for each in OPERATIONS if not each.path.startswith("/api/")], ids=str
+    )
+    def test_answers_a_failure_of_what_is_never_limited(
+        self,
+        client: TestClient,
+        use: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+        operation: Operation,
+    ) -> None:
+        use(health_checks=Broken(), keys=Broken())
+        # These two stand on nothing that could fail.
+        monkeypatch.setattr("app.api.health.Health", Broken())
+        monkeypatch.setattr("app.api.health.Liveness", Broken())
+        require_problem(client.request(**operation.request()), 500, operation)
+
+
+class TestUnavailable:
+    @pytest.mark.parametrize("operation", documenting(503), ids=str)
+    def test_answers_while_the_database_is_away(
+        self,
+        client: TestClient,
+        headers: dict[str, str],
+        use: Callable[..., None],
+        absent_database: Database,
+        operation: Operation,
+    ) -> None:
+        check = HealthCheck("database", absent_database.ping, required=True)
+        use(database=absent_database, health_checks=(check,))
+        response = client.request(**operation.request(), headers=headers)
+        require_problem(response, 503, operation)
+        assert "127.0.0.1" not in response.text
+        assert int(response.headers["Retry-After"]) >= 1
+
+
+class TestEveryStatus:
+    def test_of_the_generic_ones_is_among_those_above(self) -> None:
+        particular = {409, 412}
+        generic = {400, 401, 403, 404, 413, 422, 429, 500, 503}
+        documented = {status for each in OPERATIONS for status in each.responses if status >= 400}
+        assert documented == generic | particular
+
+
+def gone() -> Principal:
+    """Somebody who was there when the request was authenticated, and is no longer."""
+    now = utc_now()
+    user = UserProfile(
+        id=UserId(new_id()),
+        email="gone@example.com",
+        username="gone",
+        full_name=None,
+        role="user",
+        is_active=True,
+        created_at=now,
+        updated_at=now,
+    )
+    return Principal(user, ROLES["user"])
+
+
+def invalid(operation: Operation) -> Json:
+    """A request that breaks one promise of the document."""
+    unknown = {"no_such_field": "hunter2"}
+    request = operation.request(
+        **{each["name"]: "hunter2" for each in operation.parameters if each["in"] == "path"}
+    )
+    if "json" in request:
+        return {**request, "json": {**request["json"], **unknown}}
+    if "data" in request:
+        return {**request, "data": {**request["data"], **unknown}}
+    return {**request, "params": unknown}

@@ -1,0 +1,135 @@
+"""What a test starts from: people, their logins and their things."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from anyio.from_thread import BlockingPortal
+from sqlalchemy import Executable, Row, Select
+
+from app import models
+from app.core.security.secrets import digest, new_api_key, new_refresh_token
+from app.domain.ids import SessionId, UserId
+from app.domain.permissions import ROLES, Permission, Role, scope_of
+from app.models import Base
+from app.resources import Resources
+from tests.support.factories import AuthSessionFactory, ItemFactory, UserFactory
+
+PASSWORD = "Analytical1Engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Someone:
+    """A user who has logged in.
+
+    Attributes:
+        headers: The `Authorization` header with an access token.
+        refresh_token: The token that belongs to the same session.
+    """
+
+    id: UserId
+    email: str
+    username: str
+    password: str
+    session_id: SessionId
+    access_token: str
+    refresh_token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return bearer(self.access_token)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+class Arrange:
+    """Puts rows where the application finds them."""
+
+    def __init__(self, resources: Callable[[], Resources], password_hash: str) -> None:
+        self._resources = resources
+        self._password_hash = password_hash
+
+    async def someone(
+        self, role: Role = "user", permissions: frozenset[Permission] | None = None, **fields: Any
+    ) -> Someone:
+        """Store a user with a login; the token has all permissions of the role, or those given."""
+        user = UserFactory.build(role=role, password_hash=self._password_hash, **fields)
+        scope = scope_of(ROLES[role] if permissions is None else permissions)
+        login = AuthSessionFactory.build(user_id=user.id, scope=scope)
+        refresh_token = new_refresh_token()
+        token = models.RefreshToken(session_id=login.id, token_hash=digest(refresh_token))
+        await self.store(user, login, token)
+        user_id, session_id = UserId(user.id), SessionId(login.id)
+        return Someone(
+            id=user_id,
+            email=user.email,
+            username=user.username,
+            password=PASSWORD,
+            session_id=session_id,
+            access_token=self._resources().tokens.issue(user_id, session_id, scope),
+            refresh_token=refresh_token,
+        )
+
+    async def items(self, owner: Someone, count: int = 1, **fields: Any) -> list[models.Item]:
+        """Store items of an owner, the oldest first."""
+        rows = [ItemFactory.build(owner_id=owner.id, **fields) for _ in range(count)]
+        await self.store(*rows)
+        return rows
+
+    async def api_key(self, owner: Someone, permissions: frozenset[Permission]) -> str:
+        """Store an API key; return the key."""
+        key = new_api_key()
+        row = models.ApiKey(
+            user_id=owner.id,
+            name=f"key {key[-6:]}",
+            key_hash=digest(key),
+            hint=key[-4:],
+            scope=scope_of(permissions),
+        )
+        await self.store(row)
+        return key
+
+    async def store(self, *rows: Base) -> None:
+        """Store rows."""
+        async with self._resources().database.transaction() as session:
+            session.add_all(rows)
+
+    async def execute(self, statement: Executable) -> None:
+        """Change what is stored."""
+        async with self._resources().database.transaction() as session:
+            await session.execute(statement)
+
+    async def rows(self, statement: Select[Any]) -> list[Row[Any]]:
+        """Return what is stored."""
+        async with self._resources().database.read() as connection:
+            return list((await connection.execute(statement)).all())
+
+
+class ArrangeSync:
+    """The same for tests that are plain functions: runs on the loop of the application."""
+
+    def __init__(self, arrange: Arrange, portal: BlockingPortal) -> None:
+        self._arrange = arrange
+        self._portal = portal
+
+    def someone(
+        self, role: Role = "user", permissions: frozenset[Permission] | None = None, **fields: Any
+    ) -> Someone:
+        return self._portal.call(lambda: self._arrange.someone(role, permissions, **fields))
+
+    def items(self, owner: Someone, count: int = 1, **fields: Any) -> list[models.Item]:
+        return self._portal.call(lambda: self._arrange.items(owner, count, **fields))
+
+    def api_key(self, owner: Someone, permissions: frozenset[Permission]) -> str:
+        return self._portal.call(self._arrange.api_key, owner, permissions)
+
+    def store(self, *rows: Base) -> None:
+        self._portal.call(self._arrange.store, *rows)
+
+    def execute(self, statement: Executable) -> None:
+        self._portal.call(self._arrange.execute, statement)
+
+    def rows(self, statement: Select[Any]) -> list[Row[Any]]:
+        return self._portal.call(self._arrange.rows, statement)

@@ -1,0 +1,129 @@
+"""Databases for tests: clones of one migrated template, on a server of the test run's own."""
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Self
+
+from sqlalchemy.engine import make_url
+
+from app.infrastructure.database import migrations
+from dev_servers.postgresql import execute, postgresql
+
+SERVER_VARIABLE = "TEST_POSTGRESQL_URL"
+"""Address of a server on which the tests may make databases; without it they start their own."""
+
+UNREACHABLE_URL = "postgresql+asyncpg://app@127.0.0.1:1/app"
+"""Address of a database that nobody has."""
+
+_OURS = re.compile(r"apptest_[0-9a-f]{8}_(template|[0-9a-f]{12})")
+
+
+class NotATestDatabase(Exception):
+    """Somebody asked the tests to work on a database that was not made for them (rule DB11)."""
+
+
+def require_test_database(url: str) -> str:
+    """Return the name of the database at an address.
+
+    Raises:
+        NotATestDatabase: It was not made for tests.
+    """
+    name = make_url(url).database or ""
+    if not _OURS.fullmatch(name):
+        raise NotATestDatabase(f"{name!r} is not a database that the tests have made.")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class TestDatabases:
+    """The databases of one test run, all its processes together.
+
+    Attributes:
+        source: Which server they are on, in words for people.
+        server: Address of that server.
+        run: What the names of this run's databases have in common.
+    """
+
+    __test__: ClassVar = False
+
+    source: str
+    server: str
+    run: str
+
+    @classmethod
+    @contextmanager
+    def started(cls) -> Iterator[Self]:
+        """Have a server and the template while the block runs; nothing of this run outlives it.
+
+        Raises:
+            ServerUnavailable: There is no server to be had.
+        """
+        given = os.environ.get(SERVER_VARIABLE)
+        with postgresql(given=given, given_by=SERVER_VARIABLE, directory=None) as server:
+            databases = cls(server.source, server.url, f"apptest_{secrets.token_hex(4)}")
+            try:
+                databases._make_template()
+                yield databases
+            finally:
+                if given:  # else all of them go with the server
+                    databases._drop_all()
+
+    @classmethod
+    def at(cls, address: str) -> Self:
+        """The databases of a run that another process has started."""
+        return cls(**json.loads(address))
+
+    @property
+    def address(self) -> str:
+        """What another process needs to know."""
+        return json.dumps(asdict(self))
+
+    def create(self) -> str:
+        """Make a database with all tables and no rows; return its address."""
+        return self._create(f"TEMPLATE {self.run}_template")
+
+    def create_empty(self) -> str:
+        """Make a database without tables, for migrations; return its address."""
+        return self._create("TEMPLATE template0")
+
+    def nowhere(self) -> str:
+        """An address at which no database answers."""
+        return "postgresql+asyncpg://nobody@127.0.0.1:1/nothing"
+
+    def drop(self, url: str) -> None:
+        """Remove a database, and whoever is still connected to it.
+
+        Raises:
+            NotATestDatabase: It was not made for tests.
+        """
+        execute(self.server, f"DROP DATABASE IF EXISTS {require_test_database(url)} WITH (FORCE)")
+
+    def _create(self, how: str) -> str:
+        url = self._url(secrets.token_hex(6))
+        execute(self.server, f"CREATE DATABASE {require_test_database(url)} {how}")
+        return url
+
+    def _make_template(self) -> None:
+        url = self._url("template")
+        name = require_test_database(url)
+        execute(self.server, f"CREATE DATABASE {name} TEMPLATE template0")
+        with ThreadPoolExecutor(1) as thread:  # where no loop runs, whoever asks
+            thread.submit(migrations.upgrade, url).result()
+        # A template that somebody is connected to can't be cloned.
+        execute(self.server, f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+
+    def _drop_all(self) -> None:
+        (names,) = execute(self.server, "SELECT string_agg(datname, ' ') FROM pg_database")
+        for name in str(names).split():
+            if name.startswith(f"{self.run}_"):
+                self.drop(self._url(name.removeprefix(f"{self.run}_")))
+
+    def _url(self, suffix: str) -> str:
+        url = make_url(self.server).set(database=f"{self.run}_{suffix}")
+        return url.render_as_string(hide_password=False)

@@ -1,0 +1,110 @@
+"""Databases for tests: copies of one migrated file, in a directory of the test run's own."""
+
+import json
+import re
+import secrets
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+from sqlalchemy.engine import make_url
+
+from app.infrastructure.database import migrations
+
+UNREACHABLE_URL = "sqlite+aiosqlite:////proc/nowhere/app.db"
+"""Address of a database that nobody has."""
+
+_OURS = re.compile(r".*/apptest_[^/]+/(template|[0-9a-f]{12})\.db")
+
+
+class NotATestDatabase(Exception):
+    """Somebody asked the tests to work on a database that was not made for them (rule DB11)."""
+
+
+def require_test_database(url: str) -> str:
+    """Return the path of the database at an address.
+
+    Raises:
+        NotATestDatabase: It was not made for tests.
+    """
+    path = make_url(url).database or ""
+    if not _OURS.fullmatch(path):
+        raise NotATestDatabase(f"{path!r} is not a database that the tests have made.")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class TestDatabases:
+    """The databases of one test run, all its processes together.
+
+    Attributes:
+        source: What they are, in words for people.
+        directory: Where they are.
+    """
+
+    __test__: ClassVar = False
+
+    source: str
+    directory: str
+
+    @classmethod
+    @contextmanager
+    def started(cls) -> Iterator[Self]:
+        """Have a directory and the template while the block runs; nothing of it is left."""
+        with tempfile.TemporaryDirectory(prefix="apptest_") as directory:
+            databases = cls(f"SQLite {sqlite3.sqlite_version}, files in {directory}", directory)
+            databases._make_template()
+            yield databases
+
+    @classmethod
+    def at(cls, address: str) -> Self:
+        """The databases of a run that another process has started."""
+        return cls(**json.loads(address))
+
+    @property
+    def address(self) -> str:
+        """What another process needs to know."""
+        return json.dumps(asdict(self))
+
+    def create(self) -> str:
+        """Make a database with all tables and no rows; return its address."""
+        url = self.create_empty()
+        shutil.copyfile(self._path("template"), require_test_database(url))
+        return url
+
+    def create_empty(self) -> str:
+        """Make a database without tables, for migrations; return its address."""
+        return self._url(secrets.token_hex(6))
+
+    def nowhere(self) -> str:
+        """An address at which no database answers."""
+        return self._url("no/such/directory")
+
+    def drop(self, url: str) -> None:
+        """Remove a database.
+
+        Raises:
+            NotATestDatabase: It was not made for tests.
+        """
+        path = require_test_database(url)
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+    def _make_template(self) -> None:
+        with ThreadPoolExecutor(1) as thread:  # where no loop runs, whoever asks
+            thread.submit(migrations.upgrade, self._url("template")).result()
+        # So that the copies need not change it, and the one file is all there is to copy.
+        with closing(sqlite3.connect(self._path("template"))) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+
+    def _path(self, name: str) -> Path:
+        return Path(self.directory) / f"{name}.db"
+
+    def _url(self, name: str) -> str:
+        return f"sqlite+aiosqlite:///{self._path(name)}"

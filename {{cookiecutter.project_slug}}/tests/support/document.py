@@ -1,0 +1,149 @@
+"""The OpenAPI document as a client's developer reads it: operations, and examples to send."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from openapi_schema_validator import OAS31Validator, oas31_format_checker
+
+from app.core.config import Settings
+from app.main import create_app
+
+Json = dict[str, Any]
+
+APP: Final = create_app(Settings(environment="test"))
+DOCUMENT: Final[Json] = APP.openapi()
+PROBLEM: Final = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation, with all references to shared responses followed.
+
+    Attributes:
+        method: In lower case.
+        path: With its parameters in braces.
+        definition: Its Operation Object.
+    """
+
+    method: str
+    path: str
+    definition: Json
+
+    def __str__(self) -> str:
+        return self.id
+
+    @property
+    def id(self) -> str:
+        operation_id: str = self.definition["operationId"]
+        return operation_id
+
+    @property
+    def parameters(self) -> list[Json]:
+        return list(self.definition.get("parameters", ()))
+
+    @property
+    def body(self) -> tuple[str, Json] | None:
+        """The media type and the schema of the body, if it takes one."""
+        content = self.definition.get("requestBody", {}).get("content", {})
+        return next(((kind, resolved(each["schema"])) for kind, each in content.items()), None)
+
+    @property
+    def responses(self) -> dict[int, Json]:
+        return {int(code): resolved(each) for code, each in self.definition["responses"].items()}
+
+    @property
+    def success(self) -> int:
+        """The first status that it documents."""
+        return min(self.responses)
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The permissions that it asks for, the same for each scheme."""
+        return frozenset(
+            scope
+            for requirement in self.definition.get("security", ())
+            for scopes in requirement.values()
+            for scope in scopes
+        )
+
+    @property
+    def schemes(self) -> list[str]:
+        """The names of the security schemes, any one of which will do."""
+        return [name for requirement in self.definition.get("security", ()) for name in requirement]
+
+    def request(self, **path_parameters: str) -> Json:
+        """The arguments for a client: the request that the examples of the document make."""
+        values = {
+            each["name"]: path_parameters.get(each["name"], example_of(each["schema"]))
+            for each in self.parameters
+            if each["in"] == "path"
+        }
+        arguments: Json = {"method": self.method.upper(), "url": self.path.format(**values)}
+        if self.body is not None:
+            media_type, schema = self.body
+            example = example_of(schema)
+            if media_type == "application/json":
+                arguments["json"] = example
+            else:
+                arguments["data"] = {
+                    name: value for name, value in example.items() if value is not None
+                }
+        return arguments
+
+    def faults(self, status: int, media_type: str, body: object) -> list[str]:
+        """What is wrong with the body of a response, by the document."""
+        schema = self.responses[status]["content"][media_type]["schema"]
+        return faults(schema, body)
+
+
+def resolved(thing: Json) -> Json:
+    """What a Reference Object stands for, and anything else itself."""
+    if "$ref" not in thing:
+        return thing
+    found: Json = DOCUMENT
+    for key in thing["$ref"].removeprefix("#/").split("/"):
+        found = found[key]
+    return found
+
+
+def example_of(schema: Json) -> Any:
+    """The example that a schema gives, or the one that those of its parts make."""
+    schema = resolved(schema)
+    if "examples" in schema:
+        return schema["examples"][0]
+    if schema.get("type") == "array":
+        return [example_of(schema["items"])]
+    return {name: example_of(each) for name, each in schema["properties"].items()}
+
+
+def faults(schema: Json, value: object) -> list[str]:
+    """What is wrong with a value, by a schema of the document."""
+    validator = OAS31Validator(
+        {**schema, "components": DOCUMENT["components"]}, format_checker=oas31_format_checker
+    )
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+
+
+def walk(thing: object, path: str = "#") -> Iterator[tuple[str, Json]]:
+    """Yield every JSON object in the document, or in a part of it, with its path."""
+    if isinstance(thing, Mapping):
+        yield path, dict(thing)
+        for key, value in thing.items():
+            yield from walk(value, f"{path}/{key}")
+    elif isinstance(thing, list):
+        for index, value in enumerate(thing):
+            yield from walk(value, f"{path}/{index}")
+
+
+OPERATIONS: Final = tuple(
+    Operation(method, path, definition)
+    for path, operations in DOCUMENT["paths"].items()
+    for method, definition in operations.items()
+)
+SCHEMAS: Final[dict[str, Json]] = DOCUMENT["components"]["schemas"]
+
+
+def documenting(status: int) -> list[Operation]:
+    """The operations that document a status."""
+    return [operation for operation in OPERATIONS if status in operation.responses]

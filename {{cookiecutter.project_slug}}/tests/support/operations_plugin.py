@@ -1,0 +1,90 @@
+"""Holds the tests to the document: every documented status of every operation is really got.
+
+All answers of the tested applications are noted, in every process of the run. At the end of a whole
+run that passed, a status that is documented and was never got fails it (rule TST02), and so does
+one that was got and is not documented (rule API11).
+"""
+
+from typing import Any, Final
+
+import pytest
+from fastapi import FastAPI
+
+from app.core.config import Settings
+from app.main import create_app
+from tests.support.answers import Answer, AnswerRecorder, Recorded, differences
+
+_ANSWERS: Final = pytest.StashKey[set[Answer]]()
+_DIFFERENCES: Final = pytest.StashKey[list[str]]()
+_OUTPUT: Final = "answers"
+_SELECTIONS: Final = (
+    "collectonly",
+    "deselect",
+    "ignore",
+    "ignore_glob",
+    "keyword",
+    "lf",
+    "markexpr",
+    "stepwise",
+)
+
+
+@pytest.fixture(scope="session")
+def recorded(request: pytest.FixtureRequest) -> Recorded:
+    """Have the answers of an application noted, from outside all else."""
+    answers = request.config.stash[_ANSWERS]
+
+    def record(app: FastAPI) -> FastAPI:
+        app.add_middleware(AnswerRecorder, answers=answers)
+        return app
+
+    return record
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_ANSWERS] = set()
+    config.stash[_DIFFERENCES] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take over what a worker of pytest-xdist has noted."""
+    noted = getattr(node, "workeroutput", {}).get(_OUTPUT, ())
+    node.config.stash[_ANSWERS].update((method, path, status) for method, path, status in noted)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    config = session.config
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[_OUTPUT] = sorted(config.stash[_ANSWERS])
+    elif exitstatus == pytest.ExitCode.OK and _is_whole(config):
+        found = differences(documented(), config.stash[_ANSWERS])
+        config.stash[_DIFFERENCES] = found
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED if found else exitstatus
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    found = config.stash[_DIFFERENCES]
+    if found:
+        terminalreporter.section("the answers are not what is documented", red=True)
+        for line in found:
+            terminalreporter.line(line)
+
+
+def documented() -> set[Answer]:
+    """Every status of every operation."""
+    paths = create_app(Settings(environment="test")).openapi()["paths"]
+    return {
+        (method.upper(), path, int(status))
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        for status in operation["responses"]
+    }
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether all tests were asked for."""
+    chosen = any(getattr(config.option, name, None) for name in _SELECTIONS)
+    return config.args_source is config.ArgsSource.TESTPATHS and not chosen

@@ -1,0 +1,64 @@
+"""Resources for one test: real ones, whose traces in the database are rolled back."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
+
+from app.domain.jobs import Job
+from app.infrastructure.database import Database
+from app.infrastructure.rate_limits import RateLimiter
+from app.repositories.session import Session
+from app.resources import Resources
+
+
+class RecordedJobs:
+    """Keeps the jobs that were asked for, instead of doing them."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    async def enqueue(self, job: Job) -> None:
+        self.jobs.append(job)
+
+
+class IsolatedDatabase(Database):
+    """All units of work in one transaction, each behind a savepoint of its own.
+
+    There is one connection, so a test whose requests run at once needs a database of its own.
+    """
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        super().__init__(connection.engine)
+        self._sessions = async_sessionmaker(
+            connection,
+            class_=Session,
+            expire_on_commit=False,
+            join_transaction_mode="create_savepoint",
+        )
+        self._connection = connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        yield self._connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        yield self._connection
+
+
+@asynccontextmanager
+async def isolated(resources: Resources) -> AsyncIterator[Resources]:
+    """Yield resources for one test: a rolled-back database, unused limits, recorded jobs."""
+    async with resources.database.engine.connect() as connection:
+        transaction = await connection.begin()
+        try:
+            yield replace(
+                resources,
+                database=IsolatedDatabase(connection),
+                rate_limiter=RateLimiter(resources.settings.rate_limits),
+                jobs=RecordedJobs(),
+            )
+        finally:
+            await transaction.rollback()

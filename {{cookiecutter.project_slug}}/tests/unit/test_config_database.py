@@ -1,0 +1,44 @@
+"""The settings of the database: PostgreSQL."""
+
+import pytest
+from pydantic import ValidationError
+
+from app.core.config import DatabaseSettings
+from app.core.config.database import DEVELOPMENT_URL
+
+
+def url_of(text: str) -> str:
+    return DatabaseSettings.model_validate({"url": text}).url.get_secret_value()
+
+
+class TestUrl:
+    @pytest.mark.parametrize("scheme", ["postgresql+asyncpg", "postgresql", "postgres"])
+    def test_is_rewritten_to_our_driver(self, scheme: str) -> None:
+        assert url_of(f"{scheme}://u:p@db:5432/app") == "postgresql+asyncpg://u:p@db:5432/app"
+
+    def test_gets_the_drivers_word_for_encryption(self) -> None:
+        assert url_of("postgres://u:p@db/app?sslmode=require").endswith("/app?ssl=require")
+
+    @pytest.mark.parametrize(
+        "text", ["mysql://u:hidden@db/app", "postgresql+psycopg://db/app", "db"]
+    )
+    def test_must_name_our_driver(self, text: str) -> None:
+        with pytest.raises(
+            ValidationError, match=r"must start with postgresql\+asyncpg://"
+        ) as refused:
+            url_of(text)
+        assert "hidden" not in str(refused.value)
+
+    @pytest.mark.parametrize("rest", ["u:p@db", "u:p@db/", "u:p@db:port/app", "u:p@[db/app"])
+    def test_must_name_a_database(self, rest: str) -> None:
+        with pytest.raises(ValidationError, match="must have the form"):
+            url_of(f"postgresql://{rest}")
+
+    @pytest.mark.parametrize("url", [DEVELOPMENT_URL, "postgresql://u:%50assword@db/app"])
+    def test_is_weak_with_a_password_that_everybody_knows(self, url: str) -> None:
+        assert DatabaseSettings.model_validate({"url": url}).weakness() is not None
+
+    @pytest.mark.parametrize("user", ["u", "u:Xq81-strong"])
+    def test_is_not_weak_otherwise(self, user: str) -> None:
+        url = f"postgresql://{user}@db/app"
+        assert DatabaseSettings.model_validate({"url": url}).weakness() is None

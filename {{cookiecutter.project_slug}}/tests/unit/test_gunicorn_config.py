@@ -1,0 +1,144 @@
+"""How gunicorn runs the service: by the settings, with our log, finishing what is in flight."""
+
+import asyncio
+import json
+import os
+import runpy
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+APP = """
+async def app(scope, receive, send):
+    while scope["type"] == "lifespan":
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            print('{"event": "closed"}', flush=True)
+            return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"begun ", "more_body": True})
+    await receive()
+    client = scope["client"][0] + " " + scope["scheme"]
+    await send({"type": "http.response.body", "body": client.encode()})
+"""
+REQUEST = (
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
+    b"X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\n\r\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.upper().startswith(("APP_", "GUNICORN_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("APP_ENVIRONMENT", "test")
+
+
+async def gunicorn(**settings: str) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gunicorn"),
+        *("-c", "python:app.gunicorn_config", "small:app"),
+        env={**os.environ, **settings},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+
+
+class Server:
+    """A running gunicorn, and its log."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.lines: list[dict[str, Any]] = []
+
+    async def line(self, beginning: str) -> str:
+        """Read the log up to the line whose event begins so."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(20):
+            while text := await self.process.stdout.readline():
+                self.lines.append(json.loads(text))
+                event = str(self.lines[-1]["event"])
+                if event.startswith(beginning):
+                    return event
+        raise AssertionError(self.lines)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    (tmp_path / "small.py").write_text(APP)
+    process = await gunicorn(
+        APP_SERVER__PORT="0", APP_SERVER__WORKERS="1", APP_LOGGING__FORMAT="json"
+    )
+    yield Server(process)
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+
+
+class TestConfiguration:
+    def test_follows_the_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("APP_SERVER__PORT", "9000")
+        monkeypatch.setenv("APP_SERVER__WORKERS", "3")
+        monkeypatch.setenv("APP_SERVER__KEEP_ALIVE", "7")
+        monkeypatch.setenv("APP_SERVER__GRACEFUL_TIMEOUT", "11")
+        config = runpy.run_module("app.gunicorn_config")
+        assert config["bind"] == "127.0.0.1:9000"
+        assert config["workers"] == 3
+        assert config["keepalive"] == 7
+        assert config["worker_class"].CONFIG_KWARGS["timeout_graceful_shutdown"] == 11
+
+    def test_leaves_time_to_close_resources_after_the_last_request(self) -> None:
+        config = runpy.run_module("app.gunicorn_config")
+        given = config["worker_class"].CONFIG_KWARGS["timeout_graceful_shutdown"]
+        assert config["graceful_timeout"] > given
+
+    def test_brackets_an_address_of_ipv6(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("APP_SERVER__HOST", "::1")
+        assert runpy.run_module("app.gunicorn_config")["bind"] == "[::1]:8000"
+
+    def test_opens_no_control_socket_and_writes_no_access_log(self) -> None:
+        config = runpy.run_module("app.gunicorn_config")
+        assert config["control_socket_disable"]
+        assert config["accesslog"] is None
+        assert not config["worker_class"].CONFIG_KWARGS["access_log"]
+
+
+class TestServing:
+    async def test_finishes_what_is_in_flight_and_then_closes(self, server: Server) -> None:
+        listening = await server.line("Listening at: http://127.0.0.1:")
+        port = int(listening.removeprefix("Listening at: http://127.0.0.1:").split()[0])
+        await server.line("Application startup complete")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST)
+        head = await reader.readuntil(b"begun ")
+
+        server.process.send_signal(signal.SIGTERM)
+        await server.line("Shutting down")
+        writer.write(b"x")
+        rest = await reader.read()
+        writer.close()
+
+        await server.line("closed")
+        await server.line("Shutting down: Master")
+        assert await server.process.wait() == 0
+        assert b"127.0.0.1 http" in rest
+        assert b"server:" not in head.lower()
+
+    async def test_refuses_bad_settings_with_one_message(self, tmp_path: Path) -> None:
+        process = await gunicorn(APP_ENVIRONMENT="production", APP_SERVER__PORT="eighty")
+        out, err = await process.communicate()
+        message = err.decode()
+        assert process.returncode == 1
+        assert out == b""
+        assert "APP_SERVER__PORT: " in message
+        assert "APP_AUTH__SIGNING_KEYS: " in message
+        assert message.count("The settings are not valid") == 1
+        assert "Traceback" not in message

@@ -1,0 +1,170 @@
+"""Probes and public keys."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient, Response
+from structlog.testing import capture_logs
+
+from app import about
+from app.api import errors, health, jwks
+from app.api.middleware import middleware
+from app.api.schemas.health import DependencyHealth, Health, Liveness, Readiness
+from app.api.schemas.jwks import PublicKey, PublicKeySet
+from app.api.schemas.problem import Problem
+from app.core.config import HealthSettings, Settings
+from app.core.security.keys import SigningKey, SigningKeys
+from app.services.health import HealthCheck, NotReady, examine
+
+
+async def is_up() -> None: ...
+
+
+async def is_down() -> None:
+    raise ConnectionRefusedError("postgresql://app:hunter2@db")
+
+
+async def never_answers() -> None:
+    await asyncio.Event().wait()
+
+
+def check(name: str, ask: Callable[[], Awaitable[None]], *, required: bool = True) -> HealthCheck:
+    return HealthCheck(name, ask, required)
+
+
+def build(*checks: HealthCheck) -> FastAPI:
+    settings = Settings(health=HealthSettings(timeout_seconds=0.05))
+    app = FastAPI(middleware=middleware(settings))
+    errors.install(app)
+    app.state.resources = SimpleNamespace(
+        settings=settings,
+        health_checks=checks,
+        keys=SigningKeys((SigningKey.generate(), SigningKey.generate())),
+    )
+    app.include_router(health.router)
+    app.include_router(jwks.router)
+    return app
+
+
+async def get(path: str, *checks: HealthCheck) -> Response:
+    transport = ASGITransport(app=build(*checks))
+    async with AsyncClient(transport=transport, base_url="http://api") as api:
+        return await api.get(path)
+
+
+class TestHealth:
+    async def test_names_the_service_and_its_version(self) -> None:
+        response = await get("/health", check("database", is_down))
+        assert response.status_code == 200
+        assert response.json() == {
+            "status": "ok",
+            "name": about.TITLE,
+            "version": about.VERSION,
+        }
+
+    async def test_is_not_kept(self) -> None:
+        assert (await get("/health")).headers["cache-control"] == "no-store"
+
+
+class TestLiveness:
+    async def test_asks_nothing(self) -> None:
+        response = await get("/live", check("database", is_down))
+        assert (response.status_code, response.json()) == (200, {"status": "alive"})
+
+
+class TestReadiness:
+    async def test_is_ready_if_everything_is_up(self) -> None:
+        response = await get("/ready", check("database", is_up), check("cache", is_up))
+        assert response.status_code == 200
+        readiness = Readiness.model_validate(response.json())
+        assert readiness.status == "ready"
+        assert [(each.name, each.status) for each in readiness.checks] == [
+            ("database", "up"),
+            ("cache", "up"),
+        ]
+
+    @pytest.mark.parametrize("ask", [is_down, never_answers])
+    async def test_names_what_is_down(self, ask: Callable[[], Awaitable[None]]) -> None:
+        response = await get(
+            "/ready",
+            check("database", ask),
+            check("cache", ask, required=False),
+            check("queue", is_up),
+        )
+        assert response.status_code == 503
+        assert response.headers["content-type"] == "application/problem+json"
+        assert int(response.headers["retry-after"]) > 0
+        problem = Problem.model_validate(response.json())
+        assert problem.code == "not_ready"
+        assert problem.detail == "database is down; cache is degraded."
+        assert [(each.field, each.code) for each in problem.errors] == [
+            ("database", "down"),
+            ("cache", "degraded"),
+        ]
+        assert "hunter2" not in response.text
+
+    async def test_is_degraded_without_what_is_not_required(self) -> None:
+        response = await get(
+            "/ready", check("database", is_up), check("cache", is_down, required=False)
+        )
+        assert response.status_code == 200
+        assert response.json()["status"] == "degraded"
+
+    async def test_asks_all_at_once(self) -> None:
+        everybody = asyncio.Barrier(3)
+
+        async def meet() -> None:
+            await everybody.wait()
+
+        results = await examine([check(name, meet) for name in "abc"], time_limit=5)
+        assert [result.status for result in results] == ["up"] * 3
+
+    async def test_lets_a_cancellation_through(self) -> None:
+        asked = asyncio.Event()
+
+        async def wait() -> None:
+            asked.set()
+            await never_answers()
+
+        task = asyncio.create_task(examine([check("database", wait)], time_limit=60))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def test_logs_why_without_the_message(self) -> None:
+        with capture_logs() as log, pytest.raises(NotReady):
+            await examine([check("database", is_down)], time_limit=5)
+        assert log == [
+            {
+                "event": "health check failed",
+                "log_level": "warning",
+                "name": "database",
+                "cause": "ConnectionRefusedError",
+            }
+        ]
+
+
+class TestPublicKeys:
+    async def test_are_published_without_their_private_part(self) -> None:
+        response = await get("/.well-known/jwks.json")
+        assert response.status_code == 200
+        assert len(PublicKeySet.model_validate(response.json()).keys) == 2
+        for key in response.json()["keys"]:
+            assert set(key) == {"kty", "crv", "use", "alg", "kid", "x", "y"}
+
+    async def test_may_be_kept_for_a_while(self) -> None:
+        response = await get("/.well-known/jwks.json")
+        assert response.headers["cache-control"] == f"public, max-age={jwks.MAX_AGE}"
+
+
+@pytest.mark.parametrize(
+    "model", [DependencyHealth, Health, Liveness, PublicKey, PublicKeySet, Readiness]
+)
+def test_schemas_have_examples_that_validate(model: Any) -> None:
+    for example in model.model_json_schema()["examples"]:
+        model.model_validate(example)

@@ -1,0 +1,50 @@
+"""The application as it is put together."""
+
+import pytest
+from httpx2 import ASGITransport, AsyncClient
+
+from app import about
+from app.core.config import HttpSettings, Settings
+from app.main import create_app
+
+DOCUMENTATION = ["/docs", "/redoc", "/openapi.json"]
+
+
+async def status(settings: Settings, path: str) -> int:
+    transport = ASGITransport(app=create_app(settings))
+    async with AsyncClient(transport=transport, base_url="http://api") as api:
+        return (await api.get(path)).status_code
+
+
+def test_opens_nothing_until_its_lifespan_begins() -> None:
+    app = create_app(Settings(environment="test"))
+    assert not hasattr(app.state, "resources")
+
+
+async def test_shares_nothing_with_another() -> None:
+    settings = Settings(environment="test")
+    closed = settings.model_copy(update={"http": HttpSettings(docs_enabled=False)})
+    assert [await status(settings, "/docs"), await status(closed, "/docs")] == [200, 404]
+
+
+def test_describes_itself() -> None:
+    info = create_app(Settings(environment="test")).openapi()["info"]
+    assert (info["title"], info["version"]) == (about.TITLE, about.VERSION)
+    assert info["description"]
+    assert info.get("contact", {}) == about.CONTACT
+    assert info["license"] == about.LICENSE_INFO
+
+
+@pytest.mark.parametrize("path", DOCUMENTATION)
+async def test_is_documented_in_development(path: str) -> None:
+    assert await status(Settings(environment="development"), path) == 200
+
+
+@pytest.mark.parametrize("path", DOCUMENTATION)
+async def test_is_not_documented_in_production(path: str) -> None:
+    production = Settings().model_copy(update={"environment": "production"})
+    assert await status(production, path) == 404
+
+
+async def test_does_not_redirect_to_where_there_is_no_slash() -> None:
+    assert await status(Settings(environment="test"), "/live/") == 404

@@ -1,0 +1,79 @@
+"""Roles, permissions, and who is asking (rule SEC06)."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.errors import InsufficientScope
+from app.domain.ids import UserId, new_id
+from app.domain.permissions import (
+    DELEGABLE,
+    PERMISSIONS,
+    ROLES,
+    Permission,
+    permissions_in,
+    scope_of,
+)
+from app.domain.principals import Principal
+from app.domain.users import UserProfile
+
+permission_sets = st.frozensets(st.sampled_from(sorted(PERMISSIONS)))
+
+
+def principal(permissions: frozenset[Permission]) -> Principal:
+    now = datetime.now(UTC)
+    user = UserProfile(UserId(new_id()), "a@example.com", "ada", None, "admin", True, now, now)
+    return Principal(user, permissions)
+
+
+class TestRoles:
+    def test_hold_permissions_that_exist(self) -> None:
+        assert frozenset().union(*ROLES.values()) == PERMISSIONS.keys()
+
+    def test_grow_from_one_to_the_next(self) -> None:
+        assert ROLES["user"] < ROLES["support"] < ROLES["admin"]
+
+    def test_only_administrators_change_others(self) -> None:
+        assert [role for role, held in ROLES.items() if "users:write" in held] == ["admin"]
+
+    def test_a_key_may_hold_all_but_the_account_itself(self) -> None:
+        assert PERMISSIONS.keys() - DELEGABLE == {"account:manage"}
+
+
+class TestScopes:
+    @given(permission_sets)
+    def test_are_read_as_they_are_written(self, permissions: frozenset[Permission]) -> None:
+        assert permissions_in(scope_of(permissions)) == permissions
+
+    @given(permission_sets, st.text())
+    def test_never_hold_what_does_not_exist(
+        self, permissions: frozenset[Permission], noise: str
+    ) -> None:
+        found = permissions_in(f"{noise} {scope_of(permissions)}")
+        assert permissions <= found <= PERMISSIONS.keys()
+
+    @pytest.mark.parametrize("scope", ["", "   ", "ITEMS:READ", "items", "items:read,items:write"])
+    def test_leave_out_what_is_unknown(self, scope: str) -> None:
+        assert permissions_in(scope) == frozenset()
+
+    def test_have_a_stable_order(self) -> None:
+        assert scope_of(frozenset({"users:read", "items:read"})) == "items:read users:read"
+
+
+class TestRequire:
+    def test_passes_whoever_holds_all(self) -> None:
+        someone = principal(frozenset({"users:read", "users:write"}))
+        someone.require(("users:write", "users:read"))
+        someone.require(())
+
+    def test_stops_whoever_lacks_one_and_names_what_is_needed(self) -> None:
+        someone = principal(frozenset({"users:read"}))
+        with pytest.raises(InsufficientScope) as caught:
+            someone.require(("users:read", "users:write"))
+        assert caught.value.required == ("users:read", "users:write")
+
+    def test_does_not_ask_for_the_role(self) -> None:
+        with pytest.raises(InsufficientScope):
+            principal(frozenset()).require(("items:read",))

@@ -1,0 +1,194 @@
+"""No secret gets through `redact`, by whatever name or in whatever text (rule SEC10)."""
+
+import json
+import time
+import traceback
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from sqlalchemy.exc import StatementError
+
+from app.core.redaction import REDACTED, redact, redacted_text
+from app.core.security.secrets import new_api_key, new_refresh_token
+
+NAMES = [
+    *("password", "new_password", "Password", "passwd", "pwd", "passphrase", "password_hash"),
+    *("token", "access_token", "refreshToken", "tokens", "token_hash", "csrf-token", "jwt"),
+    *("secret", "client_secret", "secret_key", "api_key", "X-API-Key", "apikey", "private_key"),
+    *("authorization", "Proxy-Authorization", "cookie", "Set-Cookie", "cookies", "credentials"),
+    *("signing_key", "signing_keys", "encryption-key", "dsn"),
+]
+HARMLESS_NAMES = [
+    *("token_type", "token_id", "api_key_id", "refresh_token_days", "key", "keyboard", "compass"),
+]
+WORDS = st.text(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~", min_size=12, max_size=60
+)
+PASSWORDS = st.text(
+    st.characters(min_codepoint=33, exclude_categories=["C", "Z"]), min_size=12, max_size=40
+)
+
+TEMPLATES: list[Callable[[str], str]] = [
+    lambda secret: f"Authorization: Bearer {secret}",
+    lambda secret: f"sent bearer {secret} to them",
+    lambda secret: f"Authorization: Basic {b64encode(secret.encode()).decode()}",
+    lambda secret: f"GET /x?access_token={quote(secret)}&page=1",
+    lambda secret: f"password={quote(secret)}",
+    lambda secret: str({"password": secret, "name": "x"}),
+    lambda secret: json.dumps({"refresh_token": secret, "name": "x"}),
+    lambda secret: json.dumps(json.dumps({"api_key": quote(secret)})),
+    lambda secret: f"Cookie: session={secret}; theme=dark",
+    lambda secret: f"amqp+tls://app:{quote(secret, safe='')}@db:5432/app",
+    lambda secret: f"https://{quote(secret, safe='')}@example.com/",
+    lambda secret: f"$argon2id$v=19$m=19456,t=2,p=1${quote(secret)}",
+    lambda secret: f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----",
+    lambda secret: f"-----BEGIN EC PRIVATE KEY-----\n{secret}",
+    lambda secret: str(StatementError("bad", "INSERT", {"name": secret}, Exception("no"))),
+    lambda secret: f"DETAIL:  Key (email)=({secret}) already exists.",
+    lambda secret: f"Input is bad [type=x, input_value={secret!r}, input_type=str]",
+]
+
+
+def redacted(**event: object) -> dict[str, Any]:
+    return dict(redact(None, "info", event))
+
+
+class TestByName:
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("value", ["hidden", 1234, b"hidden", ["hidden"], {"a": "hidden"}])
+    def test_hides_the_value(self, name: str, value: object) -> None:
+        assert redacted(**{name: value}) == {name: REDACTED}
+
+    @pytest.mark.parametrize("name", HARMLESS_NAMES)
+    def test_shows_what_only_sounds_alike(self, name: str) -> None:
+        assert redacted(**{name: "shown"}) == {name: "shown"}
+
+    @pytest.mark.parametrize("value", [None, True, False])
+    def test_shows_whether_there_is_one(self, value: object) -> None:
+        assert redacted(password=value) == {"password": value}
+
+    def test_looks_into_what_is_nested(self) -> None:
+        event = redacted(body={"user": {"password": "hidden"}, "rows": [{"token": "hidden"}]})
+        assert event == {"body": {"user": {"password": REDACTED}, "rows": [{"token": REDACTED}]}}
+
+    def test_knows_headers_as_asgi_has_them(self) -> None:
+        event = redacted(headers=[(b"host", b"example.com"), (b"cookie", b"hidden")])
+        assert event == {"headers": [["host", "example.com"], ["cookie", REDACTED]]}
+
+    def test_hides_the_private_members_of_a_key(self) -> None:
+        event = redacted(value={"kty": "EC", "x": "shown", "d": "hidden"})
+        assert event == {"value": {"kty": "EC", "x": "shown", "d": REDACTED}}
+
+    @given(
+        st.recursive(
+            st.dictionaries(st.sampled_from(NAMES), st.just("hidden-value"), min_size=1),
+            lambda inner: st.one_of(
+                st.lists(inner), st.tuples(inner), st.dictionaries(st.text(max_size=5), inner)
+            ),
+            max_leaves=5,
+        )
+    )
+    def test_hides_it_at_any_depth(self, value: object) -> None:
+        assert "hidden-value" not in str(redacted(value=value))
+
+
+class TestByShape:
+    @pytest.mark.parametrize("template", TEMPLATES)
+    @given(secret=WORDS)
+    def test_hides_words(self, template: Callable[[str], str], secret: str) -> None:
+        assert secret not in redacted_text(f"before {template(secret)} after")
+
+    @given(secret=PASSWORDS, name=st.sampled_from(["password", "token", "client_secret"]))
+    def test_hides_any_quoted_text(self, secret: str, name: str) -> None:
+        for text in (json.dumps({name: secret}), json.dumps({name: secret}, ensure_ascii=False)):
+            assert secret not in redacted_text(text)
+        assert repr(secret) not in redacted_text(repr({name: secret}))
+
+    @pytest.mark.parametrize("make", [new_api_key, new_refresh_token])
+    def test_hides_our_own_tokens_without_any_context(self, make: Callable[[], str]) -> None:
+        secret = make()
+        assert redacted_text(f"<{secret}>") == f"<{REDACTED}>"
+
+    def test_hides_a_jwt_without_any_context(self) -> None:
+        token = jwt.encode({"sub": "x"}, "k" * 32)
+        assert redacted_text(f"got {token}") == f"got {REDACTED}"
+
+    def test_hides_a_private_key_in_json(self) -> None:
+        text = json.dumps({"kty": "EC", "x": "shown", "d": "A" * 43})
+        assert "A" * 16 not in redacted_text(text)
+
+    def test_hides_it_in_event_and_exception(self) -> None:
+        try:
+            raise ValueError("token=hidden")
+        except ValueError:
+            event = redacted(event="api_key=hidden", exception=traceback.format_exc())
+        assert "hidden" not in event["event"] + event["exception"].splitlines()[-1]
+
+    def test_hides_it_in_names(self) -> None:
+        assert "hidden" not in str(redacted(value={"password=hidden": 1}))
+
+    def test_hides_what_a_cut_would_leave_half_of(self) -> None:
+        text = f"{'x' * 8180} amqp://app:hidden-password@db/app"
+        assert "hidden" not in redacted_text(text)
+
+    def test_keeps_the_rest_of_a_url(self) -> None:
+        text = "amqp://app:hidden@db:5432/app"
+        assert redacted_text(text) == f"amqp://{REDACTED}@db:5432/app"
+
+    @pytest.mark.parametrize(
+        "unit",
+        ["a-", "://", "://:", "eyJ", "Key (", "token", "ak_", '"\\', "bearer ", "-----BEGIN "],
+    )
+    def test_takes_time_in_proportion_to_the_text(self, unit: str) -> None:
+        text = f"key {unit * 20_000}"
+        start = time.process_time()
+        redacted_text(text)
+        assert time.process_time() - start < 1
+
+
+class TestWhatIsHarmless:
+    @pytest.mark.parametrize(
+        "text", ["GET /api/v1/items/{item_id}", "Started server process [1]", "10.0.0.1:80", "é"]
+    )
+    def test_text_stays_as_it_is(self, text: str) -> None:
+        assert redacted(event=text) == {"event": text}
+
+    def test_event_is_not_copied(self) -> None:
+        event = {"event": "request", "status": 200, "duration_ms": 1.5, "user": None}
+        assert redact(None, "info", event) is event
+
+    def test_values_become_plain(self) -> None:
+        when = datetime(2026, 1, 2, tzinfo=UTC)
+        event = redacted(
+            id=UUID(int=1),
+            when=when,
+            raw=b"\xff",
+            names={"a"},
+            secrets_of=SecretStr("hidden"),
+            n=1.5,
+        )
+        assert event == {
+            "id": str(UUID(int=1)),
+            "when": str(when),
+            "raw": "\\xff",
+            "names": ["a"],
+            "secrets_of": "SecretStr('**********')",
+            "n": 1.5,
+        }
+
+    def test_long_text_is_cut(self) -> None:
+        assert len(redacted(value="x" * 100_000)["value"]) < 10_000
+
+    def test_what_contains_itself_is_cut(self) -> None:
+        loop: list[object] = []
+        loop.append(loop)
+        assert "…" in str(redacted(value=loop))

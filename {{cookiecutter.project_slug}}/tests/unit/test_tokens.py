@@ -1,0 +1,259 @@
+"""Access tokens (rules SEC01, SEC02, SEC14)."""
+
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.core.config import AuthSettings
+from app.core.security.keys import SigningKeys
+from app.core.security.tokens import AccessTokens
+from app.domain.errors import InvalidToken
+from app.domain.ids import SessionId, UserId, new_id
+
+SETTINGS = AuthSettings(issuer="issuer", audience="audience")
+KEYS = SigningKeys.generate()
+PUBLIC_PEM = KEYS.signing.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+USER, SESSION = UserId(new_id()), SessionId(new_id())
+NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
+
+Move = Callable[[timedelta], None]
+
+
+@pytest.fixture
+def move(monkeypatch: pytest.MonkeyPatch) -> Move:
+    """Stop the clock, and move it by so much from then on."""
+
+    def to(delta: timedelta) -> None:
+        monkeypatch.setattr("app.core.security.tokens.utc_now", lambda: NOW + delta)
+
+    to(timedelta())
+    return to
+
+
+@pytest.fixture
+def tokens() -> AccessTokens:
+    return AccessTokens(KEYS, SETTINGS)
+
+
+def issued(tokens: AccessTokens, scope: str = "items:read") -> str:
+    return tokens.issue(USER, SESSION, scope)
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    now = int(datetime.now(UTC).timestamp())
+    whole = {
+        "iss": "issuer",
+        "aud": "audience",
+        "sub": str(USER),
+        "sid": str(SESSION),
+        "scope": "items:read",
+        "jti": str(new_id()),
+        "iat": now,
+        "nbf": now,
+        "exp": now + 3600,
+    } | changes
+    return without_none(whole)
+
+
+def signed(payload: dict[str, Any], keys: SigningKeys = KEYS, **headers: Any) -> str:
+    key = keys.signing
+    headers = without_none({"kid": key.kid, "typ": "at+jwt"} | headers)
+    return jwt.encode(payload, key.private, "ES256", headers=headers)
+
+
+def assembled(algorithm: str, secret: bytes) -> str:
+    """A token signed with a shared secret, if any: one that no library would make."""
+    header = {"alg": algorithm, "kid": KEYS.signing.kid, "typ": "at+jwt"}
+    content = ".".join(_encoded(json.dumps(part).encode()) for part in (header, claims()))
+    signature = hmac.digest(secret, content.encode(), "sha256") if secret else b""
+    return f"{content}.{_encoded(signature)}"
+
+
+def without_none(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _decoded(part: str) -> bytes:
+    return urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def _encoded(part: bytes) -> str:
+    return urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
+class TestIssue:
+    def test_follows_the_profile_of_rfc_9068(self, tokens: AccessTokens, move: Move) -> None:
+        token = issued(tokens)
+        assert jwt.get_unverified_header(token) == {
+            "alg": "ES256",
+            "kid": KEYS.signing.kid,
+            "typ": "at+jwt",
+        }
+        payload = jwt.decode(token, options={"verify_signature": False})
+        jti = payload.pop("jti")
+        assert len(jti) == 36
+        assert payload == {
+            "iss": "issuer",
+            "aud": "audience",
+            "sub": str(USER),
+            "sid": str(SESSION),
+            "scope": "items:read",
+            "iat": NOW.timestamp(),
+            "nbf": NOW.timestamp(),
+            "exp": NOW.timestamp() + 900,
+        }
+
+    def test_makes_each_token_different(self, tokens: AccessTokens, move: Move) -> None:
+        assert issued(tokens) != issued(tokens)
+
+    def test_lasts_as_long_as_the_settings_say(self, move: Move) -> None:
+        tokens = AccessTokens(KEYS, SETTINGS.model_copy(update={"access_token_minutes": 30}))
+        claims = tokens.verify(issued(tokens))
+        assert tokens.life_seconds == 1800
+        assert claims.expires_at == NOW.timestamp() + 1800
+
+
+class TestVerify:
+    def test_returns_what_the_token_says(self, tokens: AccessTokens) -> None:
+        claims = tokens.verify(issued(tokens, "items:read users:read unheard:of"))
+        assert (claims.user_id, claims.session_id) == (USER, SESSION)
+        assert claims.permissions == {"items:read", "users:read"}
+
+    def test_takes_a_token_made_by_hand(self, tokens: AccessTokens) -> None:
+        # Or else the refusals below would prove nothing.
+        assert tokens.verify(signed(claims())).user_id == USER
+
+    @pytest.mark.parametrize(
+        "token",
+        [
+            pytest.param(signed(claims(iss="somebody")), id="another issuer"),
+            pytest.param(signed(claims(aud="somebody")), id="another audience"),
+            pytest.param(signed(claims(sub="ada")), id="a subject that is no id"),
+            pytest.param(signed(claims(sid=7)), id="a session that is no text"),
+            pytest.param(signed(claims(scope=["items:read"])), id="a scope that is no text"),
+            pytest.param(signed(claims(exp="soon")), id="an end that is no time"),
+            pytest.param(signed(claims(nbf="soon")), id="a beginning that is no time"),
+            pytest.param(signed(claims(), typ="JWT"), id="another type"),
+            pytest.param(signed(claims(), typ=""), id="no type"),
+            pytest.param(signed(claims(), kid="somebody"), id="an unknown key id"),
+            pytest.param(signed(claims(), kid=None), id="no key id"),
+            pytest.param(
+                signed(claims(), SigningKeys.generate(), kid=KEYS.signing.kid), id="another key"
+            ),
+            pytest.param(
+                signed(claims(), crit=["unheard-of"], unheard_of=1), id="a critical extension"
+            ),
+            pytest.param(assembled("none", b""), id="no signature"),
+            pytest.param(assembled("ES256", b""), id="an empty signature"),
+            pytest.param(assembled("HS256", PUBLIC_PEM), id="the public key as a shared secret"),
+        ],
+    )
+    def test_refuses_what_is_not_ours(self, tokens: AccessTokens, token: str) -> None:
+        with pytest.raises(InvalidToken):
+            tokens.verify(token)
+
+    @pytest.mark.parametrize(
+        "name", ["iss", "aud", "sub", "sid", "scope", "jti", "iat", "nbf", "exp"]
+    )
+    def test_refuses_a_token_that_lacks_a_claim(self, tokens: AccessTokens, name: str) -> None:
+        with pytest.raises(InvalidToken):
+            tokens.verify(signed(claims(**{name: None})))
+
+    @settings(max_examples=50)
+    @given(st.text() | st.text("ey.-_aA0"))
+    def test_refuses_any_text(self, text: str) -> None:
+        with pytest.raises(InvalidToken):
+            AccessTokens(KEYS, SETTINGS).verify(text)
+
+    @given(st.data())
+    def test_refuses_a_token_of_which_one_bit_was_changed(self, data: st.DataObject) -> None:
+        tokens = AccessTokens(KEYS, SETTINGS)
+        parts = [bytearray(_decoded(part)) for part in issued(tokens).split(".")]
+        part = data.draw(st.sampled_from(parts))
+        at = data.draw(st.integers(0, len(part) - 1))
+        part[at] ^= 1 << data.draw(st.integers(0, 7))
+        with pytest.raises(InvalidToken):
+            tokens.verify(".".join(_encoded(bytes(part)) for part in parts))
+
+    def test_allows_clocks_to_differ_by_five_seconds(
+        self, tokens: AccessTokens, move: Move
+    ) -> None:
+        token = issued(tokens)
+        move(timedelta(seconds=-5))
+        assert tokens.verify(token).user_id == USER
+        move(timedelta(minutes=15, seconds=4))
+        assert tokens.verify(token).user_id == USER
+
+    def test_refuses_one_that_is_not_valid_yet(self, tokens: AccessTokens, move: Move) -> None:
+        token = issued(tokens)
+        move(timedelta(seconds=-6))
+        with pytest.raises(InvalidToken, match="not valid yet"):
+            tokens.verify(token)
+
+    def test_refuses_one_that_has_expired(self, tokens: AccessTokens, move: Move) -> None:
+        token = issued(tokens)
+        move(timedelta(minutes=15, seconds=5))
+        with pytest.raises(InvalidToken, match="expired"):
+            tokens.verify(token)
+
+
+class TestCache:
+    def test_checks_a_signature_once_and_the_time_at_every_request(
+        self, tokens: AccessTokens, move: Move
+    ) -> None:
+        token = issued(tokens)
+        with patch("jwt.decode", wraps=jwt.decode) as decode:
+            tokens.verify(token)
+            tokens.verify(token)
+            move(timedelta(hours=1))
+            with pytest.raises(InvalidToken):
+                tokens.verify(token)
+        assert decode.call_count == 1
+
+    def test_can_be_switched_off(self) -> None:
+        tokens = AccessTokens(KEYS, SETTINGS.model_copy(update={"verified_token_cache": 0}))
+        token = issued(tokens)
+        with patch("jwt.decode", wraps=jwt.decode) as decode:
+            tokens.verify(token)
+            tokens.verify(token)
+        assert decode.call_count == 2
+
+    def test_remembers_no_refusal(self, tokens: AccessTokens) -> None:
+        token = signed(claims(iss="somebody"))
+        for _ in range(2):
+            with pytest.raises(InvalidToken):
+                tokens.verify(token)
+
+    def test_is_each_ones_own(self, tokens: AccessTokens) -> None:
+        token = issued(tokens)
+        tokens.verify(token)
+        with pytest.raises(InvalidToken):
+            AccessTokens(SigningKeys.generate(), SETTINGS).verify(token)
+
+
+class TestRotation:
+    def test_keeps_every_token_good_until_the_old_key_goes(self) -> None:
+        old = KEYS.signing.kid
+        added = KEYS.add()
+        promoted = added.promote(added.kids[1])
+        removed = promoted.remove(old)
+        before, during, after, end = (
+            AccessTokens(keys, SETTINGS) for keys in (KEYS, added, promoted, removed)
+        )
+        first, second = issued(before), issued(after)
+        assert during.verify(first).user_id == USER
+        assert during.verify(second).user_id == USER, "not promoted there yet, and known already"
+        assert after.verify(first).user_id == USER
+        assert end.verify(second).user_id == USER
+        with pytest.raises(InvalidToken):
+            end.verify(first)
