@@ -5,16 +5,20 @@ application on a real database, and roll back what they did. A test that commits
 several requests, or breaks the database, takes `own_client`.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import httpx2
+import hypothesis
 import pytest
 from fastapi import FastAPI
+from hypothesis import HealthCheck
 from starlette.testclient import TestClient
 
-from app.core.config import Settings
+from app.core.config import LoggingSettings, Settings
+from app.core.logging import configure_logging
 from app.core.security.keys import SigningKeys
 from app.main import create_app
 from app.resources import Resources
@@ -29,6 +33,19 @@ pytest_plugins = [
 ]
 
 BASE_URL = "http://testserver"
+
+# A shared machine may pause in any example: time is for benchmarks to measure.
+hypothesis.settings.register_profile(
+    "project", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _log() -> None:
+    """The log of development; structlog's own takes minutes to draw a long traceback."""
+    configure_logging(LoggingSettings(), production=False)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # the access log tells the same
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_auth_sessions")),
     )
     op.create_index(op.f("ix_auth_sessions_expires_at"), "auth_sessions", ["expires_at"])
+    op.create_index(op.f("ix_auth_sessions_revoked_at"), "auth_sessions", ["revoked_at"])
     op.create_index(
         op.f("ix_auth_sessions_user_id_created_at_id"),
         "auth_sessions",
@@ -134,9 +135,11 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash", name=op.f("uq_refresh_tokens_token_hash")),
     )
     op.create_index(op.f("ix_refresh_tokens_session_id"), "refresh_tokens", ["session_id"])
+    op.create_index(op.f("ix_refresh_tokens_used_at"), "refresh_tokens", ["used_at"])
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_refresh_tokens_used_at"), table_name="refresh_tokens")
     op.drop_index(op.f("ix_refresh_tokens_session_id"), table_name="refresh_tokens")
     op.drop_table("refresh_tokens")
     op.drop_index(op.f("ix_items_owner_id_updated_at_id"), table_name="items")
@@ -145,6 +148,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_items_owner_id_created_at_id"), table_name="items")
     op.drop_table("items")
     op.drop_index(op.f("ix_auth_sessions_user_id_created_at_id"), table_name="auth_sessions")
+    op.drop_index(op.f("ix_auth_sessions_revoked_at"), table_name="auth_sessions")
     op.drop_index(op.f("ix_auth_sessions_expires_at"), table_name="auth_sessions")
     op.drop_table("auth_sessions")
     op.drop_index(op.f("ix_api_keys_user_id_created_at_id"), table_name="api_keys")

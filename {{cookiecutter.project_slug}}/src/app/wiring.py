@@ -2,7 +2,6 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.users import UserProfile
 from app.repositories.api_keys import ApiKeyReader, ApiKeyRepository
 from app.repositories.items import ItemReader, ItemRepository
 from app.repositories.session import Session
@@ -61,21 +60,6 @@ def item_queries(connection: AsyncConnection) -> ItemQueries:
 def item_service(session: Session) -> ItemService:
     """Return what changes items, inside the transaction of a session."""
     return ItemService(ItemRepository(session))
-
-
-async def create_admin(
-    resources: Resources, *, email: str, username: str, password: str
-) -> UserProfile:
-    """Create an administrator, in a transaction of its own.
-
-    Raises:
-        EmailTaken: Another account has the address.
-        UsernameTaken: Another account has the name.
-    """
-    async with resources.database.transaction() as session:
-        return await user_service(resources, session).register(
-            email=email, username=username, password=password, role="admin"
-        )
 
 
 async def prune(resources: Resources) -> PruneReport:

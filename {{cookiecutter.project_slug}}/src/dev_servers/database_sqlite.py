@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dev_servers.server import Server
+from dev_servers.server import Server, ServerUnavailable
 
 
 @contextmanager
@@ -14,9 +14,15 @@ def development_server(given: str | None, directory: Path) -> Iterator[Server]:
     Args:
         given: Address from the settings, if they name one.
         directory: Where the file is otherwise.
+
+    Raises:
+        ServerUnavailable: There is no place for it.
     """
     if given is None:
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ServerUnavailable(f"The database file has no place: {error}.") from error
         file = directory.resolve() / "app.db"
         yield Server("SQLite", f"sqlite+aiosqlite:///{file}", f"the file {directory / 'app.db'}")
     else:

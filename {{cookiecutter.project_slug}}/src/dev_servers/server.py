@@ -8,10 +8,9 @@ class Server:
     """Something that answers at an address.
 
     Attributes:
-        name: What it is, such as `PostgreSQL`.
+        name: What it is.
         url: Where it is, in the form that the setting for it has. May hold a password.
-        source: Where it comes from, in words for people, such as
-            `PostgreSQL 17.2 from /usr/lib/postgresql/17/bin`.
+        source: What it is, which version, and where it comes from, in words for people.
     """
 
     name: str

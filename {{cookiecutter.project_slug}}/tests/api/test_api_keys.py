@@ -138,9 +138,9 @@ class TestUseApiKey:
             ("PUT", f"{ME}/password"),
             ("POST", KEYS),
             ("GET", KEYS),
-            ("DELETE", f"{KEYS}/{new_id()}"),
+            ("DELETE", f"{KEYS}/01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"),
             ("GET", "/api/v1/auth/sessions"),
-            ("DELETE", f"/api/v1/auth/sessions/{new_id()}"),
+            ("DELETE", "/api/v1/auth/sessions/01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"),
         ],
     )
     def test_never_manages_the_account(

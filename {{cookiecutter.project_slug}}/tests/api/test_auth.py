@@ -193,6 +193,18 @@ class TestLogIn:
         assert sessions[0]["user_agent"] == "x" * 255
         assert sessions[0]["ip_address"] == "testclient"
 
+    async def test_stores_no_more_of_an_address_than_an_address_has(
+        self, own_app: FastAPI, arrange_own: Arrange
+    ) -> None:
+        """A proxy that we trust may send anything."""
+        user = await arrange_own.someone()
+        transport = httpx2.ASGITransport(app=own_app, client=("f" * 300, 1))
+        form = {"username": user.username, "password": PASSWORD}
+        async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            assert (await client.post(TOKEN, data=form)).status_code == 200
+        addresses = await arrange_own.rows(select(models.AuthSession.ip_address))
+        assert "f" * 45 in {row.ip_address for row in addresses}
+
 
 class TestRehash:
     @pytest.fixture

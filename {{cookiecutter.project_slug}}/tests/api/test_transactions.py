@@ -187,13 +187,16 @@ class TestRollback:
         assert jobs.jobs == []
 
     async def test_drops_what_was_to_happen_after_the_commit(self, own: FastAPI) -> None:
-        jobs = RecordedJobs()
+        jobs, database = RecordedJobs(), own.state.resources.database
 
-        with pytest.raises(ItemNotFound):
-            async with own.state.resources.database.transaction() as session:
+        async def ask_and_fail() -> None:
+            async with database.transaction() as session:
                 session.after_commit(partial(jobs.enqueue, JOB))
                 raise ItemNotFound
-        async with own.state.resources.database.transaction() as session:
+
+        with pytest.raises(ItemNotFound):
+            await ask_and_fail()
+        async with database.transaction() as session:
             await session.execute(text("SELECT 1"))
 
         assert jobs.jobs == []
@@ -260,13 +263,9 @@ class TestConnections:
             people = [await arrange.someone() for _ in range(4)]
             keys = [await arrange.api_key(one, frozenset({"items:read"})) for one in people]
 
-            everyone = (
-                everything(client, one, key) for one, key in zip(people, keys, strict=True)
-            )
+            everyone = (everything(client, one, key) for one, key in zip(people, keys, strict=True))
             responses = [
-                response
-                for answered in await asyncio.gather(*everyone)
-                for response in answered
+                response for answered in await asyncio.gather(*everyone) for response in answered
             ]
 
         assert {response.status_code for response in responses} <= {200, 201, 204}

@@ -531,6 +531,8 @@ class TestAdministerUser:
         self, own_client: httpx2.AsyncClient, arrange_own: Arrange
     ) -> None:
         one, other = [await arrange_own.someone(role="admin") for _ in range(2)]
+        # Both have a connection, so that neither has to wait for its own.
+        await asyncio.gather(*(own_client.get(ME, headers=it.headers) for it in (one, other)))
         responses = await asyncio.gather(
             own_client.patch(f"{USERS}/{one.id}", json={"role": "user"}, headers=other.headers),
             own_client.delete(f"{USERS}/{other.id}", headers=one.headers),

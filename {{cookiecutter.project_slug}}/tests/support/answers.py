@@ -56,9 +56,10 @@ def _template(documented: set[Answer], method: str, path: str) -> str | None:
     templates = {template for known, template, _ in documented if known == method}
     if path in templates:
         return path
-    return next((each for each in sorted(templates) if _pattern(each).fullmatch(path)), None)
+    return next((each for each in sorted(templates) if path_pattern(each).fullmatch(path)), None)
 
 
 @functools.cache
-def _pattern(template: str) -> re.Pattern[str]:
+def path_pattern(template: str) -> re.Pattern[str]:
+    """Match the paths that a template makes."""
     return re.compile(re.sub(r"\{\w+\}", "[^/]+", template))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyio.from_thread import BlockingPortal
-from sqlalchemy import Executable, Row, Select
+from sqlalchemy import Executable, Row
 
 from app import models
 from app.core.security.secrets import digest, new_api_key, new_refresh_token
@@ -101,7 +101,7 @@ class Arrange:
         async with self._resources().database.transaction() as session:
             await session.execute(statement)
 
-    async def rows(self, statement: Select[Any]) -> list[Row[Any]]:
+    async def rows(self, statement: Executable) -> list[Row[Any]]:
         """Return what is stored."""
         async with self._resources().database.read() as connection:
             return list((await connection.execute(statement)).all())
@@ -131,5 +131,5 @@ class ArrangeSync:
     def execute(self, statement: Executable) -> None:
         self._portal.call(self._arrange.execute, statement)
 
-    def rows(self, statement: Select[Any]) -> list[Row[Any]]:
+    def rows(self, statement: Executable) -> list[Row[Any]]:
         return self._portal.call(self._arrange.rows, statement)

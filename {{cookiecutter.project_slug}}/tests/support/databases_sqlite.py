@@ -17,8 +17,8 @@ from sqlalchemy.engine import make_url
 
 from app.infrastructure.database import migrations
 
-UNREACHABLE_URL = "sqlite+aiosqlite:////proc/nowhere/app.db"
-"""Address of a database that nobody has."""
+UNREACHABLE_URL = "sqlite+aiosqlite:////usr"
+"""Address of a database that nobody has: it is a directory."""
 
 _OURS = re.compile(r".*/apptest_[^/]+/(template|[0-9a-f]{12})\.db")
 
@@ -83,8 +83,8 @@ class TestDatabases:
         return self._url(secrets.token_hex(6))
 
     def nowhere(self) -> str:
-        """An address at which no database answers."""
-        return self._url("no/such/directory")
+        """An address at which no database answers: a directory is no file."""
+        return f"sqlite+aiosqlite:///{self.directory}"
 
     def drop(self, url: str) -> None:
         """Remove a database.

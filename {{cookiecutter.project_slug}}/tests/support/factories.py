@@ -6,6 +6,7 @@ from polyfactory import Use
 from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory
 
 from app import models
+from app.core.security.secrets import digest, new_api_key, new_refresh_token
 from app.domain.clock import utc_now
 from app.domain.ids import new_id
 
@@ -34,6 +35,38 @@ class AuthSessionFactory(SQLAlchemyFactory[models.AuthSession]):
     last_used_at = Use(utc_now)
     expires_at = Use(lambda: utc_now() + timedelta(days=1))
     revoked_at = None
+
+
+class RefreshTokenFactory(SQLAlchemyFactory[models.RefreshToken]):
+    """A token that was not used."""
+
+    __set_relationships__ = False
+
+    id = Use(new_id)
+    token_hash = Use(lambda: digest(new_refresh_token()))
+    created_at = Use(utc_now)
+    used_at = None
+
+
+class ApiKeyFactory(SQLAlchemyFactory[models.ApiKey]):
+    """A key that does not expire, for reading items."""
+
+    id = Use(new_id)
+    name = Use(lambda: f"key {new_id().hex[-6:]}")
+    key_hash = Use(lambda: digest(new_api_key()))
+    hint = "x9Qe"
+    scope = "items:read"
+    created_at = Use(utc_now)
+    expires_at = None
+    last_used_at = None
+
+
+class LoginThrottleFactory(SQLAlchemyFactory[models.LoginThrottle]):
+    """One failed login, a moment ago."""
+
+    key = Use(lambda: digest(new_id().hex))
+    failures = 1
+    last_failed_at = Use(utc_now)
 
 
 class ItemFactory(SQLAlchemyFactory[models.Item]):

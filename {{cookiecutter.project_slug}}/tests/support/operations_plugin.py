@@ -42,7 +42,8 @@ def recorded(request: pytest.FixtureRequest) -> Recorded:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_ANSWERS] = set()
+    answers: set[Answer] = set()
+    config.stash[_ANSWERS] = answers
     config.stash[_DIFFERENCES] = []
 
 
@@ -56,7 +57,8 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
     if hasattr(config, "workeroutput"):
-        config.workeroutput[_OUTPUT] = sorted(config.stash[_ANSWERS])
+        answers = config.stash[_ANSWERS]
+        config.workeroutput[_OUTPUT] = sorted(answers)
     elif exitstatus == pytest.ExitCode.OK and _is_whole(config):
         found = differences(documented(), config.stash[_ANSWERS])
         config.stash[_DIFFERENCES] = found

@@ -25,7 +25,7 @@ async def is_up() -> None: ...
 
 
 async def is_down() -> None:
-    raise ConnectionRefusedError("postgresql://app:hunter2@db")
+    raise ConnectionRefusedError("database://app:hunter2@db")
 
 
 async def never_answers() -> None:

@@ -50,7 +50,7 @@ v1.include_router(items)
 
 
 async def fail() -> None:
-    raise RuntimeError("postgresql://app:hunter2@database")
+    raise RuntimeError("database://app:hunter2@database")
 
 
 async def fail_half_way() -> StreamingResponse:

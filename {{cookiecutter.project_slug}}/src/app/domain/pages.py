@@ -64,7 +64,7 @@ class Cursor:
         """Return the cursor as text for a URL."""
         key = self.key.isoformat() if isinstance(self.key, datetime) else self.key
         kind = "t" if isinstance(self.key, datetime) else "s"
-        # Letters as they are: escaped, a long title in another script than ours is no cursor's size.
+        # Letters stay as they are: escaped, a long title in some scripts would fit into no query.
         values = [self.sort, kind, key, self.id.hex]
         text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
         return urlsafe_b64encode(text.encode()).rstrip(b"=").decode()

@@ -18,7 +18,11 @@ class AuthSession(Identified, Base):
     """
 
     __tablename__ = "auth_sessions"
-    __table_args__ = (Index(None, "user_id", "created_at", "id"), Index(None, "expires_at"))
+    __table_args__ = (
+        Index(None, "user_id", "created_at", "id"),
+        Index(None, "expires_at"),
+        Index(None, "revoked_at"),
+    )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
     scope: Mapped[str] = mapped_column(String(500))
@@ -42,6 +46,6 @@ class RefreshToken(Identified, Base):
     )
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
-    used_at: Mapped[datetime | None]
+    used_at: Mapped[datetime | None] = mapped_column(index=True)
 
     session: Mapped[AuthSession] = relationship(lazy="raise")

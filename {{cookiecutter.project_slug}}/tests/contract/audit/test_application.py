@@ -55,14 +55,9 @@ def test_app03_reads_the_environment_in_the_settings_alone() -> None:
 
 def test_app10_keeps_no_resource_in_module_state() -> None:
     """APP10: no connection, client, session or cache in module state."""
-    imported = [importlib.import_module(module.name) for module in _importable()]
+    imported = [importlib.import_module(module.name) for module in modules(but=ENTRY_POINTS)]
     assert_none(fault for module in imported for fault in _kept(module))
     assert_none(fault for module in modules() for fault in _filled_later(module))
-
-
-def _importable() -> list[Module]:
-    # A twin stands for the file whose place it takes.
-    return [m for m in modules(but=ENTRY_POINTS) if not m.name.endswith("_sqlite")]
 
 
 def _other_hooks(module: Module) -> Iterator[str]:

@@ -1,11 +1,14 @@
 """API keys at the boundary."""
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from app.api.schemas.base import VISIBLE_LINE, InputModel, Page, ResourceResponse
+from app.api.schemas.base import VISIBLE_LINE, InputModel, Page, ResourceResponse, is_a_number
 from app.domain.permissions import DelegablePermission, Permission
+
+Days = Annotated[int, Field(ge=1, le=3650), BeforeValidator(is_a_number)]
 
 
 class ApiKeyCreate(InputModel):
@@ -18,16 +21,14 @@ class ApiKeyCreate(InputModel):
         description="What you call it; unique among your keys.",
         examples=["nightly import"],
     )
-    scopes: frozenset[DelegablePermission] = Field(
+    scopes: list[DelegablePermission] = Field(
         min_length=1,
         max_length=20,
         description="What it may do: permissions of your own, but for `account:manage`.",
         examples=[["items:read"]],
     )
-    expires_in_days: int | None = Field(
+    expires_in_days: Days | None = Field(
         None,
-        ge=1,
-        le=3650,
         description="Days until it expires; null if it lasts until it is revoked.",
         examples=[90],
     )

@@ -1,11 +1,20 @@
 """Tokens and sessions at the boundary."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, Secret, SecretStr, StringConstraints
 
-from app.api.schemas.base import LINE, InputModel, Page, Password, ResourceResponse, ResponseModel
+from app.api.schemas.base import (
+    LINE,
+    PASSWORD_FORMAT,
+    VISIBLE_LINE,
+    InputModel,
+    Page,
+    Password,
+    ResourceResponse,
+    ResponseModel,
+)
 
 _REFRESH_TOKEN = "rt_8s7Kk0rQ1bM9mJY5n2c3vXw4uT6zPq8hL0aSdFgHjKl"  # noqa: S105 - an example
 
@@ -19,7 +28,7 @@ class TokenRequest(InputModel):
     username: str = Field(
         min_length=1,
         max_length=254,
-        pattern=LINE,
+        pattern=VISIBLE_LINE,
         description="User name or e-mail address.",
         examples=["ada"],
     )
@@ -42,10 +51,11 @@ class TokenRequest(InputModel):
 class RefreshTokenRequest(InputModel):
     """A refresh token."""
 
-    refresh_token: SecretStr = Field(
-        min_length=1,
-        max_length=255,
+    refresh_token: Secret[
+        Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=VISIBLE_LINE)]
+    ] = Field(
         description="The refresh token that was given last.",
+        json_schema_extra=PASSWORD_FORMAT,
         examples=[_REFRESH_TOKEN],
     )
 

@@ -1,5 +1,6 @@
 """What the models at the boundary have in common."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 from uuid import UUID
@@ -8,6 +9,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     Secret,
@@ -20,6 +22,7 @@ from app.domain.pages import MAX_CURSOR_LENGTH, PageRequest
 from app.domain.passwords import MAX_LENGTH
 
 T = TypeVar("T")
+_RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]")
 
 EXAMPLE_ID = "01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"
 
@@ -45,6 +48,13 @@ Password = Annotated[
     Field(json_schema_extra=PASSWORD_FORMAT),
 ]
 """A password as it was typed: white space around it is part of it (NIST SP 800-63B §3.1.1.2)."""
+
+
+def is_a_number(value: object) -> object:
+    """Take for an integer what JSON Schema does: `90` and `90.0`, neither `"90"` nor `true`."""
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
 
 
 class InputModel(BaseModel):
@@ -112,6 +122,13 @@ class PageQuery(InputModel):
         return PageRequest(self.limit, self.cursor)
 
 
+def _is_written_out(value: object) -> object:
+    """Refuse what Pydantic would take for seconds or milliseconds since 1970."""
+    if isinstance(value, str) and not _RFC_3339.match(value):
+        raise PydanticCustomError("datetime_parsing", "Input should be a date and time (RFC 3339)")
+    return value
+
+
 def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
@@ -119,5 +136,5 @@ def _in_utc(moment: datetime) -> datetime:
         raise PydanticCustomError("moment_out_of_range", "No such moment in UTC") from error
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_is_written_out), AfterValidator(_in_utc)]
 """A moment with its time zone, turned to UTC."""

@@ -6,7 +6,6 @@ from pydantic import MISSING, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.api.schemas.base import (
-    LINE,
     TEXT,
     VISIBLE_LINE,
     ChangingResourceResponse,
@@ -80,7 +79,7 @@ class ItemFilterQuery(InputModel):
         None,
         min_length=1,
         max_length=200,
-        pattern=LINE,
+        pattern=VISIBLE_LINE,
         description="Text that the title or the description contains, in any case.",
         examples=["bernoulli"],
     )

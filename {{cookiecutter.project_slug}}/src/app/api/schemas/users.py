@@ -95,6 +95,7 @@ class UserUpdate(InputModel):
     role: Role | MISSING = Field(MISSING, description="What the user may do.", examples=["support"])
     is_active: bool | MISSING = Field(
         MISSING,
+        strict=True,
         description="False keeps the user out and ends all its sessions.",
         examples=[False],
     )

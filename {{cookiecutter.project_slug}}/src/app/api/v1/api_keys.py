@@ -32,7 +32,7 @@ async def create_api_key(
     response: Response,
 ) -> ApiKeyCreatedResponse:
     """Make a key for a machine. The key itself is in this answer and nowhere else: keep it."""
-    new = await keys.create(owner, body.name, body.scopes, body.expires_in_days)
+    new = await keys.create(owner, body.name, frozenset(body.scopes), body.expires_in_days)
     response.headers["Location"] = location_of(request, new.api_key.id)
     shown = ApiKeyResponse.model_validate(new.api_key)
     return ApiKeyCreatedResponse(**shown.model_dump(), key=new.key)

@@ -8,7 +8,7 @@ from sqlalchemy import AdaptedConnection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from app.core.config import DatabaseSettings
 from app.domain.errors import DatabaseUnavailable
@@ -22,6 +22,7 @@ SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {
 }
 """For long reads: all rows as of one moment, through a cursor of the server."""
 
+_CONNECT_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 1.0
 _UNAVAILABLE: Final = frozenset(
     {
@@ -73,6 +74,11 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
     if settings.pool_pre_ping:
         _ping_idle_connections(engine)
     return engine
+
+
+def create_migration_engine(url: str) -> AsyncEngine:
+    """Return an engine without a pool, whose statements may take long: large tables exist."""
+    return create_async_engine(url, poolclass=NullPool, connect_args={"timeout": _CONNECT_SECONDS})
 
 
 def constraint_of(error: IntegrityError) -> str | None:

@@ -1,15 +1,18 @@
 """What is particular to SQLite, and nothing else is."""
 
+import asyncio
 import re
 import sqlite3
 from pathlib import Path
 from typing import Any, Final, cast
 
+import aiosqlite
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from app.core.config import DatabaseSettings
 
@@ -19,6 +22,12 @@ READ_OPTIONS: Final[dict[str, Any]] = {"begin": None}
 SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {"begin": "BEGIN"}
 """For long reads: all rows as of one moment; in WAL mode writers go on meanwhile."""
 
+_AT_CONNECT: Final = (
+    "PRAGMA journal_mode=WAL",  # readers and the one writer don't wait for each other
+    "PRAGMA synchronous=NORMAL",  # safe with WAL but for the last moments before a power cut
+    "PRAGMA foreign_keys=ON",
+)
+_LOCK_SECONDS: Final = 10.0
 _CONSTRAINT_FAILED: Final = re.compile(r"(?P<kind>UNIQUE|CHECK) constraint failed: (?P<what>.+)")
 _UNAVAILABLE: Final = frozenset(
     {
@@ -50,14 +59,14 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
         pool_timeout=settings.pool_timeout,
         pool_recycle=settings.pool_recycle,
         pool_pre_ping=settings.pool_pre_ping,
-        connect_args={"timeout": settings.lock_timeout},
+        connect_args={"async_creator_fn": _connect, "timeout": settings.lock_timeout},
     )
 
     def connected(connection: DBAPIConnection, _: object) -> None:
         connection.isolation_level = None  # transactions are ours to begin, see below
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
+        for statement in _AT_CONNECT:
+            cursor.execute(statement)
         cursor.close()
         # Its own knows ASCII alone, and a search is for all alphabets.
         cast("sqlite3.Connection", connection).create_function(
@@ -74,6 +83,18 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "begin", begun)
     return engine
+
+
+def create_migration_engine(url: str) -> AsyncEngine:
+    """Return an engine without a pool, and without enforced foreign keys.
+
+    A table that can't be altered is copied and dropped, which must not cascade.
+    """
+    return create_async_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={"async_creator_fn": _connect, "timeout": _LOCK_SECONDS},
+    )
 
 
 def constraint_of(error: IntegrityError) -> str | None:
@@ -95,6 +116,22 @@ def is_unavailable(error: DBAPIError) -> bool:
     """Tell whether the database is to blame, and another try may succeed."""
     code = getattr(error.orig, "sqlite_errorcode", 0)
     return error.connection_invalidated or code & 0xFF in _UNAVAILABLE
+
+
+async def _connect(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    """Open a connection.
+
+    If that fails, the thread that aiosqlite has for it is waited for: it still talks to the loop,
+    which at the end of a command may be gone before it is.
+    """
+    connection = aiosqlite.connect(*arguments, **options)
+    thread = connection._thread  # noqa: SLF001
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        await asyncio.to_thread(thread.join)
+        raise
 
 
 def _lower(text: str | None) -> str | None:

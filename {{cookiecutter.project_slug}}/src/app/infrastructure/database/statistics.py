@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy import event
-from sqlalchemy.engine import ExecutionContext
+from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 _STARTED: Final = "_statement_started"
@@ -45,7 +45,7 @@ def measure() -> Iterator[DatabaseStatistics]:
 
 
 def count_statements(engine: AsyncEngine, *, slow_seconds: float) -> None:
-    """Count and time every statement of an engine, and log the slow ones.
+    """Count and time every statement of an engine, failed ones too, and log the slow ones.
 
     Args:
         engine: The engine to watch.
@@ -57,8 +57,14 @@ def count_statements(engine: AsyncEngine, *, slow_seconds: float) -> None:
         setattr(context, _STARTED, time.perf_counter())
 
     def after(*arguments: Any) -> None:
-        context: ExecutionContext = arguments[4]
-        seconds = time.perf_counter() - getattr(context, _STARTED)
+        ended(arguments[4])
+
+    def failed(context: ExceptionContext) -> None:
+        if context.execution_context is not None:
+            ended(context.execution_context)
+
+    def ended(context: ExecutionContext) -> None:
+        seconds = time.perf_counter() - getattr(context, _STARTED, time.perf_counter())
         account = statistics.get()
         if account is not None:
             account.statements += 1
@@ -72,3 +78,4 @@ def count_statements(engine: AsyncEngine, *, slow_seconds: float) -> None:
 
     event.listen(engine.sync_engine, "before_cursor_execute", before)
     event.listen(engine.sync_engine, "after_cursor_execute", after)
+    event.listen(engine.sync_engine, "handle_error", failed)

@@ -1,0 +1,1 @@
+"""Generated requests against the document; apart from `tests`, for it takes its time."""

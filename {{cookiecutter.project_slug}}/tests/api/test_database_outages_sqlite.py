@@ -1,0 +1,108 @@
+"""SQLite fails in its own ways: clients get a 503 each time, and the service recovers."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx2
+from sqlalchemy.engine import make_url
+
+from app.core.config import Settings
+from app.main import create_app
+from tests.conftest import async_client_of
+from tests.support.arrange import Arrange, Someone
+from tests.support.faults import assert_unavailable
+
+ITEMS: Final = "/api/v1/items"
+
+
+class TestLockedFile:
+    async def test_is_answered_with_503_until_the_other_writer_is_done(
+        self,
+        make_settings: Callable[..., Settings],
+        own_database_url: str,
+        password_hash: str,
+    ) -> None:
+        settings = make_settings(own_database_url, database={"lock_timeout": 0.05})
+        async with running(settings, password_hash) as (client, ada):
+            with writing(own_database_url):
+                refused = await create(client, ada)
+            created = await create(client, ada)
+
+        assert_unavailable(refused)
+        assert created.status_code == 201
+
+    async def test_is_still_read(
+        self,
+        make_settings: Callable[..., Settings],
+        own_database_url: str,
+        password_hash: str,
+    ) -> None:
+        settings = make_settings(own_database_url, database={"lock_timeout": 0.05})
+        async with running(settings, password_hash) as (client, ada):
+            with writing(own_database_url):
+                response = await client.get(ITEMS, headers=ada.headers)
+
+        assert response.status_code == 200
+
+
+class TestFileThatCannotBeOpened:
+    async def test_is_answered_with_503_until_it_can(
+        self, make_settings: Callable[..., Settings], own_database_url: str, tmp_path: Path
+    ) -> None:
+        path = directory_in(tmp_path)
+        app = create_app(make_settings(f"sqlite+aiosqlite:///{path}"))
+        async with app.router.lifespan_context(app), async_client_of(app) as client:
+            refused = await client.post("/api/v1/auth/refresh", json={"refresh_token": "rt_none"})
+            not_ready = await client.get("/ready")
+            put_in_its_place(path, path_of(own_database_url))
+            answered = await client.post("/api/v1/auth/refresh", json={"refresh_token": "rt_none"})
+            ready = await client.get("/ready")
+
+        assert_unavailable(refused)
+        assert not_ready.status_code == 503
+        assert str(tmp_path) not in not_ready.text
+        assert answered.status_code == 401
+        assert ready.status_code == 200
+
+
+def path_of(url: str) -> str:
+    path = make_url(url).database
+    assert path is not None
+    return path
+
+
+def directory_in(parent: Path) -> Path:
+    """Make what is no file."""
+    directory = parent / "app.db"
+    directory.mkdir()
+    return directory
+
+
+def put_in_its_place(directory: Path, file: str) -> None:
+    directory.rmdir()
+    Path(file).rename(directory)
+
+
+@contextmanager
+def writing(url: str) -> Iterator[None]:
+    """Keep the lock that only one writer has."""
+    with closing(sqlite3.connect(path_of(url), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, password_hash: str
+) -> AsyncIterator[tuple[httpx2.AsyncClient, Someone]]:
+    """An application with somebody who may use it."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app), async_client_of(app) as client:
+        yield client, await Arrange(lambda: app.state.resources, password_hash).someone()
+
+
+async def create(client: httpx2.AsyncClient, owner: Someone) -> httpx2.Response:
+    return await client.post(ITEMS, headers=owner.headers, json={"title": "New"})

@@ -1,0 +1,78 @@
+"""The documentation pages work under the policy they are served with (rule APP08)."""
+
+import re
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.core.config import HttpSettings, Settings
+from app.main import create_app
+
+PAGES = ["/docs", "/redoc"]
+
+
+def policy_of(client: TestClient, path: str) -> dict[str, set[str]]:
+    """The sources that the Content-Security-Policy of a page permits, by directive."""
+    header = client.get(path).headers["Content-Security-Policy"]
+    directives = (directive.split() for directive in header.split(";"))
+    return {name: set(sources) for name, *sources in directives}
+
+
+def origins(pattern: str, page: str) -> set[str]:
+    return {re.sub(r"(https://[^/]+).*", r"\1", address) for address in re.findall(pattern, page)}
+
+
+@pytest.mark.parametrize("path", PAGES)
+class TestPages:
+    def test_are_pages_that_read_the_document(self, client: TestClient, path: str) -> None:
+        response = client.get(path)
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "/openapi.json" in response.text
+
+    def test_may_run_their_scripts(self, client: TestClient, path: str) -> None:
+        scripts = origins(r'<script[^>]* src="([^"]+)', client.get(path).text)
+        assert scripts
+        assert scripts <= policy_of(client, path)["script-src"]
+
+    def test_may_run_what_stands_in_them(self, client: TestClient, path: str) -> None:
+        policy = policy_of(client, path)
+        assert "'unsafe-inline'" in policy["script-src"]
+        assert "'unsafe-inline'" in policy["style-src"]
+
+    def test_may_load_their_styles(self, client: TestClient, path: str) -> None:
+        links = r'<link(?=[^>]* rel="stylesheet")[^>]* href="([^"]+)'
+        styles = origins(links, client.get(path).text)
+        assert styles <= policy_of(client, path)["style-src"]
+
+    def test_may_ask_this_service_and_no_other(self, client: TestClient, path: str) -> None:
+        assert policy_of(client, path)["connect-src"] == {"'self'"}
+
+    def test_may_do_nothing_else(self, client: TestClient, path: str) -> None:
+        policy = policy_of(client, path)
+        assert policy["default-src"] == {"'none'"}
+        assert policy["frame-ancestors"] == {"'none'"}
+
+
+class TestDocument:
+    def test_is_json_of_the_version_that_it_says(self, client: TestClient) -> None:
+        response = client.get("/openapi.json")
+        assert response.headers["Content-Type"] == "application/json"
+        assert response.json()["openapi"].startswith("3.1.")
+
+    def test_permits_nothing_as_no_answer_of_the_interface_does(self, client: TestClient) -> None:
+        expected = {"default-src": {"'none'"}, "frame-ancestors": {"'none'"}}
+        assert policy_of(client, "/openapi.json") == expected
+        assert policy_of(client, "/health") == expected
+
+
+class TestSetting:
+    @pytest.mark.parametrize("path", [*PAGES, "/openapi.json"])
+    def test_closes_the_documentation_anywhere(self, path: str) -> None:
+        settings = Settings(http=HttpSettings(docs_enabled=False))
+        assert TestClient(create_app(settings)).get(path).status_code == 404
+
+    @pytest.mark.parametrize("path", [*PAGES, "/openapi.json"])
+    def test_opens_the_documentation_in_production(self, path: str) -> None:
+        opened = {"environment": "production", "http": HttpSettings(docs_enabled=True)}
+        settings = Settings().model_copy(update=opened)
+        assert TestClient(create_app(settings)).get(path).status_code == 200

@@ -1,0 +1,268 @@
+"""Start and end: what is opened when, and that all of it is closed (rules APP02, APP07)."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select
+
+from app import models
+from app.cli.serve import COMMAND
+from app.core.config import Settings
+from app.core.security.passwords import PasswordHasher
+from app.infrastructure.database import Database
+from app.infrastructure.jobs.inline import InlineJobs
+from app.main import create_app
+from app.resources import Resources, open_resources
+from tests.support.arrange import Arrange, Someone
+
+RESOURCES = [Database, PasswordHasher, InlineJobs]
+"""What is opened, in this order."""
+
+IMPORT_ALL: Final = """
+import importlib, json, pkgutil, re, sys, threading
+
+OPENINGS = re.compile(r"socket[.].+|subprocess[.]Popen|.+[.]connect")
+opened = []
+sys.addaudithook(lambda event, _: opened.append(event) if OPENINGS.fullmatch(event) else None)
+
+import app
+
+names = [module.name for module in pkgutil.walk_packages(app.__path__, "app.")]
+for name in names:
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
+print(json.dumps([len(names), opened, threading.active_count()]))
+"""
+
+
+class TestImport:
+    async def test_of_any_module_opens_nothing(self, tmp_path: Path) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            IMPORT_ALL,
+            cwd=tmp_path,
+            env={**os.environ, "APP_ENVIRONMENT": "test"},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+
+        assert process.returncode == 0
+        modules, opened, threads = json.loads(output)
+        assert modules > 50
+        assert opened == []
+        assert threads == 1
+        assert os.listdir(tmp_path) == []  # noqa: PTH208 - a path's own way is for threads
+
+
+class TestLifespan:
+    async def test_opens_what_requests_stand_on_and_closes_it(self, settings: Settings) -> None:
+        app = create_app(settings)
+        async with app.router.lifespan_context(app):
+            resources: Resources = app.state.resources
+            await resources.database.ping()
+            open_connections = connections_in(resources)
+
+        assert open_connections == 1
+        assert connections_in(resources) == 0
+
+    async def test_closes_in_reverse_order(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps = recorded_steps(monkeypatch)
+
+        async with open_resources(settings):
+            steps.append("serve")
+
+        assert steps == [
+            "open Database",
+            "open PasswordHasher",
+            "open InlineJobs",
+            "serve",
+            "close InlineJobs",
+            "close PasswordHasher",
+            "close Database",
+        ]
+
+    async def test_closes_in_reverse_order_when_serving_fails(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps = recorded_steps(monkeypatch)
+
+        with pytest.raises(OSError, match="lost"):
+            async with open_resources(settings):
+                raise OSError("lost")
+
+        assert steps[3:] == ["close InlineJobs", "close PasswordHasher", "close Database"]
+
+    async def test_closes_the_first_when_the_second_does_not_open(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps = recorded_steps(monkeypatch, PasswordHasher)
+
+        with pytest.raises(OSError, match="PasswordHasher does not open"):
+            async with open_resources(settings):
+                steps.append("serve")
+
+        assert steps == ["open Database", "close Database"]
+
+    async def test_closes_the_others_when_one_does_not_close(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps = recorded_steps(monkeypatch)
+        monkeypatch.setattr(InlineJobs, "open", fails_to_close)
+
+        with pytest.raises(OSError, match="does not close"):
+            async with open_resources(settings):
+                pass
+
+        assert steps[-2:] == ["close PasswordHasher", "close Database"]
+
+
+class TestShutdown:
+    async def test_finishes_what_is_in_flight(
+        self, own_app: FastAPI, arrange_own: Arrange, tmp_path: Path
+    ) -> None:
+        ada = await arrange_own.someone()
+        (item,) = await arrange_own.items(ada)
+        resources: Resources = own_app.state.resources
+        locked = select(models.Item.id).where(models.Item.id == item.id).with_for_update()
+        async with asyncio.timeout(30), serving(resources.settings, tmp_path) as server:
+            async with resources.database.transaction() as session:
+                await session.execute(locked)
+                change = await server.begin_change(item, ada)
+                server.process.terminate()
+                await server.refuses_connections()
+                in_flight = not change.done()
+            response = await change
+            returncode = await server.process.wait()
+
+        assert in_flight
+        assert response.startswith(b"HTTP/1.1 200 ")
+        assert returncode == 0
+        assert await arrange_own.rows(select(models.Item.title)) == [("Finished",)]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The service in processes of its own, as production runs it."""
+
+    process: asyncio.subprocess.Process
+    port: int
+
+    async def begin_change(self, item: models.Item, owner: Someone) -> "asyncio.Task[bytes]":
+        """Send a request; return when the application works on it, with what will be its answer."""
+        body = b'{"title": "Finished"}'
+        head = (
+            f"PATCH /api/v1/items/{item.id} HTTP/1.1\r\n"
+            "Host: testserver\r\n"
+            f"Authorization: {owner.headers['Authorization']}\r\n"
+            "Content-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            "Expect: 100-continue\r\n"
+            "\r\n"
+        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(head.encode())
+        # The server says so when the application asks for the body, not before.
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+
+        async def answer() -> bytes:
+            answered = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            return answered
+
+        return asyncio.create_task(answer())
+
+    async def refuses_connections(self) -> None:
+        """Return when nobody new is let in."""
+        with suppress(ConnectionError):
+            while True:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                writer.close()
+                await writer.wait_closed()
+
+
+@asynccontextmanager
+async def serving(settings: Settings, directory: Path) -> AsyncIterator[Server]:
+    """Run the service on the same database and with the same keys."""
+    keys = settings.auth.signing_keys
+    assert keys is not None
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        cwd=directory,
+        env={
+            **os.environ,
+            "APP_ENVIRONMENT": "test",
+            "APP_DATABASE__URL": settings.database.url.get_secret_value(),
+            "APP_AUTH__SIGNING_KEYS": keys.get_secret_value(),
+            "APP_SERVER__PORT": "0",
+            "APP_SERVER__WORKERS": "1",
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        assert process.stdout is not None
+        said = await process.stdout.readuntil(b"Listening at: http://127.0.0.1:")
+        port = (await process.stdout.readuntil(b" "))[:-1]
+        assert said
+        yield Server(process, int(port))
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def connections_in(resources: Resources) -> int:
+    """How many connections the pool holds."""
+    pool: Any = resources.database.engine.sync_engine.pool
+    held: int = pool.checkedin() + pool.checkedout()
+    return held
+
+
+def recorded_steps(
+    monkeypatch: pytest.MonkeyPatch, failing: type[object] | None = None
+) -> list[str]:
+    """Have the opening and closing of resources noted, in order; one may fail to open."""
+    steps: list[str] = []
+    for resource in RESOURCES:
+        opened = noted(steps, resource, fails=resource is failing)
+        monkeypatch.setattr(resource, "open", opened)
+    return steps
+
+
+def noted(
+    steps: list[str], resource: Any, *, fails: bool
+) -> Callable[..., AbstractAsyncContextManager[object]]:
+    name, original = resource.__name__, resource.open
+
+    @asynccontextmanager
+    async def open_noted(*arguments: object) -> AsyncIterator[object]:
+        if fails:
+            raise OSError(f"{name} does not open")
+        async with original(*arguments) as opened:
+            steps.append(f"open {name}")
+            try:
+                yield opened
+            finally:
+                steps.append(f"close {name}")
+
+    return open_noted
+
+
+@asynccontextmanager
+async def fails_to_close(*_: object) -> AsyncIterator[object]:
+    yield None
+    raise OSError("it does not close")

@@ -1,0 +1,624 @@
+"""What must not happen (rules SEC01 to SEC14): attacks, as requests."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import jwt
+import pytest
+import structlog
+from fastapi import FastAPI
+from sqlalchemy import delete, select, update
+from starlette.testclient import TestClient
+
+from app import models
+from app.core.config import LoggingSettings, RateLimitSettings, Settings, ThrottleSettings
+from app.core.logging import configure_logging
+from app.core.security.keys import SigningKeys
+from app.domain.clock import utc_now
+from app.domain.ids import new_id
+from app.domain.permissions import PERMISSIONS, scope_of
+from app.infrastructure.rate_limits import RateLimiter
+from app.main import create_app
+from app.repositories.login_throttles import LoginThrottleRepository
+from tests.support.answers import Recorded
+from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
+from tests.support.factories import LoginThrottleFactory
+
+API = "/api/v1"
+ME = "/api/v1/users/me"
+USERS = "/api/v1/users"
+TOKEN = "/api/v1/auth/token"
+REFRESH = "/api/v1/auth/refresh"
+JWKS = "/.well-known/jwks.json"
+SOME_ID = "01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"
+WRONG = "Difference2Engine"
+
+Forge = Callable[..., str]
+Serve = Callable[[SigningKeys], AbstractAsyncContextManager[httpx2.AsyncClient]]
+Operation = dict[str, Any]
+
+
+def operations(condition: Callable[[Operation], object]) -> list[Any]:
+    """The operations under `/api/v1` that meet a condition, as parameters of a test."""
+    paths = create_app(Settings(environment="test")).openapi()["paths"]
+    return [
+        pytest.param(
+            method.upper(),
+            re.sub(r"{\w+}", SOME_ID, path),
+            operation,
+            id=operation["operationId"],
+        )
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if path.startswith(API) and condition(operation)
+    ]
+
+
+def scopes_of(operation: Operation) -> set[str]:
+    scopes: set[str] = set(operation["security"][0]["AccessToken"])
+    return scopes
+
+
+def status_and_code(response: httpx2.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["code"]
+
+
+def log_in(client: TestClient, username: str, password: str = PASSWORD) -> httpx2.Response:
+    return client.post(TOKEN, data={"username": username, "password": password})
+
+
+@pytest.fixture
+def user(arrange: ArrangeSync) -> Someone:
+    return arrange.someone(username="ada", email="ada@example.com")
+
+
+@pytest.fixture
+def admin(arrange: ArrangeSync) -> Someone:
+    return arrange.someone(role="admin")
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), operations(lambda it: "security" in it))
+class TestProtectedOperations:
+    def test_ask_who_is_there(
+        self, client: TestClient, method: str, path: str, operation: Operation
+    ) -> None:
+        response = client.request(method, path)
+        assert status_and_code(response) == (401, "unauthenticated")
+        assert response.headers["www-authenticate"] == "Bearer"
+
+    def test_refuse_a_token_that_is_not_ours(
+        self, client: TestClient, method: str, path: str, operation: Operation
+    ) -> None:
+        response = client.request(method, path, headers=bearer("eyJhbGciOiJub25lIn0.e30."))
+        assert status_and_code(response) == (401, "invalid_token")
+        assert response.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
+
+    def test_refuse_a_token_that_lacks_their_permission(
+        self,
+        client: TestClient,
+        arrange: ArrangeSync,
+        method: str,
+        path: str,
+        operation: Operation,
+    ) -> None:
+        needed = scopes_of(operation)
+        assert needed, "an operation that anybody may do would not ask who is there"
+        others = frozenset(name for name in PERMISSIONS if name not in needed)
+        response = client.request(method, path, headers=arrange.someone("admin", others).headers)
+        assert status_and_code(response) == (403, "insufficient_scope")
+        challenge = response.headers["www-authenticate"]
+        assert set(re.findall(r'scope="(.*)"', challenge)[0].split()) == needed
+
+
+class TestForgedTokens:
+    @pytest.fixture
+    def forge(self, app: FastAPI, user: Someone) -> Forge:
+        """Make a token like ours, but for what a test changes."""
+        resources = app.state.resources
+        auth = resources.settings.auth
+
+        def forged(
+            keys: SigningKeys = resources.keys,
+            algorithm: str = "ES256",
+            headers: dict[str, str] | None = None,
+            **changes: Any,
+        ) -> str:
+            claims = {
+                "iss": auth.issuer,
+                "aud": auth.audience,
+                "sub": str(user.id),
+                "sid": str(user.session_id),
+                "scope": scope_of(frozenset(PERMISSIONS)),
+                "jti": str(new_id()),
+                "iat": utc_now(),
+                "nbf": utc_now(),
+                "exp": utc_now() + timedelta(minutes=5),
+                **changes,
+            }
+            secret: Any = keys.signing.private if algorithm == "ES256" else ""
+            whole = {"kid": resources.keys.signing.kid, "typ": "at+jwt", **(headers or {})}
+            return jwt.encode(claims, secret, algorithm, headers=whole)
+
+        return forged
+
+    def test_let_nobody_in_but_the_true_one(self, client: TestClient, forge: Forge) -> None:
+        # Or else the refusals below would prove nothing.
+        assert client.get(ME, headers=bearer(forge())).status_code == 200
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            pytest.param({"algorithm": "none"}, id="no signature"),
+            pytest.param({"keys": SigningKeys.generate()}, id="another key"),
+            pytest.param({"headers": {"kid": "another"}}, id="an unknown key id"),
+            pytest.param({"headers": {"typ": "JWT"}}, id="another type"),
+            pytest.param({"iss": "another"}, id="another issuer"),
+            pytest.param({"aud": "another"}, id="another audience"),
+            pytest.param({"exp": utc_now() - timedelta(seconds=6)}, id="expired"),
+            pytest.param({"nbf": utc_now() + timedelta(hours=1)}, id="not yet valid"),
+            pytest.param({"sub": str(new_id())}, id="another user"),
+            pytest.param({"sid": str(new_id())}, id="another session"),
+            pytest.param({"sub": "' OR 1=1 --"}, id="no user at all"),
+        ],
+    )
+    def test_are_refused(self, client: TestClient, forge: Forge, change: dict[str, Any]) -> None:
+        response = client.get(ME, headers=bearer(forge(**change)))
+        assert status_and_code(response) == (401, "invalid_token")
+
+    def test_can_not_join_one_users_name_to_anothers_session(
+        self, client: TestClient, forge: Forge, admin: Someone
+    ) -> None:
+        response = client.get(ME, headers=bearer(forge(sub=str(admin.id))))
+        assert status_and_code(response) == (401, "invalid_token")
+
+    def test_promise_nothing_that_the_role_does_not_hold(
+        self, client: TestClient, forge: Forge
+    ) -> None:
+        headers = bearer(forge(scope=scope_of(frozenset(PERMISSIONS))))
+        assert client.get(USERS, headers=headers).status_code == 403
+
+    @pytest.mark.parametrize("scheme", ["Basic", "Token", "bearer,", ""])
+    def test_come_by_bearer_alone(self, client: TestClient, user: Someone, scheme: str) -> None:
+        headers = {"Authorization": f"{scheme} {user.access_token}".strip()}
+        assert status_and_code(client.get(ME, headers=headers)) == (401, "unauthenticated")
+
+    def test_do_not_come_by_cookie_or_query(self, client: TestClient, user: Someone) -> None:
+        client.cookies.set("access_token", user.access_token)
+        response = client.get(ME, params={"access_token": user.access_token})
+        assert status_and_code(response) == (401, "unauthenticated")
+
+    def test_are_not_replaced_by_a_refresh_token(self, client: TestClient, user: Someone) -> None:
+        response = client.get(ME, headers=bearer(user.refresh_token))
+        assert status_and_code(response) == (401, "invalid_token")
+
+    def test_do_not_refresh(self, client: TestClient, user: Someone) -> None:
+        response = client.post(REFRESH, json={"refresh_token": user.access_token[:255]})
+        assert status_and_code(response) == (401, "invalid_refresh_token")
+
+
+class TestAccessEnds:
+    """At the next request, although the token is good for minutes."""
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            pytest.param(update(models.User).values(is_active=False), id="kept out"),
+            pytest.param(delete(models.User), id="deleted"),
+            pytest.param(update(models.AuthSession).values(revoked_at=utc_now()), id="revoked"),
+            pytest.param(update(models.AuthSession).values(expires_at=utc_now()), id="over"),
+        ],
+    )
+    def test_for_whoever_may_no_longer_come_in(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone, statement: Any
+    ) -> None:
+        assert client.get(ME, headers=user.headers).status_code == 200
+        arrange.execute(statement)
+        response = client.get(ME, headers=user.headers)
+        assert status_and_code(response) == (401, "invalid_token")
+
+    def test_for_what_the_role_no_longer_holds(
+        self, client: TestClient, arrange: ArrangeSync, admin: Someone
+    ) -> None:
+        assert client.get(USERS, headers=admin.headers).status_code == 200
+        arrange.execute(update(models.User).values(role="user"))
+        response = client.get(USERS, headers=admin.headers)
+        assert status_and_code(response) == (403, "insufficient_scope")
+
+
+class TestEscalation:
+    @pytest.mark.parametrize(
+        ("method", "body"),
+        [("GET", None), ("PATCH", {"role": "admin"}), ("PATCH", {"is_active": True})],
+    )
+    def test_a_user_is_no_administrator_of_anybody(
+        self, client: TestClient, user: Someone, admin: Someone, method: str, body: object
+    ) -> None:
+        answers = [
+            client.request(method, f"{USERS}/{whom}", json=body, headers=user.headers)
+            for whom in (user.id, admin.id, new_id())
+        ]
+        assert [status_and_code(each) for each in answers] == [(403, "insufficient_scope")] * 3
+
+    def test_support_reads_and_changes_nothing(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        support = arrange.someone(role="support")
+        path = f"{USERS}/{user.id}"
+        assert client.get(path, headers=support.headers).status_code == 200
+        assert client.delete(path, headers=support.headers).status_code == 403
+        body = {"role": "support"}
+        assert client.patch(path, json=body, headers=support.headers).status_code == 403
+
+    def test_a_narrow_token_of_an_administrator_is_narrow(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        narrow = arrange.someone("admin", frozenset({"users:write"}))
+        response = client.delete(f"{USERS}/{user.id}", headers=narrow.headers)
+        assert status_and_code(response) == (403, "insufficient_scope")
+
+    def test_a_refresh_widens_nothing(self, client: TestClient, user: Someone) -> None:
+        form = {"username": "ada", "password": PASSWORD, "scope": "items:read"}
+        pair = client.post(TOKEN, data=form).json()
+        pair = client.post(REFRESH, json={"refresh_token": pair["refresh_token"]}).json()
+        assert client.get(ME, headers=bearer(pair["access_token"])).status_code == 403
+
+
+class TestKeys:
+    @pytest.fixture
+    def serve(
+        self, make_settings: Callable[..., Settings], own_database_url: str, recorded: Recorded
+    ) -> Serve:
+        """Start the service with these keys, on the one database of the test."""
+
+        @asynccontextmanager
+        async def started(keys: SigningKeys) -> AsyncIterator[httpx2.AsyncClient]:
+            auth = {"signing_keys": keys.to_json()}
+            app = recorded(create_app(make_settings(own_database_url, auth=auth)))
+            transport = httpx2.ASGITransport(app=app)
+            async with (
+                app.router.lifespan_context(app),
+                httpx2.AsyncClient(transport=transport, base_url="http://testserver") as client,
+            ):
+                yield client
+
+        return started
+
+    async def logged_in(self, client: httpx2.AsyncClient) -> dict[str, str]:
+        form = {"username": "ada", "password": PASSWORD}
+        pair: dict[str, str] = (await client.post(TOKEN, data=form)).json()
+        return pair
+
+    async def registered(self, client: httpx2.AsyncClient) -> dict[str, str]:
+        body = {"email": "ada@example.com", "username": "ada", "password": PASSWORD}
+        assert (await client.post(USERS, json=body)).status_code == 201
+        return await self.logged_in(client)
+
+    async def status(self, client: httpx2.AsyncClient, pair: dict[str, str]) -> int:
+        return (await client.get(ME, headers=bearer(pair["access_token"]))).status_code
+
+    async def test_are_published_without_their_private_part(self, serve: Serve) -> None:
+        keys = SigningKeys.generate().add()
+        async with serve(keys) as client:
+            response = await client.get(JWKS)
+            pair = await self.registered(client)
+        assert response.status_code == 200
+        assert response.headers["cache-control"] == "public, max-age=300"
+        published = response.json()["keys"]
+        assert [key["kid"] for key in published] == list(keys.kids)
+        assert not [key for key in published if "d" in key]
+        # Another service can verify with what is published, and nothing else.
+        key = jwt.PyJWK(published[0])
+        claims = jwt.decode(pair["access_token"], key, ["ES256"], options={"verify_aud": False})
+        assert claims["scope"] == pair["scope"]
+
+    async def test_that_were_removed_are_refused_whatever_was_verified_before(
+        self, serve: Serve
+    ) -> None:
+        keys = SigningKeys.generate()
+        async with serve(keys) as before, serve(SigningKeys.generate()) as after:
+            pair = await self.registered(before)
+            assert [await self.status(before, pair) for _ in range(2)] == [200, 200]
+            assert await self.status(after, pair) == 401
+            # The session itself goes on.
+            body = {"refresh_token": pair["refresh_token"]}
+            renewed = (await after.post(REFRESH, json=body)).json()
+            assert await self.status(after, renewed) == 200
+
+    async def test_are_rotated_without_logging_anybody_out(self, serve: Serve) -> None:
+        keys = SigningKeys.generate()
+        added = keys.add()
+        promoted = added.promote(added.kids[1])
+        async with serve(keys) as one, serve(added) as two, serve(promoted) as three:
+            old = await self.registered(one)
+            assert [await self.status(each, old) for each in (one, two, three)] == [200] * 3
+            new = await self.logged_in(three)
+            # A process that has not been restarted since the second step knows the key already.
+            assert [await self.status(each, new) for each in (two, three)] == [200] * 2
+        async with serve(promoted.remove(keys.signing.kid)) as four:
+            assert await self.status(four, new) == 200
+            body = {"refresh_token": old["refresh_token"]}
+            renewed = (await four.post(REFRESH, json=body)).json()
+            assert await self.status(four, renewed) == 200
+
+
+class TestThrottle:
+    @pytest.fixture(autouse=True)
+    def _patience(self, use: Callable[..., None], settings: Settings) -> None:
+        """Waits long enough that no test outlasts them."""
+        use(settings=self.patient(settings))
+
+    @pytest.fixture
+    def own_app(self, own_app: FastAPI) -> FastAPI:
+        resources = own_app.state.resources
+        own_app.state.resources = replace(resources, settings=self.patient(resources.settings))
+        return own_app
+
+    def patient(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"throttle": ThrottleSettings(base_seconds=60)})
+
+    def stored_failures(self, arrange: ArrangeSync) -> list[int]:
+        statement = select(models.LoginThrottle.failures).order_by(models.LoginThrottle.failures)
+        return [row.failures for row in arrange.rows(statement)]
+
+    def test_counts_a_failure_by_account_and_by_address(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        assert log_in(client, "ada", WRONG).status_code == 401
+        assert log_in(client, "grace", WRONG).status_code == 401
+        assert self.stored_failures(arrange) == [1, 1, 2]
+
+    @pytest.mark.parametrize("username", ["ada", "nobody"])
+    def test_slows_down_guesses_whether_or_not_the_account_exists(
+        self, client: TestClient, user: Someone, username: str
+    ) -> None:
+        answers = [log_in(client, username, WRONG) for _ in range(6)]
+        assert [each.status_code for each in answers] == [401] * 5 + [429]
+        assert answers[-1].json()["code"] == "too_many_login_attempts"
+        assert 50 < int(answers[-1].headers["retry-after"]) <= 60
+
+    def test_does_not_look_at_the_password_meanwhile(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        for _ in range(5):
+            log_in(client, "ada", WRONG)
+        assert log_in(client, "ada").status_code == 429
+
+    def test_lets_the_owner_in_when_the_wait_is_over(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        for _ in range(5):
+            log_in(client, "ada", WRONG)
+        earlier = utc_now() - timedelta(seconds=60)
+        arrange.execute(update(models.LoginThrottle).values(last_failed_at=earlier))
+        assert log_in(client, "ada").status_code == 200
+
+    def test_takes_name_and_address_of_an_account_for_one(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        names = ["ada", "ada@example.com", "ADA", "Ada@example.com", "ada"]
+        assert {log_in(client, name, WRONG).status_code for name in names} == {401}
+        assert log_in(client, "ada@example.com").status_code == 429
+
+    def test_forgets_the_failures_of_an_account_whose_owner_comes_in(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        for _ in range(4):
+            log_in(client, "ada", WRONG)
+        assert log_in(client, "ada").status_code == 200
+        assert self.stored_failures(arrange) == [4], "the address stays suspect"
+        assert {log_in(client, "ada", WRONG).status_code for _ in range(4)} == {401}
+
+    async def test_follows_an_account_from_address_to_address(
+        self, own_app: FastAPI, arrange_own: Arrange
+    ) -> None:
+        await arrange_own.someone(username="ada")
+        form = {"username": "ada", "password": WRONG}
+        statuses = []
+        for number in range(6):
+            async with self.client_at(own_app, f"203.0.113.{number}") as client:
+                statuses.append((await client.post(TOKEN, data=form)).status_code)
+        assert statuses == [401] * 5 + [429]
+
+    async def test_holds_an_address_that_tries_one_account_after_another(
+        self, own_app: FastAPI, arrange_own: Arrange
+    ) -> None:
+        await arrange_own.someone(username="ada")
+        async with self.client_at(own_app, "203.0.113.1") as client:
+            forms = [{"username": f"user-{number}", "password": WRONG} for number in range(20)]
+            statuses = {(await client.post(TOKEN, data=form)).status_code for form in forms}
+            assert statuses == {401}
+            form = {"username": "ada", "password": PASSWORD}
+            assert status_and_code(await client.post(TOKEN, data=form)) == (
+                429,
+                "too_many_login_attempts",
+            )
+        async with self.client_at(own_app, "203.0.113.2") as other:
+            assert (await other.post(TOKEN, data=form)).status_code == 200
+
+    async def test_misses_none_of_many_failures_at_once(
+        self, own_client: httpx2.AsyncClient, arrange_own: Arrange
+    ) -> None:
+        form = {"username": "nobody", "password": WRONG}
+        await asyncio.gather(*(own_client.post(TOKEN, data=form) for _ in range(4)))
+        rows = await arrange_own.rows(select(models.LoginThrottle.failures))
+        assert [row.failures for row in rows] == [4, 4]
+
+    async def test_counts_on_where_another_process_has_begun_to_count(
+        self, own_app: FastAPI, arrange_own: Arrange, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = utc_now()
+        await arrange_own.store(LoginThrottleFactory.build(key="somebody"))
+        increment = LoginThrottleRepository._increment
+        too_early = iter([False])
+
+        async def increment_late(*arguments: Any) -> bool:
+            return next(too_early, True) and await increment(*arguments)
+
+        monkeypatch.setattr(LoginThrottleRepository, "_increment", increment_late)
+        async with own_app.state.resources.database.transaction() as session:
+            await LoginThrottleRepository(session).record("somebody", now, now)
+        rows = await arrange_own.rows(select(models.LoginThrottle.failures))
+        assert [row.failures for row in rows] == [2]
+
+    def client_at(self, app: FastAPI, address: str) -> httpx2.AsyncClient:
+        transport = httpx2.ASGITransport(app=app, client=(address, 4321))
+        return httpx2.AsyncClient(transport=transport, base_url="http://testserver")
+
+
+class TestRateLimits:
+    @pytest.fixture
+    def limit(self, use: Callable[..., None]) -> Callable[..., None]:
+        """Set limits. By the day: a minute could end in the middle of a test."""
+
+        def to(**limits: str) -> None:
+            use(rate_limiter=RateLimiter(RateLimitSettings(**limits)))
+
+        return to
+
+    @pytest.mark.parametrize(("method", "path", "operation"), operations(lambda _: True))
+    def test_stand_before_every_operation(
+        self,
+        client: TestClient,
+        limit: Callable[..., None],
+        method: str,
+        path: str,
+        operation: Operation,
+    ) -> None:
+        limit(general_address="1/day")
+        assert client.request(method, path).status_code in {401, 422}
+        response = client.request(method, path)
+        assert status_and_code(response) == (429, "too_many_requests")
+        assert int(response.headers["retry-after"]) >= 1
+        assert response.headers["ratelimit"].startswith('"general-address";r=0;t=')
+        assert response.headers["ratelimit-policy"] == '"general-address";q=1;w=86400'
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", TOKEN),
+            ("POST", REFRESH),
+            ("POST", f"{API}/auth/logout"),
+            ("GET", f"{API}/auth/sessions"),
+            ("POST", USERS),
+            ("PUT", f"{ME}/password"),
+        ],
+    )
+    def test_are_stricter_where_passwords_and_tokens_are_tried(
+        self, client: TestClient, limit: Callable[..., None], method: str, path: str
+    ) -> None:
+        limit(auth_address="2/day")
+        answers = [client.request(method, path) for _ in range(3)]
+        assert [each.status_code == 429 for each in answers] == [False, False, True]
+        left = [re.findall(r'"auth-address";r=(\d)', each.headers["ratelimit"]) for each in answers]
+        assert left == [["1"], ["0"], ["0"]]
+        assert client.get(JWKS).status_code == 200
+
+    def test_hold_a_name_that_somebody_wants_to_log_in_with(
+        self, client: TestClient, limit: Callable[..., None], user: Someone
+    ) -> None:
+        limit(auth_account="2/day")
+        answers = [log_in(client, name) for name in ("ada", " ADA ", "ada", "grace")]
+        assert [each.status_code for each in answers] == [200, 200, 429, 401]
+        refused = answers[2]
+        assert refused.json()["code"] == "too_many_requests"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert '"auth-account";q=2;w=86400' in refused.headers["ratelimit-policy"]
+
+    def test_hold_guesses_of_the_current_password_too(
+        self, client: TestClient, limit: Callable[..., None], user: Someone
+    ) -> None:
+        limit(auth_account="2/day")
+        body = {"current_password": WRONG, "new_password": "Guessed1Password"}
+        path = f"{ME}/password"
+        answers = [client.put(path, json=body, headers=user.headers) for _ in range(3)]
+        assert [each.status_code for each in answers] == [403, 403, 429]
+
+    def test_hold_an_account_whatever_it_comes_in_with(
+        self,
+        client: TestClient,
+        arrange: ArrangeSync,
+        limit: Callable[..., None],
+        user: Someone,
+        admin: Someone,
+    ) -> None:
+        key = bearer(arrange.api_key(user, frozenset({"profile:read"})))
+        limit(general_account="2/day")
+        each = [user.headers, key, user.headers, key, admin.headers]
+        statuses = [client.get(ME, headers=headers).status_code for headers in each]
+        assert statuses == [200, 200, 429, 429, 200]
+
+    def test_say_on_every_answer_what_is_left(self, client: TestClient, user: Someone) -> None:
+        response = client.get(ME, headers=user.headers)
+        assert re.fullmatch(
+            r'"general-address";r=1199;t=\d+, "general-account";r=599;t=\d+',
+            response.headers["ratelimit"],
+        )
+
+
+class TestLogs:
+    @pytest.fixture
+    def logged(self, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+        """All that production would write, as one text."""
+        config = structlog.get_config()
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        configure_logging(LoggingSettings.model_validate({"level": "DEBUG"}), production=True)
+        yield lambda: capsys.readouterr().out
+        logging.captureWarnings(False)
+        structlog.configure(**config)
+        root.handlers = handlers
+        root.setLevel(level)
+
+    def test_hold_no_password_token_or_key(
+        self, client: TestClient, user: Someone, logged: Callable[[], str]
+    ) -> None:
+        log_in(client, "ada", WRONG)
+        pair = log_in(client, "ada").json()
+        headers = bearer(pair["access_token"])
+        renewed = client.post(REFRESH, json={"refresh_token": pair["refresh_token"]}).json()
+        client.post(REFRESH, json={"refresh_token": pair["refresh_token"]})
+        body = {"name": "import", "scopes": ["items:read"]}
+        key = client.post(f"{ME}/api-keys", json=body, headers=user.headers).json()["key"]
+        client.get(f"{API}/items", headers=bearer(key))
+        change = {"current_password": PASSWORD, "new_password": "Guessed1Password"}
+        client.put(f"{ME}/password", json=change, headers=user.headers)
+        client.get(ME, headers=headers, params={"access_token": pair["access_token"]})
+        text = logged()
+        secrets = {
+            "wrong password": WRONG,
+            "password": PASSWORD,
+            "new password": "Guessed1Password",
+            "access token": pair["access_token"],
+            "signature": pair["access_token"].rpartition(".")[2],
+            "used refresh token": pair["refresh_token"],
+            "refresh token": renewed["refresh_token"],
+            "API key": key,
+            "hash": "$argon2",
+        }
+        assert [name for name, secret in secrets.items() if secret in text] == []
+
+    def test_tell_of_a_stolen_refresh_token(
+        self, client: TestClient, user: Someone, logged: Callable[[], str]
+    ) -> None:
+        for _ in range(2):
+            client.post(REFRESH, json={"refresh_token": user.refresh_token})
+        text = logged()
+        assert "refresh token reused" in text
+        assert str(user.session_id) in text
+
+    def test_tell_who_asked_and_what_was_refused(
+        self, client: TestClient, user: Someone, logged: Callable[[], str]
+    ) -> None:
+        client.get(USERS, headers=user.headers)
+        line = json.loads(logged().splitlines()[-1])
+        assert line["user_id"] == str(user.id)
+        assert (line["status"], line["code"]) == (403, "insufficient_scope")
+        assert line["facts"] == {"required": ["users:read"]}

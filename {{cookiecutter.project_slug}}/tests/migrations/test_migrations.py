@@ -1,0 +1,328 @@
+"""Migrations: the schema they make is that of the models, and each can be undone (rule DB08)."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    CheckConstraint,
+    Connection,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    func,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+from sqlalchemy.sql.schema import ColumnCollectionConstraint
+
+from app import models
+from app.infrastructure.database import migrations
+from app.models import Base
+from app.models.base import NAMING_CONVENTION
+from app.repositories.base import table_of
+from tests.support.factories import (
+    ApiKeyFactory,
+    AuthSessionFactory,
+    ItemFactory,
+    LoginThrottleFactory,
+    RefreshTokenFactory,
+    UserFactory,
+)
+
+TABLES = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
+SORTED_AND_FILTERED = [
+    # Every list of the interface: its filters, then what it is sorted by.
+    ("items", ("owner_id", "created_at", "id")),
+    ("items", ("owner_id", "updated_at", "id")),
+    ("items", ("owner_id", "title", "id")),
+    ("items", ("owner_id", "status", "created_at", "id")),
+    ("users", ("created_at", "id")),
+    ("users", ("role", "created_at", "id")),
+    ("users", ("is_active", "created_at", "id")),
+    ("users", ("email",)),
+    ("users", ("username",)),
+    ("api_keys", ("user_id", "created_at", "id")),
+    ("auth_sessions", ("user_id", "created_at", "id")),
+    # What is looked up, and what is cleaned up.
+    ("api_keys", ("key_hash",)),
+    ("refresh_tokens", ("token_hash",)),
+    ("auth_sessions", ("expires_at",)),
+    ("auth_sessions", ("revoked_at",)),
+    ("refresh_tokens", ("used_at",)),
+    ("login_throttles", ("last_failed_at",)),
+]
+REVISIONS = [revision for revision, _ in reversed(migrations.history())]
+
+
+class TestStairway:
+    @pytest.mark.parametrize("revision", REVISIONS)
+    async def test_goes_up_down_and_up_again_at_each_revision(
+        self, empty_database_url: str, revision: str
+    ) -> None:
+        url = empty_database_url
+        await asyncio.to_thread(migrations.upgrade, url, revision)
+        above = await schema_of(url)
+
+        await asyncio.to_thread(migrations.downgrade, url, "-1")
+        below = await schema_of(url)
+        await asyncio.to_thread(migrations.upgrade, url, revision)
+
+        assert below != above
+        assert await schema_of(url) == above
+
+    async def test_leaves_nothing_at_the_bottom(self, empty_database_url: str) -> None:
+        await asyncio.to_thread(migrations.upgrade, empty_database_url)
+
+        await asyncio.to_thread(migrations.downgrade, empty_database_url, "base")
+
+        assert await schema_of(empty_database_url) == {}
+
+    async def test_can_be_undone_where_there_are_rows(self, empty_database_url: str) -> None:
+        await asyncio.to_thread(migrations.upgrade, empty_database_url)
+        async with connected(empty_database_url) as connection:
+            await fill(connection)
+
+        await asyncio.to_thread(migrations.downgrade, empty_database_url, "base")
+        await asyncio.to_thread(migrations.upgrade, empty_database_url)
+
+        async with connected(empty_database_url) as connection:
+            counts = [await count(connection, table) for table in TABLES]
+        assert counts == [0] * len(TABLES)
+
+    async def test_changes_nothing_the_second_time(self, empty_database_url: str) -> None:
+        await asyncio.to_thread(migrations.upgrade, empty_database_url)
+        async with connected(empty_database_url) as connection:
+            await fill(connection)
+        steps: list[str] = []
+
+        await asyncio.to_thread(migrations.upgrade, empty_database_url, report=steps.append)
+
+        assert steps == []
+        async with connected(empty_database_url) as connection:
+            assert await count(connection, table_of(models.Item)) == 1
+
+
+class TestSchema:
+    async def test_does_not_drift_from_the_models(self, own_database_url: str) -> None:
+        assert await asyncio.to_thread(migrations.differences, own_database_url) == []
+
+    async def test_shows_that_it_drifts_when_it_does(self, own_database_url: str) -> None:
+        async with connected(own_database_url) as connection:
+            await connection.execute(text("DROP INDEX ix_items_owner_id_title_id"))
+
+        (difference,) = await asyncio.to_thread(migrations.differences, own_database_url)
+
+        assert "ix_items_owner_id_title_id" in difference
+
+    async def test_is_what_the_models_would_make(
+        self, own_database_url: str, empty_database_url: str
+    ) -> None:
+        async with connected(empty_database_url) as connection:
+            await connection.run_sync(Base.metadata.create_all)
+
+        assert await schema_of(own_database_url) == await schema_of(empty_database_url)
+
+    async def test_has_the_constraints_of_the_models(self, own_database_url: str) -> None:
+        async with connected(own_database_url) as connection:
+            checks = await connection.run_sync(checks_of)
+
+        assert checks == {
+            table.name: {
+                str(check.name) for check in table.constraints if isinstance(check, CheckConstraint)
+            }
+            for table in TABLES
+        }
+
+
+class TestRevisions:
+    async def test_say_that_a_new_database_is_behind(self, empty_database_url: str) -> None:
+        check = await asyncio.to_thread(migrations.check_revision, empty_database_url)
+
+        assert check.state is migrations.RevisionState.BEHIND
+        assert "app migrate" in str(check)
+
+    async def test_say_that_a_migrated_database_is_current(self, own_database_url: str) -> None:
+        check = await asyncio.to_thread(migrations.check_revision, own_database_url)
+
+        assert check.state is migrations.RevisionState.CURRENT
+        assert check.database == check.code == (REVISIONS[-1],)
+
+    async def test_say_that_a_database_of_newer_code_is_ahead(self, own_database_url: str) -> None:
+        async with connected(own_database_url) as connection:
+            await connection.execute(text("UPDATE alembic_version SET version_num = 'future'"))
+
+        check = await asyncio.to_thread(migrations.check_revision, own_database_url)
+
+        assert check.state is migrations.RevisionState.AHEAD
+        with pytest.raises(migrations.MigrationError, match="ahead of this code"):
+            await asyncio.to_thread(migrations.upgrade, own_database_url)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+class TestIndexes:
+    def test_lead_to_every_foreign_key(self, table: Table) -> None:
+        indexed = indexed_columns(table)
+
+        missing = [
+            column.name
+            for column in table.columns
+            if column.foreign_keys and column.name not in {columns[0] for columns in indexed}
+        ]
+        assert missing == []
+
+    def test_do_not_repeat_the_beginning_of_another(self, table: Table) -> None:
+        names = [tuple(column.name for column in index.columns) for index in table.indexes]
+
+        assert [
+            short
+            for short in names
+            for long in indexed_columns(table)
+            if short != long and long[: len(short)] == short
+        ] == []
+
+
+class TestQueries:
+    @pytest.mark.parametrize(
+        ("table", "columns"), SORTED_AND_FILTERED, ids=lambda value: "-".join([*value])
+    )
+    def test_have_an_index(self, table: str, columns: tuple[str, ...]) -> None:
+        indexed = indexed_columns(Base.metadata.tables[table])
+
+        assert [each for each in indexed if each[: len(columns)] == columns] != []
+
+
+class TestNames:
+    def test_are_given_by_a_convention(self) -> None:
+        assert Base.metadata.naming_convention == NAMING_CONVENTION
+
+    @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+    def test_of_constraints_say_what_they_are_of(self, table: Table) -> None:
+        names = [str(constraint.name) for constraint in table.constraints]
+
+        prefixes = r"(?:pk|fk|uq|ck)"
+        assert [name for name in names if not re.match(f"{prefixes}_{table.name}", name)] == []
+        assert {prefix_of(each) == str(each.name)[:2] for each in table.constraints} == {True}
+
+    @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+    def test_of_indexes_say_what_they_are_of(self, table: Table) -> None:
+        expected = {
+            f"ix_{table.name}_{'_'.join(column.name for column in index.columns)}"
+            for index in table.indexes
+        }
+
+        assert {index.name for index in table.indexes} == expected
+
+    @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+    def test_fit_into_every_database(self, table: Table) -> None:
+        named: list[Any] = [*table.constraints, *table.indexes]
+        names = [str(each.name) for each in named]
+
+        assert [name for name in names if len(name) > 63] == []
+
+
+PREFIXES = {
+    PrimaryKeyConstraint: "pk",
+    ForeignKeyConstraint: "fk",
+    UniqueConstraint: "uq",
+    CheckConstraint: "ck",
+}
+
+
+def prefix_of(constraint: object) -> str:
+    return next(prefix for kind, prefix in PREFIXES.items() if isinstance(constraint, kind))
+
+
+def indexed_columns(table: Table) -> list[tuple[str, ...]]:
+    """The columns of everything that makes an index: indexes, primary keys, unique constraints."""
+    unique = (PrimaryKeyConstraint, UniqueConstraint)
+    indexes: Iterable[Index | PrimaryKeyConstraint | UniqueConstraint] = [
+        *table.indexes,
+        *(constraint for constraint in table.constraints if isinstance(constraint, unique)),
+    ]
+    return [tuple(column.name for column in index.columns) for index in indexes]
+
+
+async def fill(connection: AsyncConnection) -> None:
+    """Store a row in each table."""
+    user = UserFactory.build()
+    login = AuthSessionFactory.build(user_id=user.id)
+    rows: list[Base] = [
+        user,
+        login,
+        RefreshTokenFactory.build(session_id=login.id),
+        ApiKeyFactory.build(user_id=user.id),
+        ItemFactory.build(owner_id=user.id),
+        LoginThrottleFactory.build(),
+    ]
+    for row in rows:
+        table = table_of(type(row))
+        values = {name: value for name, value in vars(row).items() if name in table.columns}
+        await connection.execute(table.insert().values(values))
+
+
+async def count(connection: AsyncConnection, table: Table) -> int:
+    counted: int = (await connection.scalars(select(func.count()).select_from(table))).one()
+    return counted
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[AsyncConnection]:
+    """A connection whose work is committed at the end."""
+    engine = create_async_engine(url, poolclass=NullPool)
+    async with engine.begin() as connection:
+        yield connection
+    await engine.dispose()
+
+
+async def schema_of(url: str) -> dict[str, Any]:
+    """What is in a database, as it is found there."""
+    async with connected(url) as connection:
+        return await connection.run_sync(_reflected)
+
+
+def _reflected(connection: Connection) -> dict[str, Any]:
+    metadata = MetaData()
+    metadata.reflect(connection)
+    return {
+        table.name: {
+            "columns": {
+                column.name: (repr(column.type), column.nullable, str(column.server_default))
+                for column in table.columns
+            },
+            "indexes": {
+                index.name: ([column.name for column in index.columns], index.unique)
+                for index in table.indexes
+            },
+            "constraints": {
+                each.name: (type(each).__name__, [column.name for column in each.columns])
+                for each in table.constraints
+                if isinstance(each, ColumnCollectionConstraint)
+            },
+            "references": {
+                column.name: [(key.target_fullname, key.ondelete) for key in column.foreign_keys]
+                for column in table.columns
+                if column.foreign_keys
+            },
+        }
+        for table in metadata.tables.values()
+        if table.name != "alembic_version"
+    }
+
+
+def checks_of(connection: Connection) -> dict[str, set[str]]:
+    """The names of the check constraints in a database, by table."""
+    inspector = inspect(connection)
+    return {
+        table.name: {str(check["name"]) for check in inspector.get_check_constraints(table.name)}
+        for table in TABLES
+    }

@@ -1,0 +1,205 @@
+"""What is particular to PostgreSQL."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core.config import Settings
+from app.domain.errors import DatabaseUnavailable
+from app.infrastructure.database import Database, dialect
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """The database of all tests, for those that store nothing."""
+    async with Database.open(settings) as database:
+        yield database
+
+
+class TestSession:
+    @pytest.mark.parametrize(
+        ("setting", "value"),
+        [
+            ("statement_timeout", "7s"),
+            ("lock_timeout", "1500ms"),
+            ("idle_in_transaction_session_timeout", "14s"),
+            ("jit", "off"),
+        ],
+    )
+    async def test_has_the_limits_of_the_settings(
+        self, make_settings: Callable[..., Settings], database_url: str, setting: str, value: str
+    ) -> None:
+        limits = {"statement_timeout": 7, "lock_timeout": 1.5}
+        settings = make_settings(database_url, database=limits)
+        async with Database.open(settings) as database, database.read() as connection:
+            shown = (await connection.scalars(text(f"SHOW {setting}"))).one()
+
+        assert shown == value
+
+
+class TestUnitsOfWork:
+    @pytest.mark.parametrize(
+        ("unit", "state"),
+        [("read", "idle"), ("snapshot", "idle in transaction")],
+    )
+    async def test_open_a_transaction_only_where_one_is_needed(
+        self, database: Database, unit: str, state: str
+    ) -> None:
+        async with getattr(database, unit)() as connection:
+            process = (await connection.scalars(text("SELECT pg_backend_pid()"))).one()
+            async with database.read() as other:
+                found = await other.scalars(
+                    text("SELECT state FROM pg_stat_activity WHERE pid = :pid"), {"pid": process}
+                )
+
+        assert found.one() == state
+
+    async def test_write_nothing_in_a_snapshot(self, database: Database) -> None:
+        async with database.snapshot() as connection:
+            with pytest.raises(DatabaseUnavailable):
+                await connection.execute(text("DELETE FROM users"))
+
+
+class TestConnect:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            pytest.param("postgresql+asyncpg://app@/app?host=/nowhere", id="no socket"),
+            pytest.param("postgresql+asyncpg://app@127.0.0.1:1/app", id="no server"),
+        ],
+    )
+    async def test_tells_that_nobody_answers(
+        self, make_settings: Callable[..., Settings], url: str
+    ) -> None:
+        async with Database.open(make_settings(url)) as database:
+            with pytest.raises(DatabaseUnavailable):
+                await database.ping()
+
+    async def test_tells_that_it_is_not_let_in(
+        self, make_settings: Callable[..., Settings], database_url: str
+    ) -> None:
+        url = f"{database_url}".replace("/apptest_", "/not_there_")
+        async with Database.open(make_settings(url)) as database:
+            with pytest.raises(DatabaseUnavailable, match="not available right now") as refused:
+                await database.ping()
+
+        assert "does not exist" in str(refused.value.context["reason"])
+
+
+class TestIdleConnections:
+    @pytest.fixture(autouse=True)
+    def _idle_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(dialect, "_IDLE_SECONDS", 0.0)
+
+    async def test_are_tried_before_use(
+        self, database: Database, pings: list[Exception | None]
+    ) -> None:
+        pings.append(None)
+        before = await backend_of(database)
+
+        after = await backend_of(database)
+
+        assert pings == []
+        assert after == before
+
+    @pytest.mark.parametrize("error", [OSError("gone"), TimeoutError()])
+    async def test_are_replaced_when_they_do_not_answer(
+        self, database: Database, pings: list[Exception | None], error: Exception
+    ) -> None:
+        pings.append(error)
+        before = await backend_of(database)
+
+        after = await backend_of(database)
+
+        assert pings == []
+        assert after != before
+
+    async def test_are_replaced_when_they_are_closed(self, database: Database) -> None:
+        before = await backend_of(database)
+        async with database.read() as connection:
+            raw = await connection.get_raw_connection()
+            driver = raw.driver_connection
+        assert driver is not None
+        driver.terminate()
+
+        after = await backend_of(database)
+
+        assert after != before
+
+    async def test_are_taken_as_they_are_where_that_is_wanted(
+        self,
+        make_settings: Callable[..., Settings],
+        database_url: str,
+    ) -> None:
+        settings = make_settings(database_url, database={"pool_pre_ping": False})
+        async with Database.open(settings) as database:
+            pool = database.engine.sync_engine.pool
+
+            assert list(pool.dispatch.checkout) == []
+
+    @pytest.fixture
+    def pings(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> list[Exception | None]:
+        """What the next pings come to; taken away as they happen."""
+        outcomes: list[Exception | None] = []
+
+        def ping(_: object) -> bool:
+            outcome = outcomes.pop(0)
+            if outcome is not None:
+                raise outcome
+            return True
+
+        monkeypatch.setattr(database.engine.dialect, "do_ping", ping)
+        return outcomes
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "state",
+        [
+            pytest.param("08006", id="connection failure"),
+            pytest.param("53300", id="too many connections"),
+            pytest.param("57014", id="statement time-out"),
+            pytest.param("57P01", id="shutdown"),
+            pytest.param("40001", id="serialization failure"),
+            pytest.param("40P01", id="deadlock"),
+            pytest.param("25006", id="read-only"),
+            pytest.param("55P03", id="lock not available"),
+        ],
+    )
+    async def test_of_the_database_ask_for_another_try(
+        self, database: Database, state: str
+    ) -> None:
+        with pytest.raises(DatabaseUnavailable):
+            async with database.read() as connection:
+                await fail(connection, state)
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            pytest.param("22003", id="number out of range"),
+            pytest.param("42601", id="syntax"),
+            pytest.param("25P02", id="failed transaction"),
+            pytest.param("55006", id="object in use"),
+            pytest.param("P0001", id="raised"),
+        ],
+    )
+    async def test_of_ours_stay_what_they_are(self, database: Database, state: str) -> None:
+        with pytest.raises(DBAPIError):
+            async with database.read() as connection:
+                await fail(connection, state)
+
+
+async def backend_of(database: Database) -> int:
+    """The process that serves the next connection of the pool."""
+    async with database.read() as connection:
+        process: int = (await connection.scalars(text("SELECT pg_backend_pid()"))).one()
+    return process
+
+
+async def fail(connection: AsyncConnection, state: str) -> None:
+    """Have the database raise an error of a kind."""
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'on demand' USING ERRCODE = '{state}'; END $$"
+    await connection.execute(text(raising))

@@ -1,0 +1,177 @@
+"""What is particular to SQLite."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from app import models
+from app.core.config import Settings
+from app.infrastructure.database import Database
+from app.infrastructure.database.dialect import constraint_of, is_unavailable
+
+DIALECT = sqlite.dialect()
+MOMENT: Any = models.Item.__table__.c.created_at.type
+"""The type of all columns that hold a moment."""
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """The database of all tests, for those that store nothing."""
+    async with Database.open(settings) as database:
+        yield database
+
+
+class TestConnections:
+    @pytest.mark.parametrize(
+        ("pragma", "value"),
+        [("journal_mode", "wal"), ("foreign_keys", 1), ("synchronous", 1), ("busy_timeout", 1500)],
+    )
+    async def test_are_set_up(
+        self,
+        make_settings: Callable[..., Settings],
+        database_url: str,
+        pragma: str,
+        value: object,
+    ) -> None:
+        settings = make_settings(database_url, database={"lock_timeout": 1.5})
+        async with Database.open(settings) as database, database.read() as connection:
+            assert (await connection.scalars(text(f"PRAGMA {pragma}"))).one() == value
+
+    async def test_know_the_letters_of_all_alphabets(self, database: Database) -> None:
+        async with database.read() as connection:
+            row = (await connection.execute(text("SELECT lower('ÜBUNG ΨΥΧΗ'), lower(NULL)"))).one()
+
+        assert tuple(row) == ("übung ψυχη", None)
+
+    async def test_make_the_directory_of_the_file(
+        self, make_settings: Callable[..., Settings], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "new" / "app.db"
+        async with Database.open(make_settings(f"sqlite+aiosqlite:///{path}")) as database:
+            await database.ping()
+
+        assert path.is_file()
+
+
+class TestUnitsOfWork:
+    @pytest.mark.parametrize(
+        ("unit", "in_transaction"), [("read", False), ("snapshot", True), ("transaction", True)]
+    )
+    async def test_open_a_transaction_only_where_one_is_needed(
+        self, database: Database, unit: str, in_transaction: bool
+    ) -> None:
+        async with getattr(database, unit)() as opened:
+            await opened.execute(text("SELECT count(*) FROM users"))
+            connection = opened if unit != "transaction" else await opened.connection()
+            raw = await connection.get_raw_connection()
+
+            assert raw.driver_connection.in_transaction is in_transaction
+
+    async def test_take_the_write_lock_at_once(
+        self, own_database_url: str, database: Database
+    ) -> None:
+        path = database.engine.url.database
+        assert path is not None
+        other = sqlite3.connect(path, timeout=0, isolation_level=None)
+        async with database.transaction() as session:
+            await session.execute(text("SELECT 1"))
+
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+        other.close()
+
+
+class TestConstraintOf:
+    @pytest.mark.parametrize(
+        ("message", "name"),
+        [
+            ("UNIQUE constraint failed: users.email", "uq_users_email"),
+            (
+                "UNIQUE constraint failed: api_keys.user_id, api_keys.name",
+                "uq_api_keys_user_id_name",
+            ),
+            ("CHECK constraint failed: ck_users_role", "ck_users_role"),
+            ("FOREIGN KEY constraint failed", None),
+            ("NOT NULL constraint failed: users.email", None),
+        ],
+    )
+    def test_finds_the_name(self, message: str, name: str | None) -> None:
+        error = IntegrityError("INSERT", {}, sqlite3.IntegrityError(message))
+
+        assert constraint_of(error) == name
+
+
+class TestIsUnavailable:
+    @pytest.mark.parametrize(
+        "code",
+        [
+            sqlite3.SQLITE_BUSY,
+            sqlite3.SQLITE_BUSY_SNAPSHOT,
+            sqlite3.SQLITE_LOCKED,
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_IOERR_WRITE,
+            sqlite3.SQLITE_READONLY,
+        ],
+    )
+    def test_is_true_for_what_may_pass(self, code: int) -> None:
+        assert is_unavailable(failure(code))
+
+    @pytest.mark.parametrize("code", [sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, 0])
+    def test_is_false_for_our_own_mistakes(self, code: int) -> None:
+        assert not is_unavailable(failure(code))
+
+    def test_is_false_for_errors_without_a_code(self) -> None:
+        assert not is_unavailable(OperationalError("SELECT", {}, ValueError()))
+
+
+class TestUtcDateTime:
+    @given(
+        moment=st.datetimes(
+            min_value=datetime(2, 1, 1),  # noqa: DTZ001 - the strategy adds the zone
+            max_value=datetime(9998, 12, 31),  # noqa: DTZ001
+            timezones=st.timezones(),
+        )
+    )
+    def test_returns_the_same_moment_in_utc(self, moment: datetime) -> None:
+        stored = MOMENT.process_bind_param(moment, DIALECT)
+        read = MOMENT.process_result_value(stored, DIALECT)
+
+        assert stored is not None
+        assert stored.tzinfo is None
+        assert read == moment.astimezone(UTC)
+        assert read.tzinfo is UTC
+
+    def test_sorts_moments_of_all_zones(self) -> None:
+        early = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=5)))
+        late = datetime(2026, 1, 1, 8, tzinfo=UTC)
+
+        stored = [MOMENT.process_bind_param(moment, DIALECT) for moment in (early, late)]
+
+        assert stored == [datetime(2026, 1, 1, 7), datetime(2026, 1, 1, 8)]  # noqa: DTZ001
+
+    def test_refuses_a_moment_without_a_zone(self) -> None:
+        with pytest.raises(ValueError, match="time zone"):
+            MOMENT.process_bind_param(datetime(2026, 1, 1), DIALECT)  # noqa: DTZ001
+
+    def test_leaves_nothing_as_it_is(self) -> None:
+        assert MOMENT.process_bind_param(None, DIALECT) is None
+        assert MOMENT.process_result_value(None, DIALECT) is None
+
+    def test_says_what_its_values_are(self) -> None:
+        assert MOMENT.python_type is datetime
+
+
+def failure(code: int) -> OperationalError:
+    cause = sqlite3.OperationalError("on demand")
+    cause.sqlite_errorcode = code
+    return OperationalError("SELECT", {}, cause)
