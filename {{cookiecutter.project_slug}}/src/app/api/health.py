@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from app import about
-from app.api.deps.resources import ResourcesDep
+from app.api.deps.resources import ResourcesDep, SettingsDep
 from app.api.errors import problems
 from app.api.schemas.health import DependencyHealth, Health, Liveness, Readiness
 from app.services.health import CheckResult, NotReady, examine
@@ -15,13 +15,15 @@ router = APIRouter(tags=["health"])
 TAG = {"name": "health", "description": "Probes, for load balancers and orchestrators."}
 
 
-async def get_check_results(resources: ResourcesDep) -> tuple[CheckResult, ...]:
-    """What the service stands on, each asked now; stands on the resources.
+async def get_check_results(
+    resources: ResourcesDep, settings: SettingsDep
+) -> tuple[CheckResult, ...]:
+    """What the service stands on, each asked now; stands on the resources and the settings.
 
     Raises:
         NotReady: Something required is down.
     """
-    return await examine(resources.health_checks, resources.settings.health.timeout_seconds)
+    return await examine(resources.health_checks, settings.health.timeout_seconds)
 
 
 CheckResultsDep = Annotated[tuple[CheckResult, ...], Depends(get_check_results)]
