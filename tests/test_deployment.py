@@ -143,6 +143,27 @@ def test_compose_has_its_own_database_alone(project: Path, answers: Mapping[str,
     assert compose["services"]["migrate"]["restart"] == "no"
 
 
+def test_an_orderly_stop_has_time_in_compose(project: Path) -> None:
+    example = (project / ".env.example").read_text(encoding="utf-8")
+    graceful = int(re.findall(r"^#APP_SERVER__GRACEFUL_TIMEOUT=(\d+)$", example, re.MULTILINE)[0])
+    period = _compose(project)["services"]["app"]["stop_grace_period"]
+    assert int(period.removesuffix("s")) > graceful
+
+
+def test_a_database_file_has_a_place_in_production_that_the_service_may_write(bake: Bake) -> None:
+    project = bake({"database": "sqlite"})
+    made = [
+        rest for word, rest in _instructions(project) if word == "RUN" and "--owner=app" in rest
+    ]
+    assert any("/srv/data" in line for line in made)
+    guide = (project / "deploy/README.md").read_text(encoding="utf-8")
+    assert "APP_DATABASE__URL=sqlite+aiosqlite:////srv/data/app.db" in guide
+    assert "mountPath: /srv/data}" in guide
+    unit = (project / "deploy/app.service").read_text(encoding="utf-8").splitlines()
+    assert "StateDirectory=app" in unit
+    assert "Environment=APP_DATABASE__URL=sqlite+aiosqlite:////var/lib/app/app.db" in unit
+
+
 def test_settings_in_compose_and_image_exist(project: Path) -> None:
     documented = set(re.findall(r"APP_\w+", (project / ".env.example").read_text(encoding="utf-8")))
     used = {
@@ -164,8 +185,10 @@ def test_pipelines_run_the_checks_that_people_run(bake: Bake) -> None:
         gitlab = bake({"database": database, "ci": "gitlab"}) / ".gitlab-ci.yml"
         for file in (github, gitlab):
             text = file.read_text(encoding="utf-8")
-            assert "uv sync --locked" in text
             assert "make check" in text
+            assert "commit uv.lock first" in text
+            parsed = yaml.safe_load(text)
+            assert (parsed["env"] if file is github else parsed["variables"])["UV_LOCKED"] == "1"
             root = file.parents[2] if file is github else file.parent
             assert set(re.findall(r"\bmake ([a-z-]+)", text)) <= _targets(root)
         jobs = yaml.safe_load(github.read_text(encoding="utf-8"))["jobs"]

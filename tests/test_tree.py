@@ -32,6 +32,11 @@ def test_every_python_file_compiles() -> None:
             compile(text, path, "exec", dont_inherit=True)
 
 
+def test_has_nothing_that_a_test_run_left() -> None:
+    empty = {path for path, text in _texts().items() if not text}
+    assert {path for path in empty if not path.endswith("__init__.py")} == set()
+
+
 @pytest.mark.parametrize("command", [["format", "--diff"], ["check", "--output-format=concise"]])
 def test_is_formatted_and_has_no_lint(command: list[str]) -> None:
     done = subprocess.run(

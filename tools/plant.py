@@ -40,7 +40,7 @@ with postgresql(given=None, given_by="", directory=None) as server:
     print(server.url, flush=True)
     sys.stdin.read()
 """
-QUIET = ("-p", "no:cacheprovider", "-p", "no:faker", "-p", "no:randomly", "-p", "no:respx")
+QUIET = ("-p", "no:cacheprovider", "-p", "no:faker", "-p", "no:randomly")
 SECONDS = 600
 NOT_COPIED = frozenset({".venv", ".git", ".mypy_cache"})
 
@@ -127,7 +127,7 @@ def command(check: Check, python: Path) -> list[str]:
         case _:
             # A plugin of Schemathesis' size takes longer to load than most tests take to run.
             unused = [] if check.name.startswith("fuzz/") else ["-p", "no:schemathesis"]
-            options = ["-n0", "-q", "--no-header", *QUIET, *unused]
+            options = ["-n0", "-x", "-q", "--no-header", *QUIET, *unused]
             return [str(python), "-m", "pytest", *options, check.name]
 
 

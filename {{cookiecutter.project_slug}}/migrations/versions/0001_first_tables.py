@@ -14,11 +14,12 @@ def upgrade() -> None:
         "login_throttles",
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("window_started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_failed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_login_throttles")),
     )
     op.create_index(
-        op.f("ix_login_throttles_last_failed_at"), "login_throttles", ["last_failed_at"]
+        op.f("ix_login_throttles_window_started_at"), "login_throttles", ["window_started_at"]
     )
     op.create_table(
         "users",
@@ -157,5 +158,5 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_users_is_active_created_at_id"), table_name="users")
     op.drop_index(op.f("ix_users_created_at_id"), table_name="users")
     op.drop_table("users")
-    op.drop_index(op.f("ix_login_throttles_last_failed_at"), table_name="login_throttles")
+    op.drop_index(op.f("ix_login_throttles_window_started_at"), table_name="login_throttles")
     op.drop_table("login_throttles")

@@ -11,7 +11,7 @@ from app.services.api_keys import ApiKeyQueries, ApiKeyService
 from app.services.auth import AuthService
 from app.services.authentication import Authenticator
 from app.services.items import ItemQueries, ItemService
-from app.services.maintenance import Maintenance, PruneReport
+from app.services.maintenance import Maintenance
 from app.services.throttle import LoginThrottle
 from app.services.users import UserQueries, UserService
 
@@ -39,7 +39,13 @@ def user_queries(connection: AsyncConnection) -> UserQueries:
 
 def user_service(resources: Resources, session: Session) -> UserService:
     """Return what changes users, inside the transaction of a session."""
-    return UserService(session, resources.database, resources.hasher, resources.jobs)
+    return UserService(
+        session=session,
+        database=resources.database,
+        hasher=resources.hasher,
+        throttle=LoginThrottle(resources.settings.throttle),
+        jobs=resources.jobs,
+    )
 
 
 def api_key_queries(connection: AsyncConnection) -> ApiKeyQueries:
@@ -62,6 +68,6 @@ def item_service(session: Session) -> ItemService:
     return ItemService(ItemRepository(session))
 
 
-async def prune(resources: Resources) -> PruneReport:
-    """Delete what has expired, and say how much it was."""
-    return await Maintenance(resources.database, resources.settings).prune()
+def maintenance(resources: Resources) -> Maintenance:
+    """Return what cleans up."""
+    return Maintenance(resources.database, resources.settings)

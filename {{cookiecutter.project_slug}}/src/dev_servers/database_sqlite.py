@@ -20,7 +20,7 @@ def development_server(given: str | None, directory: Path) -> Iterator[Server]:
     """
     if given is None:
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ServerUnavailable(f"The database file has no place: {error}.") from error
         file = directory.resolve() / "app.db"

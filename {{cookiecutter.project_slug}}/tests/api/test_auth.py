@@ -126,8 +126,6 @@ class TestLogIn:
             ("items:read", "items:read"),
             ("items:write items:read", "items:read items:write"),
             ("items:read users:write", "items:read"),
-            ("users:write", ""),
-            ("unheard:of", ""),
             ("  ", scope_of(ROLES["user"])),
         ],
     )
@@ -135,6 +133,14 @@ class TestLogIn:
         self, client: TestClient, user: Someone, asked: str, granted: str
     ) -> None:
         assert log_in(client, "ada", scope=asked).json()["scope"] == granted
+
+    @pytest.mark.parametrize("asked", ["users:write", "unheard:of", "users:write users:read"])
+    def test_refuses_a_scope_of_which_the_account_has_nothing(
+        self, client: TestClient, user: Someone, asked: str
+    ) -> None:
+        response = log_in(client, "ada", scope=asked)
+        assert status_and_code(response) == (422, "validation_error")
+        assert [error["code"] for error in response.json()["errors"]] == ["invalid_scope"]
 
     def test_holds_a_narrow_token_to_its_scope(self, client: TestClient, user: Someone) -> None:
         pair = log_in(client, "ada", scope="items:read").json()

@@ -443,6 +443,16 @@ class TestChangePassword:
         response = client.put(f"{ME}/password", json=body)
         assert status_and_code(response) == (403, "wrong_password")
 
+    def test_counts_a_wrong_password_like_a_failed_login(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        for _ in range(5):
+            assert self.change(client, user, current="Wrong1Password").status_code == 403
+        response = self.change(client, user)
+        assert status_and_code(response) == (429, "too_many_login_attempts")
+        form = {"username": user.username, "password": PASSWORD}
+        assert status_and_code(client.post(TOKEN, data=form)) == (429, "too_many_login_attempts")
+
 
 class TestGetUser:
     def test_shows_any_user(self, client: TestClient, arrange: ArrangeSync, user: Someone) -> None:

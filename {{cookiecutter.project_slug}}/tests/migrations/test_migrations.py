@@ -59,7 +59,7 @@ SORTED_AND_FILTERED = [
     ("auth_sessions", ("expires_at",)),
     ("auth_sessions", ("revoked_at",)),
     ("refresh_tokens", ("used_at",)),
-    ("login_throttles", ("last_failed_at",)),
+    ("login_throttles", ("window_started_at",)),
 ]
 REVISIONS = [revision for revision, _ in reversed(migrations.history())]
 

@@ -66,6 +66,7 @@ class LoginThrottleFactory(SQLAlchemyFactory[models.LoginThrottle]):
 
     key = Use(lambda: digest(new_id().hex))
     failures = 1
+    window_started_at = Use(utc_now)
     last_failed_at = Use(utc_now)
 
 

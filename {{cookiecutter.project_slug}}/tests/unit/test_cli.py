@@ -41,6 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith("APP_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").touch()
     monkeypatch.setenv("APP_ENVIRONMENT", "test")
     monkeypatch.setenv("APP_PASSWORDS__MEMORY_KIB", "8")
     monkeypatch.setenv("APP_PASSWORDS__TIME_COST", "1")
@@ -289,6 +290,9 @@ class TestOpenapi:
         monkeypatch.delenv("APP_AUTH__SIGNING_KEYS")
         assert json.loads(run("openapi").stdout)["openapi"].startswith("3.1")
 
+    def test_says_where_it_can_not_write(self, run: Run) -> None:
+        assert failed(run("openapi", "-o", "no/such/place"), "no/such/place can't be written")
+
     def test_writes_it_to_a_file(self, run: Run, project: Path) -> None:
         assert run("openapi", "-o", "api.json").stdout == ""
         assert "/api/v1/items" in json.loads((project / "api.json").read_text())["paths"]
@@ -421,6 +425,15 @@ class TestDev:
         monkeypatch.setattr(development, "has_development_servers", lambda: False)
         assert failed(run("dev"), "without them", "uv sync")
 
+    @pytest.mark.parametrize("port", ["-1", "65536", "99999"])
+    def test_refuses_what_is_no_port(self, run: Run, port: str) -> None:
+        assert run("dev", "--port", port).exit_code == 2
+
+    def test_keeps_its_data_in_projects_alone(self, run: Run, project: Path) -> None:
+        (project / "pyproject.toml").unlink()
+        assert failed(run("dev"), "project's directory")
+        assert not (project / ".dev").exists()
+
     def test_says_which_ways_were_tried_when_no_server_is_to_be_had(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -435,6 +448,7 @@ class TestDev:
     ) -> None:
         with TemporaryDirectory() as name:
             Path(name).chmod(0o755)
+            (Path(name) / "pyproject.toml").touch()
             service = subprocess.Popen(
                 [sys.executable, "-m", "app.cli", "dev", "--port", "0"],
                 cwd=name,

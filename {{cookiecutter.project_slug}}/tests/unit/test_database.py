@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy import event, func, select, text
@@ -341,3 +342,47 @@ async def store(database: Database, *rows: Base) -> None:
         for row in rows:
             session.add(row)
             await session.flush()
+
+
+class TestSnapshots:
+    @pytest.fixture
+    def roomy(self, database: Database) -> Database:
+        """A database with one long read at a time, for which nobody waits."""
+        return Database(database.engine, snapshots=1, wait_seconds=0.01)
+
+    async def test_leave_connections_to_the_others(self, roomy: Database) -> None:
+        async with AsyncExitStack() as stack:
+            _ = await stack.enter_async_context(roomy.snapshot())
+            with pytest.raises(DatabaseUnavailable):
+                _ = await stack.enter_async_context(roomy.snapshot())
+            await roomy.ping()
+
+    async def test_give_their_place_back(self, roomy: Database) -> None:
+        async with roomy.snapshot():
+            pass
+        async with roomy.snapshot() as connection:
+            assert (await connection.execute(SELECT_ONE)).scalar_one() == 1
+
+    async def test_end_when_their_reader_takes_too_long(self, database: Database) -> None:
+        hasty = Database(database.engine, snapshot_seconds=0.01)
+        with pytest.raises(TimeoutError):
+            async with hasty.snapshot():
+                await asyncio.Event().wait()
+        await hasty.ping()
+
+
+class TestAfterCommit:
+    async def test_goes_on_after_an_action_that_failed(self, database: Database) -> None:
+        done: list[str] = []
+
+        async def fail() -> None:
+            raise RuntimeError("the queue is full")
+
+        async def succeed() -> None:
+            done.append("the next one")
+
+        async with database.transaction() as session:
+            session.after_commit(fail)
+            session.after_commit(succeed)
+
+        assert done == ["the next one"]

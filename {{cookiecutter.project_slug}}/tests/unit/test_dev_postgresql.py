@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,12 +187,20 @@ class TestWays:
     def test_second_is_a_program_on_this_machine(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (installed,) = postgresql._in_wheel(account_for(None))[:1]
-        (directory / "postgres").symlink_to(installed.directory / "postgres")
-        monkeypatch.setenv("PATH", f"{directory}{os.pathsep}/usr/bin{os.pathsep}/bin")
+        # The environment may be where only its owner goes: a copy is not.
+        package = postgresql._in_wheel(None)[0].directory.parents[1]
+        shutil.copytree(package, directory / package.name, symlinks=True)
+        shutil.copytree(
+            package.with_name(f"{package.name}.libs"), directory / f"{package.name}.libs"
+        )
+        programs = next((directory / package.name).glob("pginstall*/bin"))
+        linked = directory / "linked"
+        linked.mkdir()
+        (linked / "postgres").symlink_to(programs / "postgres")
+        monkeypatch.setenv("PATH", f"{linked}{os.pathsep}/usr/bin{os.pathsep}/bin")
         monkeypatch.setattr(postgresql, "WHEEL", "no_such_wheel")
         with start(directory=None) as server:
-            assert str(installed.directory) in server.source
+            assert str(programs) in server.source
 
     @pytest.mark.usefixtures("bare_machine")
     def test_third_is_a_wheel_also_where_a_program_on_this_machine_fails(

@@ -1,7 +1,9 @@
 """What is particular to PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -9,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.config import Settings
 from app.domain.errors import DatabaseUnavailable
-from app.infrastructure.database import Database, dialect
+from app.infrastructure.database import Database, dialect, migrations
+from app.infrastructure.database.dialect import create_migration_engine, lock_migrations
+from app.infrastructure.database.migrations import MigrationError
 
 
 @pytest.fixture
@@ -38,6 +42,28 @@ class TestSession:
             shown = (await connection.scalars(text(f"SHOW {setting}"))).one()
 
         assert shown == value
+
+
+class TestMigrations:
+    async def test_do_not_wait_long_for_a_table(self, database_url: str) -> None:
+        engine = create_migration_engine(database_url)
+        async with engine.connect() as connection:
+            shown = (await connection.scalars(text("SHOW lock_timeout"))).one()
+        await engine.dispose()
+
+        assert shown == "10s"
+
+    async def test_are_refused_while_another_process_is_at_them(
+        self, own_database_url: str
+    ) -> None:
+        engine = create_migration_engine(own_database_url)
+        async with engine.connect() as connection:
+            assert await connection.run_sync(lock_migrations)
+            with pytest.raises(MigrationError, match="Another process"):
+                await asyncio.to_thread(migrations.upgrade, own_database_url)
+        await engine.dispose()
+
+        await asyncio.to_thread(migrations.upgrade, own_database_url)
 
 
 class TestUnitsOfWork:
@@ -141,17 +167,16 @@ class TestIdleConnections:
             assert list(pool.dispatch.checkout) == []
 
     @pytest.fixture
-    def pings(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> list[Exception | None]:
+    def pings(self, monkeypatch: pytest.MonkeyPatch) -> list[Exception | None]:
         """What the next pings come to; taken away as they happen."""
         outcomes: list[Exception | None] = []
 
-        def ping(_: object) -> bool:
+        async def ping(_connection: object, _statement: str, **_limits: float) -> None:
             outcome = outcomes.pop(0)
             if outcome is not None:
                 raise outcome
-            return True
 
-        monkeypatch.setattr(database.engine.dialect, "do_ping", ping)
+        monkeypatch.setattr(asyncpg.Connection, "fetchval", ping)
         return outcomes
 
 

@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import op
+from alembic.util import CommandError
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app import models
 from app.core.config import Settings
-from app.infrastructure.database import Database
+from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import constraint_of, is_unavailable
+from app.infrastructure.database.migrations import MigrationError
+from dev_servers.database import development_server
 
 DIALECT = sqlite.dialect()
 MOMENT: Any = models.Item.__table__.c.created_at.type
@@ -52,7 +57,7 @@ class TestConnections:
 
         assert tuple(row) == ("übung ψυχη", None)
 
-    async def test_make_the_directory_of_the_file(
+    async def test_make_the_directory_of_the_file_for_its_owner_alone(
         self, make_settings: Callable[..., Settings], tmp_path: Path
     ) -> None:
         path = tmp_path / "new" / "app.db"
@@ -60,6 +65,49 @@ class TestConnections:
             await database.ping()
 
         assert path.is_file()
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+
+    async def test_leave_a_directory_as_it_is(
+        self, make_settings: Callable[..., Settings], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "there" / "app.db"
+        path.parent.mkdir()
+        path.parent.chmod(0o755)
+        async with Database.open(make_settings(f"sqlite+aiosqlite:///{path}")) as database:
+            await database.ping()
+
+        assert path.parent.stat().st_mode & 0o777 == 0o755
+
+    def test_of_development_are_to_a_directory_for_its_owner_alone(self, tmp_path: Path) -> None:
+        with development_server(None, tmp_path / ".dev"):
+            assert (tmp_path / ".dev").stat().st_mode & 0o777 == 0o700
+
+
+class TestMigrations:
+    def test_wait_for_each_other(
+        self, own_database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dialect, "_LOCK_SECONDS", 0.0)
+        path = make_url(own_database_url).database
+        assert path is not None
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(MigrationError, match="locked"):
+            migrations.upgrade(own_database_url)
+        other.close()
+
+        migrations.upgrade(own_database_url)
+
+    def test_leave_nothing_behind_when_they_fail(
+        self, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(op, "create_index", refuse)
+        with pytest.raises(MigrationError, match="on demand"):
+            migrations.upgrade(empty_database_url)
+        monkeypatch.undo()
+
+        migrations.upgrade(empty_database_url)
 
 
 class TestUnitsOfWork:
@@ -169,6 +217,11 @@ class TestUtcDateTime:
 
     def test_says_what_its_values_are(self) -> None:
         assert MOMENT.python_type is datetime
+
+
+def refuse(*_: object) -> None:
+    """Fail a migration at this step."""
+    raise CommandError("on demand")
 
 
 def failure(code: int) -> OperationalError:

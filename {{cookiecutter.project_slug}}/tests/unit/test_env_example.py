@@ -2,11 +2,12 @@
 
 import os
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
-from app.core.config import Settings, load_settings, variable_names
+from app.core.config import Settings, example, load_settings, variable_names
 from app.core.config.example import env_example
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
@@ -26,6 +27,11 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_says_what_the_settings_say() -> None:
     assert EXAMPLE.read_text() == env_example()
+
+
+def test_is_what_the_module_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(example.__file__, run_name="__main__")
+    assert capsys.readouterr().out == env_example()
 
 
 def test_names_every_setting_once_in_order() -> None:

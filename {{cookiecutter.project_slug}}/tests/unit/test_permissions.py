@@ -39,7 +39,7 @@ class TestRoles:
         assert [role for role, held in ROLES.items() if "users:write" in held] == ["admin"]
 
     def test_a_key_may_hold_all_but_the_account_itself(self) -> None:
-        assert PERMISSIONS.keys() - DELEGABLE == {"account:manage"}
+        assert PERMISSIONS.keys() - DELEGABLE == {"account:manage", "profile:write"}
 
 
 class TestScopes:

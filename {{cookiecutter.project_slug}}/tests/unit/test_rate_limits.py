@@ -19,6 +19,7 @@ from app.api.deps.inline import on_loop
 from app.api.deps.rate_limits import (
     AuthRateLimitedByAddress,
     RateLimitedByAddress,
+    RateLimiterDep,
     limit_account,
     limit_login,
 )
@@ -200,12 +201,12 @@ def build(settings: RateLimitSettings = LIMITS) -> FastAPI:
     async def list_items() -> None: ...
 
     @auth.post("/token/{username}")
-    async def log_in(request: Request, username: str) -> None:
-        await limit_login(request, username)
+    async def log_in(request: Request, limiter: RateLimiterDep, username: str) -> None:
+        await limit_login(request, limiter, username)
 
     @general.get("/account/{account_id}")
-    async def get_account(request: Request, account_id: str) -> None:
-        await limit_account(request, account_id)
+    async def get_account(request: Request, limiter: RateLimiterDep, account_id: str) -> None:
+        await limit_account(request, limiter, account_id)
 
     general.include_router(auth)
     app.include_router(general)

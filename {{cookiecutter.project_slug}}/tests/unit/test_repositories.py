@@ -19,11 +19,13 @@ from app.domain.pages import PageRequest
 from app.infrastructure.database import Database
 from app.repositories.base import columns_of, table_of
 from app.repositories.items import ItemReader, ItemRepository
+from app.repositories.login_throttles import Failures, LoginThrottleRepository
 from app.repositories.session import Session
 from app.repositories.users import UserRepository
-from tests.support.factories import ItemFactory, UserFactory
+from tests.support.factories import ItemFactory, LoginThrottleFactory, UserFactory
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 ALL = ItemFilter()
 
 seconds = st.integers(min_value=0, max_value=3).map(lambda count: timedelta(seconds=count))
@@ -200,6 +202,43 @@ class TestRepository:
 
         session.expunge_all()
         assert await items.get(item.id) is None
+
+
+class TestFailedLogins:
+    async def test_add_up_inside_a_window(self, session: Session) -> None:
+        counts = LoginThrottleRepository(session)
+        for moment in (NOON, NOON + HOUR / 3, NOON + HOUR):
+            await counts.record("somebody", moment, moment - HOUR)
+
+        found = await counts.failures(["somebody", "nobody"], NOON)
+
+        assert found == {"somebody": Failures(3, NOON + HOUR)}
+
+    async def test_do_not_add_up_past_the_window(self, session: Session) -> None:
+        counts = LoginThrottleRepository(session)
+        found = []
+        for number in range(6):
+            now = NOON + 0.9 * number * HOUR
+            await counts.record("somebody", now, now - HOUR)
+            found.append((await counts.failures(["somebody"], now - HOUR))["somebody"].count)
+
+        assert found == [1, 2, 1, 2, 1, 2]
+
+    async def test_are_forgotten_when_the_window_is_over(self, session: Session) -> None:
+        counts = LoginThrottleRepository(session)
+        await counts.record("somebody", NOON, NOON - HOUR)
+        late = NOON + 0.9 * HOUR
+        await counts.record("somebody", late, late - HOUR)
+
+        assert await counts.failures(["somebody"], NOON + timedelta(seconds=1)) == {}
+
+    async def test_are_deleted_by_the_beginning_of_their_window(self, session: Session) -> None:
+        counts = LoginThrottleRepository(session)
+        await counts.add(LoginThrottleFactory.build(window_started_at=NOON))
+        await counts.add(LoginThrottleFactory.build(window_started_at=NOON - HOUR))
+
+        assert await counts.delete_older(NOON) == 1
+        assert await counts.delete_older(NOON) == 0
 
 
 @asynccontextmanager

@@ -22,15 +22,18 @@ class CountsInMemory(LoginThrottleRepository):
 
     def __init__(self) -> None:
         self.counts: dict[str, Failures] = {}
+        self.begun: dict[str, datetime] = {}
 
     async def failures(self, keys: Iterable[str], since: datetime) -> Mapping[str, Failures]:
         wanted = set(keys)
         found = {key: count for key, count in self.counts.items() if key in wanted}
-        return {key: count for key, count in found.items() if count.last_at >= since}
+        return {key: count for key, count in found.items() if self.begun[key] >= since}
 
     async def record(self, key: str, now: datetime, since: datetime) -> None:
-        before = (await self.failures([key], since)).get(key, Failures(0, now))
-        self.counts[key] = Failures(before.count + 1, now)
+        before = (await self.failures([key], since)).get(key)
+        if before is None:
+            self.begun[key] = now
+        self.counts[key] = Failures(1 if before is None else before.count + 1, now)
 
     async def forget(self, key: str) -> None:
         self.counts.pop(key, None)
@@ -118,6 +121,14 @@ class TestCheck:
         await throttle.check(counts, "ada", ADDRESS)
         await fail(throttle, counts, 2)
         await throttle.check(counts, "ada", ADDRESS)
+
+    async def test_never_adds_up_failures_that_are_far_apart(
+        self, throttle: LoginThrottle, counts: CountsInMemory, after: Wait
+    ) -> None:
+        for number in range(12):
+            after(540 * number)
+            await throttle.check(counts, "ada", ADDRESS)
+            await fail(throttle, counts, 1)
 
     async def test_counts_each_account_by_itself(
         self, throttle: LoginThrottle, counts: CountsInMemory

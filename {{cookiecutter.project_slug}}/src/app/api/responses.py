@@ -1,11 +1,11 @@
 """Headers of responses, as they are set and as they are documented."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from starlette.requests import Request
 
-Responses = dict[int | str, dict[str, Any]]
+from app.api.errors import Responses
 
 _ETAG: Final = {
     "ETag": {

@@ -41,7 +41,8 @@ def dev(
         str | None, typer.Option(help="Address to listen on. [default: APP_SERVER__HOST]")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on. [default: APP_SERVER__PORT]")
+        int | None,
+        typer.Option(min=0, max=65_535, help="Port to listen on. [default: APP_SERVER__PORT]"),
     ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Make an administrator to try things with.")

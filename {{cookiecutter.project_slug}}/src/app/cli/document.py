@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.output import say
+from app.cli.output import say, writing
 from app.core.config import Settings
 from app.main import create_app
 
@@ -25,5 +25,6 @@ def openapi(
     if output is None:
         typer.echo(document)
     else:
-        output.write_text(f"{document}\n", encoding="utf-8")
+        with writing(output):
+            output.write_text(f"{document}\n", encoding="utf-8")
         say(f"Wrote {output}.")

@@ -36,6 +36,8 @@ def surroundings() -> Iterator[Settings]:
     if settings.environment != "development" or not has_development_servers():
         yield settings
         return
+    if not Path("pyproject.toml").exists():
+        raise CommandFailed("Run this in the project's directory: its data are in .dev/ there.")
     # Not at the top: production is shipped without this package.
     from dev_servers import ServerUnavailable, backing_services  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from app.cli.output import CommandFailed, Commands, say
+from app.cli.output import CommandFailed, Commands, say, writing
 from app.core.config import load_settings
 from app.core.security.keys import DEVELOPMENT_KEYS, SigningKeys, write_private
 
@@ -141,7 +141,8 @@ def _write(keys: SigningKeys, file: Path) -> None:
     if file == STANDARD:
         typer.echo(keys.to_json())
     else:
-        write_private(file, keys.to_json())
+        with writing(file):
+            write_private(file, keys.to_json())
 
 
 def _unknown(kid: str) -> CommandFailed:

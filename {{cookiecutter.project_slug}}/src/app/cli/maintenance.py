@@ -22,4 +22,4 @@ def prune() -> None:
 
 
 async def _prune(resources: Resources) -> PruneReport:
-    return await wiring.prune(resources)
+    return await wiring.maintenance(resources).prune()

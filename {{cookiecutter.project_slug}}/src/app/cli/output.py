@@ -1,5 +1,8 @@
 """How commands talk to people: results go to standard output, all else to standard error."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -26,6 +29,19 @@ class Commands(TyperGroup):
         except DomainError as error:
             reason = error.context.get("reason")
             _fail(f"{error.detail} ({reason})" if reason else error.detail)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Write to a file in the block.
+
+    Raises:
+        CommandFailed: It can't be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CommandFailed(f"{path} can't be written: {error.strerror}.") from error
 
 
 def say(text: str) -> None:

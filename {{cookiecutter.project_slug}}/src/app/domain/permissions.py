@@ -4,13 +4,12 @@ from typing import Final, Literal, get_args
 
 DelegablePermission = Literal[
     "profile:read",
-    "profile:write",
     "items:read",
     "items:write",
     "users:read",
     "users:write",
 ]
-Permission = Literal[DelegablePermission, "account:manage"]
+Permission = Literal[DelegablePermission, "profile:write", "account:manage"]
 Role = Literal["user", "support", "admin"]
 
 PERMISSIONS: Final[dict[Permission, str]] = {
@@ -36,7 +35,11 @@ ROLES: Final[dict[Role, frozenset[Permission]]] = {
 """What each role may do."""
 
 DELEGABLE: Final[frozenset[Permission]] = frozenset(get_args(DelegablePermission))
-"""What an API key may hold: a leaked key must not be able to take the account over."""
+"""What an API key may hold.
+
+A leaked key must not be able to take the account over: not by its password, and not by the e-mail
+address in its profile.
+"""
 
 
 def permissions_in(scope: str) -> frozenset[Permission]:

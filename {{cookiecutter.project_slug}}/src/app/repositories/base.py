@@ -9,7 +9,8 @@ from dataclasses import fields
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Result, Select, Table, tuple_
+from sqlalchemy import ColumnElement, CursorResult, Result, Select, Table, tuple_
+from sqlalchemy import delete as delete_from
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.pages import Cursor, Page, PageRequest, SortKey
@@ -128,3 +129,11 @@ class Repository(Reader, Generic[Entity]):
         """Delete an entity, and by cascade what belongs to it."""
         await self._session.delete(entity)
         await self._session.flush()
+
+    async def _delete_where(self, condition: ColumnElement[bool]) -> int:
+        """Delete the rows that meet a condition, none of which is loaded; return how many."""
+        statement = delete_from(self.entity).where(condition)
+        result = await self._session.execute(
+            statement, execution_options={"synchronize_session": False}
+        )
+        return cast("CursorResult[Any]", result).rowcount

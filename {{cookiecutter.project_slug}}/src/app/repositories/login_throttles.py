@@ -25,9 +25,9 @@ class LoginThrottleReader(Reader):
     """Reads the counts."""
 
     async def failures(self, keys: Iterable[str], since: datetime) -> Mapping[str, Failures]:
-        """Return the failures by key, of those whose last one is no older than `since`."""
+        """Return the failures by key, of the counts that began no earlier than `since`."""
         statement = select(_throttles.key, _throttles.failures, _throttles.last_failed_at).where(
-            _throttles.key.in_(keys), _throttles.last_failed_at >= since
+            _throttles.key.in_(keys), _throttles.window_started_at >= since
         )
         result = await self._execute(statement)
         return {row.key: Failures(row.failures, row.last_failed_at) for row in result}
@@ -39,12 +39,14 @@ class LoginThrottleRepository(LoginThrottleReader, Repository[LoginThrottle]):
     entity = LoginThrottle
 
     async def record(self, key: str, now: datetime, since: datetime) -> None:
-        """Count one more failure; a count whose last failure is older than `since` starts anew."""
+        """Count one more failure; a count that began before `since` starts anew."""
         if await self._increment(key, now, since):
             return
         try:
             async with self._session.begin_nested():
-                await self.add(LoginThrottle(key=key, failures=1, last_failed_at=now))
+                await self.add(
+                    LoginThrottle(key=key, failures=1, window_started_at=now, last_failed_at=now)
+                )
         except Conflict:
             # Another process counted the first failure in between.
             await self._increment(key, now, since)
@@ -54,20 +56,20 @@ class LoginThrottleRepository(LoginThrottleReader, Repository[LoginThrottle]):
         await self._session.execute(delete(LoginThrottle).where(LoginThrottle.key == key))
 
     async def delete_older(self, than: datetime) -> int:
-        """Delete the counts whose last failure is older; return how many."""
-        statement = (
-            delete(LoginThrottle)
-            .where(LoginThrottle.last_failed_at < than)
-            .returning(LoginThrottle.key)
-        )
-        return len((await self._session.execute(statement)).all())
+        """Delete the counts that began earlier; return how many."""
+        return await self._delete_where(LoginThrottle.window_started_at < than)
 
     async def _increment(self, key: str, now: datetime, since: datetime) -> bool:
-        count = case((LoginThrottle.last_failed_at < since, 1), else_=LoginThrottle.failures + 1)
+        started = LoginThrottle.window_started_at
+        is_over = started < since
         statement = (
             update(LoginThrottle)
             .where(LoginThrottle.key == key)
-            .values(failures=count, last_failed_at=now)
+            .values(
+                failures=case((is_over, 1), else_=LoginThrottle.failures + 1),
+                window_started_at=case((is_over, now), else_=started),
+                last_failed_at=now,
+            )
             .returning(LoginThrottle.key)
             .execution_options(synchronize_session=False)
         )

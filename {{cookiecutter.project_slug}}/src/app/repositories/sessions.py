@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 
 from app.domain.ids import SessionId, UserId
@@ -73,9 +73,9 @@ class SessionRepository(SessionReader, Repository[AuthSession]):
 
     async def delete_ended(self, now: datetime) -> int:
         """Delete the logins that have ended, with their tokens; return how many."""
-        ended = (AuthSession.expires_at <= now) | AuthSession.revoked_at.is_not(None)
-        statement = delete(AuthSession).where(ended).returning(AuthSession.id)
-        return len((await self._session.execute(statement)).all())
+        return await self._delete_where(
+            (AuthSession.expires_at <= now) | AuthSession.revoked_at.is_not(None)
+        )
 
 
 class RefreshTokenRepository(Repository[RefreshToken]):
@@ -95,7 +95,4 @@ class RefreshTokenRepository(Repository[RefreshToken]):
 
     async def delete_used(self, before: datetime) -> int:
         """Delete the tokens that were used before a moment; return how many."""
-        statement = (
-            delete(RefreshToken).where(RefreshToken.used_at < before).returning(RefreshToken.id)
-        )
-        return len((await self._session.execute(statement)).all())
+        return await self._delete_where(RefreshToken.used_at < before)

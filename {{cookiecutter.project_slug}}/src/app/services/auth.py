@@ -15,7 +15,9 @@ from app.core.security.secrets import digest, new_refresh_token
 from app.core.security.tokens import AccessTokens
 from app.domain.clock import utc_now
 from app.domain.errors import (
+    FieldError,
     InvalidCredentials,
+    InvalidInput,
     InvalidRefreshToken,
     RefreshTokenReused,
     SessionNotFound,
@@ -64,6 +66,7 @@ class AuthService:
         Raises:
             InvalidCredentials: There is no such account, it is not active, or the password is
                 wrong. All take the same time.
+            InvalidInput: A scope was asked for of which the account has nothing.
             TooManyLoginAttempts: Too many logins have failed.
             PasswordHashingBusy: Too many logins are waiting.
         """
@@ -153,6 +156,9 @@ class AuthService:
         granted = ROLES[credentials.role]
         if scope.strip():
             granted &= permissions_in(scope)
+            if not granted:
+                message = "You have none of these permissions"
+                raise InvalidInput(FieldError("body.scope", message, "invalid_scope"))
         login = AuthSession(
             id=new_id(),
             user_id=credentials.user_id,

@@ -1,7 +1,8 @@
 """A brake on guessing passwords (OWASP Authentication Cheat Sheet, login throttling).
 
 Failures are counted by account and by address. Beyond a few, each further one doubles the time
-until the next try is looked at, up to a limit: nobody is locked out for good.
+until the next try is looked at, up to a limit; and a count ends some time after its first failure,
+however many have followed: nobody is locked out for good.
 """
 
 import math

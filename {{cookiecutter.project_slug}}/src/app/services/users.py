@@ -12,6 +12,7 @@ from app.domain.mail import Mail
 from app.domain.pages import Page, PageRequest
 from app.domain.permissions import Role
 from app.domain.principals import Principal
+from app.domain.sessions import Client
 from app.domain.users import (
     ProfileChanges,
     UserChanges,
@@ -21,10 +22,12 @@ from app.domain.users import (
     normalized_email,
 )
 from app.models import User
+from app.repositories.login_throttles import LoginThrottleReader, LoginThrottleRepository
 from app.repositories.session import Session
 from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserReader, UserRepository
 from app.services.ports import Jobs, UnitsOfWork
+from app.services.throttle import LoginThrottle
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class UserService:
     session: Session
     database: UnitsOfWork
     hasher: PasswordHasher
+    throttle: LoginThrottle
     jobs: Jobs
 
     async def register(
@@ -111,23 +115,35 @@ class UserService:
             )
         return _profile(await self._users.save(user))
 
-    async def change_password(self, principal: Principal, current: str, new: str) -> None:
+    async def change_password(
+        self, principal: Principal, current: str, new: str, client: Client
+    ) -> None:
         """Change a user's password and end all its other sessions.
 
-        No connection is held while passwords are hashed.
+        No connection is held while passwords are hashed. A wrong current password counts like a
+        failed login: a stolen token must not give more guesses than the form does.
 
         Raises:
             WrongPassword: The current password is wrong.
+            TooManyLoginAttempts: It was wrong too often.
             PasswordHashingBusy: Too many passwords are waiting to be hashed.
         """
+        account, address = str(principal.id), client.ip_address
         async with self.database.read() as connection:
+            await self.throttle.check(LoginThrottleReader(connection), account, address)
             credentials = await UserReader(connection).credentials_of(principal.id)
         verification = await self.hasher.verify(
             current, credentials.password_hash if credentials else None
         )
-        if not verification.matches:
+        if credentials is None or not verification.matches:
+            async with self.database.transaction() as session:
+                counts = LoginThrottleRepository(session)
+                await self.throttle.record_failure(counts, account, address)
             raise WrongPassword
-        await self._users.set_password_hash(principal.id, await self.hasher.hash(new))
+        new_hash = await self.hasher.hash(new)
+        if not await self._users.are_current(credentials):
+            raise WrongPassword
+        await self._users.set_password_hash(principal.id, new_hash)
         sessions = SessionRepository(self.session)
         await sessions.revoke_all(principal.id, utc_now(), but=principal.session_id)
         self._mail_after_commit(

@@ -105,7 +105,7 @@ def _is_if(statement: ast.stmt) -> bool:
 
 def _unlimited_groups(module: Module) -> Iterator[str]:
     calls = list(module.calls())
-    limited = any(origin in LIMITS for _, origin in calls)
+    limited = any(origin in {*LIMITS, "asyncio.wait"} for _, origin in calls)
     for call, origin in calls:
         if origin == "asyncio.gather" and keyword(call, "return_exceptions") is None:
             yield module.at(call, "use an asyncio.TaskGroup: it ends the others when one fails")

@@ -38,7 +38,7 @@ def test_tst03_is_set_up_for_random_order_and_parallel_runs() -> None:
 
 
 def test_tst04_takes_data_from_factories() -> None:
-    """TST04: data come from factories; outside HTTP is mocked."""
+    """TST04: data come from factories, and no client talks to the world."""
     assert_none(
         module.at(call, f"take it from a factory: {origin.rpartition('.')[2]}Factory.build(...)")
         for module in _outside_support()

@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection
 
 from app.api.context import identify
 from app.api.deps.inline import on_loop
-from app.api.deps.rate_limits import limit_account
+from app.api.deps.rate_limits import RateLimiterDep, limit_account
 from app.api.deps.services import AuthenticatorDep
 from app.api.errors import raises
 from app.domain.errors import (
@@ -62,11 +62,12 @@ async def get_principal(
     token: Annotated[str | None, Depends(access_token)],
     key: Annotated[HTTPAuthorizationCredentials | None, Depends(api_key)],
     authenticator: AuthenticatorDep,
+    limiter: RateLimiterDep,
 ) -> Principal:
     """Return who is asking: authenticated, within the rate limit, and permitted.
 
     Both schemes read the same header; an access token and an API key tell themselves apart. It
-    stands on the authenticator and the account's rate limit.
+    stands on the authenticator and the rate limiter.
 
     Raises:
         Unauthenticated: There is no bearer token.
@@ -79,7 +80,7 @@ async def get_principal(
         raise Unauthenticated
     principal = await authenticator.authenticate(bearer)
     identify(connection, principal.id)
-    await limit_account(connection, principal.id)
+    await limit_account(connection, limiter, principal.id)
     principal.require(tuple(required.scopes))
     return principal
 

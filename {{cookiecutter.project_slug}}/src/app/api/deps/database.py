@@ -1,4 +1,8 @@
-"""One request, one unit of work."""
+"""One request, one unit of work.
+
+A route names who is asking before it names a service: by then the query that authenticates has
+given its connection back, and no request waits for a second one while it keeps a first.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Annotated

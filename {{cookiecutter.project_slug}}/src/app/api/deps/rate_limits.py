@@ -19,7 +19,6 @@ from app.api.errors import raises
 from app.domain.addresses import network_of
 from app.domain.errors import TooManyRequests
 from app.infrastructure.rate_limits import Policy, RateLimiter
-from app.resources import Resources
 
 
 @on_loop
@@ -55,16 +54,18 @@ RateLimitedByAddress = Depends(limit_address)
 AuthRateLimitedByAddress = Depends(limit_auth_address)
 
 
-async def limit_account(connection: HTTPConnection, principal_id: UUID | str) -> None:
+async def limit_account(
+    connection: HTTPConnection, limiter: RateLimiter, principal_id: UUID | str
+) -> None:
     """Hold an account to the general limit; the authenticator asks, once it knows who it is.
 
     Raises:
         TooManyRequests: The limit is reached.
     """
-    await _hit(connection, _limiter(connection), "general-account", str(principal_id))
+    await _hit(connection, limiter, "general-account", str(principal_id))
 
 
-async def limit_login(connection: HTTPConnection, username: str) -> None:
+async def limit_login(connection: HTTPConnection, limiter: RateLimiter, username: str) -> None:
     """Hold the name somebody wants to log in with to the limit of `/auth`, known or not.
 
     Only a hash of the name is kept, so that its length does not matter.
@@ -74,18 +75,13 @@ async def limit_login(connection: HTTPConnection, username: str) -> None:
     """
     name = username.strip().casefold().encode("utf-8", "surrogatepass")
     subject = hashlib.sha256(name).hexdigest()[:32]
-    await _hit(connection, _limiter(connection), "auth-account", subject)
+    await _hit(connection, limiter, "auth-account", subject)
 
 
 def address_of(connection: HTTPConnection) -> str:
     """The address or network that a client is counted by."""
     client = connection.scope.get("client")
     return network_of(client[0]) if client else "unknown"
-
-
-def _limiter(connection: HTTPConnection) -> RateLimiter:
-    resources: Resources = connection.app.state.resources
-    return resources.rate_limiter
 
 
 async def _hit(

@@ -1,6 +1,6 @@
 """Bodies: how large they may come in, and how they go out."""
 
-from collections.abc import Mapping
+import re
 
 from starlette.middleware.gzip import GZipResponder
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +11,7 @@ from app.api.errors import CLOSE, MALFORMED, TOO_LARGE, BodyTooLarge, problem_re
 _COMPRESSION_LEVEL = 5
 # No length has more; `int` takes long over thousands of digits, and then refuses them.
 _MOST_DIGITS = 18
+_REFUSED = re.compile(rb"q=0(\.0*)?")
 
 
 class BodyLimit:
@@ -22,22 +23,18 @@ class BodyLimit:
     Args:
         app: What reads the bodies.
         max_bytes: The most that is read.
-        paths: Paths with a limit of their own, such as that of uploads.
     """
 
-    def __init__(
-        self, app: ASGIApp, max_bytes: int, paths: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
         self._max_bytes = max_bytes
-        self._paths = dict(paths or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a body that says it is too large, and count what is read of the others."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self._paths.get(scope["path"], self._max_bytes)
+        limit = self._max_bytes
         for name, value in scope["headers"]:
             if name == b"content-length":
                 if not value.isdigit():
@@ -135,4 +132,10 @@ class Compression:
 
 
 def _accepts_gzip(scope: Scope) -> bool:
-    return any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"])
+    for name, value in scope["headers"]:
+        if name == b"accept-encoding":
+            for offer in value.split(b","):
+                coding, _, weight = offer.replace(b" ", b"").partition(b";")
+                if coding == b"gzip":
+                    return _REFUSED.fullmatch(weight) is None
+    return False

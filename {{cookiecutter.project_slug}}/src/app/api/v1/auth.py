@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Path, Request
 
 from app.api.deps.auth import AccountOwner, ClientDep
 from app.api.deps.pages import PageDep
-from app.api.deps.rate_limits import AuthRateLimitedByAddress, limit_login
+from app.api.deps.rate_limits import AuthRateLimitedByAddress, RateLimiterDep, limit_login
 from app.api.deps.services import AuthServiceDep
 from app.api.errors import problems
 from app.api.schemas.auth import (
@@ -40,6 +40,7 @@ async def log_in(
     request: Request,
     form: Annotated[TokenRequest, Form()],
     client: ClientDep,
+    limiter: RateLimiterDep,
     auth: AuthServiceDep,
 ) -> TokenResponse:
     """Exchange a user name and a password for a pair of tokens.
@@ -47,7 +48,7 @@ async def log_in(
     The access token goes into the `Authorization` header of the other operations; the refresh
     token gets a new pair when it has expired. Failed logins slow down further ones.
     """
-    await limit_login(request, form.username)
+    await limit_login(request, limiter, form.username)
     password = form.password.get_secret_value()
     pair = await auth.log_in(form.username, password, form.scope, client)
     return TokenResponse.model_validate(pair)

@@ -5,9 +5,16 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 
-from app.api.deps.auth import AccountOwner, AdminUser, CurrentUser, ProfileEditor, UserViewer
+from app.api.deps.auth import (
+    AccountOwner,
+    AdminUser,
+    ClientDep,
+    CurrentUser,
+    ProfileEditor,
+    UserViewer,
+)
 from app.api.deps.pages import UserListDep
-from app.api.deps.rate_limits import AuthRateLimitedByAddress, limit_login
+from app.api.deps.rate_limits import AuthRateLimitedByAddress, RateLimiterDep, limit_login
 from app.api.deps.services import UserQueriesDep, UserServiceDep
 from app.api.errors import problems
 from app.api.responses import CREATED, location_of
@@ -24,6 +31,7 @@ from app.domain.errors import (
     EmailTaken,
     LastAdministrator,
     PasswordHashingBusy,
+    TooManyLoginAttempts,
     UsernameTaken,
     UserNotFound,
     WrongPassword,
@@ -96,16 +104,23 @@ async def delete_account(owner: AccountOwner, users: UserServiceDep) -> None:
     "/me/password",
     status_code=204,
     summary="Change your password",
-    responses=problems(WrongPassword, PasswordHashingBusy),
+    responses=problems(WrongPassword, TooManyLoginAttempts, PasswordHashingBusy),
     dependencies=[AuthRateLimitedByAddress],
 )
 async def change_password(
-    request: Request, owner: AccountOwner, body: PasswordUpdate, users: UserServiceDep
+    request: Request,
+    owner: AccountOwner,
+    body: PasswordUpdate,
+    client: ClientDep,
+    limiter: RateLimiterDep,
+    users: UserServiceDep,
 ) -> None:
     """Change your password. All your other sessions are ended."""
-    await limit_login(request, owner.user.username)
+    # By id: what strangers try with the name must not keep the owner from a new password.
+    await limit_login(request, limiter, str(owner.id))
     current = body.current_password.get_secret_value()
-    await users.change_password(owner, current, body.new_password.get_secret_value())
+    new = body.new_password.get_secret_value()
+    await users.change_password(owner, current, new, client)
 
 
 @router.get("/{user_id}", status_code=200, summary="Read a user", responses=problems(UserNotFound))

@@ -45,6 +45,9 @@ class DatabaseSettings(SettingsGroup):
     lock_timeout: Annotated[float, Field(gt=0, le=300)] = 5.0
     """Seconds that a writer waits for another to finish before it is answered with 503."""
 
+    snapshot_timeout: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    """Seconds that an export may take in all, however slowly its client reads."""
+
     slow_statement_ms: Annotated[int, Field(ge=0)] = 200
     """Milliseconds from which a statement is logged as slow: its text, never its values."""
 

@@ -1,9 +1,10 @@
 """The example of an environment file, made from the settings and their docstrings.
 
 `.env.example` is what this gives, and a test holds it to that. To write it anew:
-`python -c "from app.core.config.example import env_example as e; print(e(), end='')" >.env.example`
+`uv run python -m app.core.config.example > .env.example`
 """
 
+import sys
 from collections.abc import Iterator
 from textwrap import wrap
 
@@ -50,3 +51,7 @@ def _text(field: FieldInfo) -> str:
         case _:
             # Nothing, or what depends on the machine.
             return ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(env_example())

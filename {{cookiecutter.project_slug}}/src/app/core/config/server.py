@@ -20,7 +20,8 @@ class ServerSettings(SettingsGroup):
     """Number of server processes."""
 
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = 32
-    """Number of requests that one process works on at once. The database pool follows it."""
+    """Number of requests that one process is expected to work on at once. The database pool has as
+    many connections; what comes on top of that waits for one."""
 
     graceful_timeout: Annotated[int, Field(ge=1, le=600)] = 30
     """Seconds that requests in flight are given to finish when the service stops."""

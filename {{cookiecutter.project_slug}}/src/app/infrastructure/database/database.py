@@ -1,16 +1,21 @@
 """Units of work: how code gets at the database."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 
 from app.core.config import Settings
+from app.domain.errors import DatabaseUnavailable
 from app.infrastructure.database.dialect import READ_OPTIONS, SNAPSHOT_OPTIONS, create_engine
 from app.infrastructure.database.errors import translate_errors, translated_errors
 from app.infrastructure.database.statistics import count_statements
 from app.repositories.session import Session
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Database:
@@ -20,9 +25,26 @@ class Database:
     connection while it keeps its first is a deadlock.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        """Work on this engine; whoever made it disposes of it."""
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        snapshots: int = 1,
+        snapshot_seconds: float = 600.0,
+        wait_seconds: float = 5.0,
+    ) -> None:
+        """Work on this engine; whoever made it disposes of it.
+
+        Args:
+            engine: The connections.
+            snapshots: How many of them long reads may hold at once.
+            snapshot_seconds: How long one of these may hold its connection.
+            wait_seconds: How long another one waits for its turn.
+        """
         self.engine = engine
+        self._free_snapshots = asyncio.Semaphore(snapshots)
+        self._snapshot_seconds = snapshot_seconds
+        self._wait_seconds = wait_seconds
         self._sessions = async_sessionmaker(engine, class_=Session, expire_on_commit=False)
         self._readers = engine.execution_options(**READ_OPTIONS)
         self._snapshots = engine.execution_options(**SNAPSHOT_OPTIONS)
@@ -35,7 +57,13 @@ class Database:
         count_statements(engine, slow_seconds=settings.database.slow_statement_ms / 1000)
         translate_errors(engine)
         try:
-            yield cls(engine)
+            yield cls(
+                engine,
+                # Clients that read slowly must not keep everybody else from the database.
+                snapshots=max(1, settings.database_pool_size // 4),
+                snapshot_seconds=settings.database.snapshot_timeout,
+                wait_seconds=settings.database.pool_timeout,
+            )
         finally:
             await engine.dispose()
 
@@ -53,8 +81,12 @@ class Database:
                     yield session
                 actions = session.take_after_commit()
         # In order: the one in which they were asked for.
+        # In order: one may follow from another. The commit stands, whatever becomes of them.
         for action in actions:
-            await action()
+            try:
+                await action()
+            except Exception:
+                log.exception("action after commit failed")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -72,11 +104,22 @@ class Database:
         """Yield a connection for a long read, which sees all rows as of one moment.
 
         Raises:
-            DatabaseUnavailable: The database can't be reached or did not answer in time.
+            DatabaseUnavailable: The database can't be reached or did not answer in time, or as
+                many long reads are under way as may be.
+            TimeoutError: The reader took too long.
         """
-        with translated_errors():
-            async with self._snapshots.connect() as connection:
-                yield connection
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._free_snapshots.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable(reason="all long reads are taken") from None
+        try:
+            async with asyncio.timeout(self._snapshot_seconds):
+                with translated_errors():
+                    async with self._snapshots.connect() as connection:
+                        yield connection
+        finally:
+            self._free_snapshots.release()
 
     async def ping(self) -> None:
         """Pass if the database answers.

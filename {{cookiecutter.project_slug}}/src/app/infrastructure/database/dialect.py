@@ -1,10 +1,10 @@
 """What is particular to PostgreSQL, and nothing else is."""
 
 import time
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import asyncpg
-from sqlalchemy import AdaptedConnection, event
+from sqlalchemy import AdaptedConnection, Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -24,6 +24,8 @@ SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {
 
 _CONNECT_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 1.0
+_MIGRATION_LOCK_SECONDS: Final = 10
+_MIGRATION_LOCK: Final = 7_305_804_402_475_919_205  # of our choice, and the same in every process
 _UNAVAILABLE: Final = frozenset(
     {
         "08",  # connection exception
@@ -72,13 +74,38 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
         },
     )
     if settings.pool_pre_ping:
-        _ping_idle_connections(engine)
+        _ping_idle_connections(engine, settings.connect_timeout)
     return engine
 
 
 def create_migration_engine(url: str) -> AsyncEngine:
-    """Return an engine without a pool, whose statements may take long: large tables exist."""
-    return create_async_engine(url, poolclass=NullPool, connect_args={"timeout": _CONNECT_SECONDS})
+    """Return an engine without a pool, whose statements may take long: large tables exist.
+
+    They may not wait long, though: whatever comes to a table after an `ALTER TABLE` that waits for
+    it, waits as well.
+    """
+    return create_async_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={
+            "timeout": _CONNECT_SECONDS,
+            "server_settings": {"lock_timeout": f"{_MIGRATION_LOCK_SECONDS}s"},
+        },
+    )
+
+
+def lock_migrations(connection: Connection) -> bool:
+    """Keep others from migrating the database while this connection is open.
+
+    Returns:
+        Whether that worked; if not, somebody else is migrating it. There is no waiting for them: to
+        build an index concurrently is to wait for all who are at something, such as waiting.
+    """
+    statement = f"SELECT pg_try_advisory_lock({_MIGRATION_LOCK})"
+    locked: bool = connection.exec_driver_sql(statement).scalar_one()
+    # The lock is the connection's: Alembic begins, or does without, transactions of its own.
+    connection.commit()
+    return locked
 
 
 def constraint_of(error: IntegrityError) -> str | None:
@@ -93,11 +120,15 @@ def is_unavailable(error: DBAPIError) -> bool:
     return error.connection_invalidated or state in _UNAVAILABLE or state[:2] in _UNAVAILABLE
 
 
-def _ping_idle_connections(engine: AsyncEngine) -> None:
+def _ping_idle_connections(engine: AsyncEngine, seconds: float) -> None:
     """Try a connection that has been idle before it is used again.
 
     SQLAlchemy's own pre-ping costs a round trip per request. A server that shuts down closes its
     sockets, which asyncpg notices by itself; what goes unnoticed needs idle time to happen.
+
+    Args:
+        engine: Whose connections.
+        seconds: How long one may take to answer.
     """
     pool = engine.sync_engine.pool
 
@@ -110,13 +141,8 @@ def _ping_idle_connections(engine: AsyncEngine) -> None:
         now = time.monotonic()
         if now - entry.info.get("idle_since", now) > _IDLE_SECONDS:
             try:
-                engine.dialect.do_ping(cast("DBAPIConnection", connection))
-            except (
-                OSError,
-                TimeoutError,
-                asyncpg.PostgresError,
-                engine.dialect.loaded_dbapi.Error,
-            ):
+                connection.run_async(lambda driver: driver.fetchval("SELECT 1", timeout=seconds))
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 raise DisconnectionError from None
 
     event.listen(pool, "checkin", checked_in)

@@ -51,7 +51,8 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
     """
     url = make_url(settings.url.get_secret_value())
     if url.database is not None:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        # Others on the machine have no business there; one that is there stays as it is.
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_async_engine(
         url,
         pool_size=pool_size,
@@ -95,6 +96,18 @@ def create_migration_engine(url: str) -> AsyncEngine:
         poolclass=NullPool,
         connect_args={"async_creator_fn": _connect, "timeout": _LOCK_SECONDS},
     )
+
+
+def lock_migrations(connection: Connection) -> bool:
+    """Keep others from migrating the database, or writing to it, while this transaction is open.
+
+    Migrations happen in it: what fails half-way leaves nothing behind. Who comes second waits.
+
+    Returns:
+        That it worked; the driver raises an error when the wait takes too long.
+    """
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    return True
 
 
 def constraint_of(error: IntegrityError) -> str | None:
