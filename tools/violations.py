@@ -181,8 +181,8 @@ VIOLATIONS: tuple[Violation, ...] = (
         f"{UNIT}/test_middleware.py::TestCompression::test_makes_large_answers_small",
         (
             "api/middleware/bodies.py",
-            '    return any(name == b"accept-encoding" and ',
-            '    return any(name == b"" and ',
+            '        if name == b"accept-encoding":\n',
+            '        if name == b"":\n',
         ),
     ),
     _violation(
@@ -1012,8 +1012,8 @@ VIOLATIONS: tuple[Violation, ...] = (
         "lint ASYNC251",
         (
             "services/health.py",
-            "            await check.check()\n",
-            "            time.sleep(0.01)\n            await check.check()\n",
+            "    asking = asyncio.ensure_future(check.check())\n",
+            "    time.sleep(0.01)\n    asking = asyncio.ensure_future(check.check())\n",
         ),
     ),
     _violation(
