@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 _PR_SET_PDEATHSIG = 1
+_TRIES = 50
+_SECONDS_BETWEEN_TRIES = 0.1
 _GRACE_SECONDS = 20
 _TAIL = 1500
 
@@ -64,8 +66,17 @@ def main(task: Task) -> None:
     finally:
         if reason:
             reason = f"{reason}\n{_tail(Path(task['log']))}".strip()
-        shutil.rmtree(task["remove"], ignore_errors=True)
+        _remove(Path(task["remove"]))
         _report(reason)
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory, also if a process that is just ending still writes into it."""
+    for _ in range(_TRIES):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        threading.Event().wait(_SECONDS_BETWEEN_TRIES)
 
 
 def _prepare_and_serve(task: Task, start: Callable[[list[str]], "subprocess.Popen[bytes]"]) -> str:
