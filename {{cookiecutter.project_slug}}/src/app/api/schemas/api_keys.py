@@ -24,7 +24,9 @@ class ApiKeyCreate(InputModel):
     scopes: list[DelegablePermission] = Field(
         min_length=1,
         max_length=20,
-        description="What it may do: permissions of your own, but for `account:manage`.",
+        description=(
+            "What it may do: permissions of your own, but for `account:manage` and `profile:write`."
+        ),
         examples=[["items:read"]],
     )
     expires_in_days: Days | None = Field(
