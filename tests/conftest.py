@@ -1,5 +1,7 @@
-"""Projects to look at: each is generated once for each test process."""
+"""Projects to look at: each variant is generated once for a run, whatever else is, per process."""
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -67,6 +69,15 @@ def answers(name: str) -> dict[str, str | bool]:
 
 
 @pytest.fixture(scope="session")
-def project(bake: Bake, answers: dict[str, str | bool]) -> Path:
-    """The variant, generated. Tests look at it and do not change it."""
-    return bake(answers)
+def project(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The variant, generated once for all test processes. Tests look at it and do not change it."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "variants" / name
+    place.parent.mkdir(exist_ok=True)
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            unfinished = place.with_suffix(".unfinished")
+            variant.generate(name, unfinished)
+            unfinished.rename(place)
+    return place / variant.SLUG

@@ -3,12 +3,18 @@
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from tools.variant import LEFT_BY_TOOLS, ROOT
+from tools.variant import LEFT_BY_TOOLS, ROOT, questions
 
 TREE = ROOT / "{{cookiecutter.project_slug}}"
 NAME = ".template.toml"
+DEFAULTS: dict[str, Any] = {
+    key: value[0] if isinstance(value, list) else value for key, value in questions().items()
+}
+"""What a project has if nobody answers anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +25,13 @@ class Rule:
     value: str
     only: tuple[str, ...]
     replace: Mapping[str, str]
+    append: Mapping[str, str]
     words: tuple[str, ...]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The files that stand for others or end in others: none of them stays where it is."""
+        return (*self.replace.values(), *self.append.values())
 
     def chosen(self, answers: Mapping[str, object]) -> bool:
         """Tell whether these answers have this value; a boolean is spelled `true` or `false`."""
@@ -33,21 +45,30 @@ def load() -> Mapping[str, object]:
     return tomllib.loads((TREE / NAME).read_text(encoding="utf-8"))
 
 
-def rules() -> list[Rule]:
+@cache
+def rules() -> tuple[Rule, ...]:
     """Return every rule of the manifest."""
     answers = load()["answers"]
     assert isinstance(answers, dict)
-    return [
+    return tuple(
         Rule(
             question,
             value,
             tuple(rule.pop("only", ())),
             rule.pop("replace", {}),
+            rule.pop("append", {}),
             tuple(rule.pop("words", ())),
         )
         for question, values in answers.items()
         for value, rule in values.items()
-    ]
+    )
+
+
+def unless() -> list[Mapping[str, Any]]:
+    """Return what several answers leave out together."""
+    found = load().get("unless", [])
+    assert isinstance(found, list)
+    return found
 
 
 def files(folder: Path) -> set[str]:
@@ -59,8 +80,14 @@ def files(folder: Path) -> set[str]:
 def expected_files(answers: Mapping[str, object], tree: Path = TREE) -> set[str]:
     """Return the paths that a project with these answers, made from this tree, must consist of."""
     left_out = [path for rule in rules() if not rule.chosen(answers) for path in rule.only]
-    twins = [twin for rule in rules() for twin in rule.replace.values()]
-    return {path for path in files(tree) if not under(path, [*left_out, *twins, NAME])}
+    left_out += [
+        path
+        for together in unless()
+        if all(answers[question] == value for question, value in together["answers"].items())
+        for path in together["remove"]
+    ]
+    parts = [part for rule in rules() for part in rule.parts]
+    return {path for path in files(tree) if not under(path, [*left_out, *parts, NAME])}
 
 
 def under(path: str, places: Iterable[str]) -> bool:

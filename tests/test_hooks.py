@@ -12,6 +12,7 @@ import pytest
 
 from hooks import post_gen_project, pre_gen_project
 from tests import manifest
+from tools import variant
 from tools.variant import ROOT
 
 ANSWERS = {
@@ -20,6 +21,8 @@ ANSWERS = {
     "description": "A service",
     "author_name": "Me",
     "author_email": "me@example.com",
+    "use_redis": False,
+    "use_arq": False,
 }
 HOOKS = sorted((ROOT / "hooks").glob("*_project.py"))
 
@@ -27,7 +30,17 @@ HOOKS = sorted((ROOT / "hooks").glob("*_project.py"))
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A small project with a manifest of every kind of rule."""
-    for path in ("keep.py", "db.py", "db_lite.py", "a/b/c/queue.py", "cache/one.py", "note.txt"):
+    for path in (
+        "keep.py",
+        "db.py",
+        "db_lite.py",
+        "a/b/c/queue.py",
+        "cache/one.py",
+        "note.txt",
+        "shared.py",
+        "keep_queue.py",
+        "keep_cache.py",
+    ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(path, encoding="utf-8")
     (tmp_path / post_gen_project.MANIFEST).write_text(
@@ -38,8 +51,13 @@ def project(tmp_path: Path) -> Path:
         replace = { "db.py" = "db_lite.py" }
         [answers.use_queue.true]
         only = ["a/b/c/queue.py", "cache"]
+        append = { "keep.py" = "keep_queue.py" }
         [answers.use_cache.true]
         only = ["cache"]
+        append = { "keep.py" = "keep_cache.py" }
+        [[unless]]
+        answers = { use_queue = false, use_cache = false }
+        remove = ["shared.py"]
         """,
         encoding="utf-8",
     )
@@ -58,18 +76,28 @@ def test_post_gen_keeps_what_was_chosen(project: Path) -> None:
     answers = {"database": "lite", "use_queue": True, "use_cache": True}
     post_gen_project.apply(project, answers)
     assert _tree(project) == {
-        "keep.py": "keep.py",
+        "keep.py": "keep.pykeep_queue.pykeep_cache.py",
         "db.py": "db_lite.py",
         "a/b/c/queue.py": "a/b/c/queue.py",
         "cache/one.py": "cache/one.py",
         "note.txt": "note.txt",
+        "shared.py": "shared.py",
     }
 
 
 def test_post_gen_deletes_what_was_not_and_the_folders_it_empties(project: Path) -> None:
     post_gen_project.apply(project, {"database": "big", "use_queue": False, "use_cache": True})
-    assert _tree(project) == {"keep.py": "keep.py", "db.py": "db.py"}
+    assert _tree(project) == {
+        "keep.py": "keep.pykeep_cache.py",
+        "db.py": "db.py",
+        "shared.py": "shared.py",
+    }
     assert not (project / "a").exists()
+
+
+def test_post_gen_deletes_what_only_several_answers_together_leave_out(project: Path) -> None:
+    post_gen_project.apply(project, {"database": "big", "use_queue": False, "use_cache": False})
+    assert _tree(project) == {"keep.py": "keep.py", "db.py": "db.py"}
 
 
 def test_post_gen_needs_both_answers_for_a_path_named_twice(project: Path) -> None:
@@ -87,11 +115,12 @@ def test_post_gen_changes_nothing_the_second_time(project: Path) -> None:
 
 
 def test_post_gen_takes_up_where_it_was_interrupted(project: Path) -> None:
-    answers = {"database": "lite", "use_queue": False, "use_cache": False}
+    answers = {"database": "lite", "use_queue": False, "use_cache": True}
     before = (project / post_gen_project.MANIFEST).read_text(encoding="utf-8")
     post_gen_project.apply(project, answers)
     once = _tree(project)
     (project / post_gen_project.MANIFEST).write_text(before, encoding="utf-8")
+    (project / "keep_cache.py").write_text("keep_cache.py", encoding="utf-8")
     post_gen_project.apply(project, answers)
     assert _tree(project) == once
 
@@ -191,29 +220,31 @@ def test_the_manifest_names_what_exists_and_only_known_answers() -> None:
         choices = content[rule.question]
         values = choices if isinstance(choices, list) else ["true", "false"]
         assert rule.value in values
-        for path in (*rule.only, *rule.replace, *rule.replace.values()):
+        for path in (*rule.only, *rule.replace, *rule.append, *rule.parts):
             assert (manifest.TREE / path).exists(), path
         assert all(word == word.lower() for word in rule.words)
 
 
 def test_the_manifest_has_no_unknown_word() -> None:
     content = manifest.load()
-    assert set(content) == {"directives", "answers"}
+    assert set(content) <= {"directives", "answers", "unless"}
     answers = content["answers"]
     assert isinstance(answers, dict)
     for values in answers.values():
         for rule in values.values():
-            assert set(rule) <= {"only", "replace", "words"}
+            assert set(rule) <= {"only", "replace", "append", "words"}
 
 
 def test_the_manifest_knows_every_twin() -> None:
-    named = {twin for rule in manifest.rules() for twin in rule.replace.values()}
+    named = {part for rule in manifest.rules() for part in rule.parts}
+    suffixes = "apache|bsd|proprietary|sqlite|http|inline|local|logged|memory|none"
     looks_like_one = {
-        path
-        for path in manifest.files(manifest.TREE)
-        if re.search(r"_(apache|bsd|proprietary|sqlite)(\.|$)", path)
+        path for path in manifest.files(manifest.TREE) if re.search(rf"_({suffixes})(\.|$)", path)
     }
-    assert looks_like_one == named
+    assert looks_like_one <= named
+    modules = "|".join(variant.modules())
+    others = named - looks_like_one
+    assert {p for p in others if not re.search(rf"_({modules})\.(md|example)$", p)} == set()
 
 
 def _public(path: Path) -> dict[str, str]:

@@ -121,6 +121,8 @@ def test_every_text_is_accepted_or_refused_with_a_sentence(text: str) -> None:
         "description": "x",
         "author_name": "x",
         "author_email": "me@example.com",
+        "use_redis": False,
+        "use_arq": False,
     }
     found = pre_gen_project.problems(answers)
     hidden = [c for c in text if unicodedata.category(c) == "Cc"]

@@ -116,6 +116,14 @@ def test_tells_all_reasons_at_once(refuse: Refusal) -> None:
     assert "nothing was written" in said
 
 
+def test_refuses_jobs_without_what_keeps_them(refuse: Refusal) -> None:
+    said = refuse(use_arq="true")
+    assert "use_arq: arq keeps its jobs in Redis; answer yes to use_redis, too." in said
+    assert said.count("  - ") == 1
+    said = refuse(use_arq="true", use_redis="no", author_email="nobody")
+    assert said.count("  - ") == 2
+
+
 def test_refuses_a_choice_that_is_none(tmp_path: Path, template: Path) -> None:
     done = subprocess.run(
         [
@@ -173,6 +181,10 @@ def test_the_questions_and_nothing_else_are_asked() -> None:
         "author_name",
         "author_email",
         "database",
+        "use_redis",
+        "use_arq",
+        "use_websockets",
+        "use_s3",
         "python_version",
         "ci",
         "license",

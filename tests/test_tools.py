@@ -1,6 +1,9 @@
 """The tool that tox, CI and people share."""
 
+import configparser
+import itertools
 import json
+import re
 import time
 from pathlib import Path
 
@@ -23,7 +26,7 @@ def test_every_name_is_listed_once_and_understood() -> None:
 
 @pytest.mark.parametrize("name", ["oracle", "sqlite-nothing", "py311", ""])
 def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
-    with pytest.raises(SystemExit, match=r"no such variant\. There are: postgresql, sqlite"):
+    with pytest.raises(SystemExit, match=r"no such variant\. There are: postgresql, .*, sqlite"):
         variant.answers(name)
 
 
@@ -38,7 +41,8 @@ def test_the_environment_of_a_check_has_nothing_of_the_one_around(
     for name in ("APP_SERVER__PORT", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "COVERAGE_PROCESS_START"):
         monkeypatch.setenv(name, "x")
     found = variant.environment("sqlite", "python-here")
-    assert not {"APP_SERVER__PORT", "VIRTUAL_ENV", "PYTEST_ADDOPTS"} & set(found)
+    assert not {"APP_SERVER__PORT", "VIRTUAL_ENV"} & set(found)
+    assert found["PYTEST_ADDOPTS"] == variant.TEST_OPTIONS
     assert "COVERAGE_PROCESS_START" not in found
     assert found["UV_PYTHON"] == "python-here"
     assert found["UV_PYTHON_DOWNLOADS"] == "never"
@@ -46,6 +50,46 @@ def test_the_environment_of_a_check_has_nothing_of_the_one_around(
 
 def test_the_oldest_dependencies_are_asked_for_by_name() -> None:
     assert variant.environment("sqlite-lowest", "python")["UV_RESOLUTION"] == "lowest-direct"
+
+
+def test_a_factor_runs_the_tests_as_people_do() -> None:
+    assert "PYTEST_ADDOPTS" in variant.environment("sqlite", "python")
+    assert "PYTEST_ADDOPTS" not in variant.environment("sqlite-py312", "python")
+
+
+def test_checks_that_run_at_once_have_a_place_each(tmp_path: Path) -> None:
+    with variant.slot(tmp_path, "cpython-311") as one, variant.slot(tmp_path, "cpython-311") as two:
+        assert one != two
+    with variant.slot(tmp_path, "cpython-311") as again:
+        assert again == one
+    with variant.slot(tmp_path, "cpython-312") as other:
+        assert other not in {one, two}
+
+
+def test_a_project_becomes_the_next_variant_and_keeps_its_caches(tmp_path: Path) -> None:
+    before = {"same.py": "1", "changed.py": "1", "gone/gone.py": "1", "gone/__pycache__/x": "1"}
+    before |= {".git/config": "1", ".venv/bin/python": "1", "__pycache__/same.pyc": "1"}
+    project = _tree(tmp_path / "project", before)
+    written = (project / "same.py").stat().st_mtime_ns
+    after = {"same.py": "1", "changed.py": "2", "new/new.py": "1"}
+
+    variant.renew(project, _tree(tmp_path / "generated", after))
+
+    kept = {path: before[path] for path in before if path.startswith((".", "__pycache__"))}
+    assert {
+        path.relative_to(project).as_posix(): path.read_text(encoding="utf-8")
+        for path in project.rglob("*")
+        if path.is_file()
+    } == after | kept
+    assert (project / "same.py").stat().st_mtime_ns == written
+    assert not (project / "gone").exists()
+
+
+def _tree(folder: Path, files: dict[str, str]) -> Path:
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    return folder
 
 
 def test_the_report_is_a_table(tmp_path: Path) -> None:
@@ -72,7 +116,36 @@ def test_the_report_is_a_table(tmp_path: Path) -> None:
     assert variant.outcomes_in(tmp_path, since=time.time() + 60) == []
 
 
+def test_the_table_names_all_servers_of_a_run() -> None:
+    output = "databases: PostgreSQL 16.2\nservers: Valkey 9.1\nservers: MinIO\nservers: MinIO\n"
+    assert variant.servers_in(output) == "PostgreSQL 16.2; Valkey 9.1; MinIO"
+    assert variant.servers_in("") == "-"
+
+
 def test_tox_has_an_environment_for_every_variant() -> None:
-    text = (ROOT / "tox.ini").read_text(encoding="utf-8")
-    for name in variant.names():
-        assert all(part in text for part in name.split("-"))
+    options = configparser.ConfigParser(interpolation=None)
+    options.read(ROOT / "tox.ini", encoding="utf-8")
+    written = options["tox"]["env_list"].split()
+    assert [name for line in written for name in _unfolded(line)] == [
+        "template",
+        *sorted(variant.names(), key=_as_written),
+        "report",
+    ]
+
+
+def _unfolded(text: str) -> list[str]:
+    """What `{a,b}{,-c}` stands for."""
+    parts = re.findall(r"\{([^}]*)\}|([^{}]+)", text)
+    choices = [group.split(",") if group or not plain else [plain] for group, plain in parts]
+    return ["".join(chosen) for chosen in itertools.product(*choices)]
+
+
+def _as_written(name: str) -> tuple[bool, bool, bool, bool, bool]:
+    parts = name.split("-")
+    return (
+        "sqlite" in parts,
+        "redis" in parts,
+        "arq" in parts,
+        "websockets" in parts,
+        "s3" in parts,
+    )

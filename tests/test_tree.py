@@ -13,7 +13,7 @@ import pytest
 from tests import manifest
 from tools.variant import ROOT
 
-DIRECTIVE = re.compile(r"^\s*# \{%\s*(\w+)(.*?)%\}\s*$")
+DIRECTIVE = re.compile(r"^\s*# \{%-?\s*(\w+)(.*?)%\}\s*$")
 EXPRESSION = re.compile(r"\{\{.{0,80}?\}\}|\{\{|\{#", re.DOTALL)
 VALUE = re.compile(r"\{\{ cookiecutter\.\w+ \}\}")
 KEY = re.compile(r"\bcookiecutter\.(\w+)")
@@ -52,10 +52,10 @@ def test_is_formatted_and_has_no_lint(command: list[str]) -> None:
 def test_has_no_type_error(tmp_path: Path) -> None:
     metadata = tomllib.loads((manifest.TREE / "pyproject.toml").read_text(encoding="utf-8"))
     needed = tmp_path / "requirements.txt"
-    needed.write_text(
-        "\n".join([*metadata["project"]["dependencies"], *metadata["dependency-groups"]["dev"]]),
-        encoding="utf-8",
-    )
+    asked = [*metadata["project"]["dependencies"], *metadata["dependency-groups"]["dev"]]
+    # Of what stands there in two versions, one for each answer, the first: reversed, it wins.
+    by_name = {re.split(r"[\[<>=]", line)[0]: line for line in reversed(asked)}
+    needed.write_text("\n".join(by_name.values()), encoding="utf-8")
     cache = Path(os.environ.get("MYPY_CACHE_DIR", ROOT / ".mypy_cache")) / "tree"
     # An environment that uv makes for the moment, from its own cache: the tree stays as it is.
     done = subprocess.run(

@@ -115,16 +115,20 @@ def test_an_update_brings_the_new_and_keeps_the_own(
         ({"database": "sqlite"}, {"database": "postgresql"}),
         ({"ci": "gitlab", "license": "Proprietary"}, {"ci": "github", "license": "MIT"}),
         ({"project_name": 'A "new" name'}, {"project_name": "My Service"}),
+        (
+            {"use_redis": True, "use_arq": True, "use_websockets": True, "use_s3": True},
+            {"use_redis": False, "use_arq": False, "use_websockets": False, "use_s3": False},
+        ),
     ],
-    ids=["database", "ci-and-licence", "name"],
+    ids=["database", "ci-and-licence", "name", "modules"],
 )
 def test_a_project_changes_its_mind_and_changes_it_back(
     tmp_path: Path,
     template: Path,
     project: Path,
     run: Runner,
-    there: dict[str, str],
-    back: dict[str, str],
+    there: dict[str, str | bool],
+    back: dict[str, str | bool],
 ) -> None:
     before = _contents(project)
     run.cruft(project, "update", "--skip-apply-ask", "--variables-to-update", json.dumps(there))
@@ -132,7 +136,7 @@ def test_a_project_changes_its_mind_and_changes_it_back(
 
     fresh = tmp_path / "fresh"
     fresh.mkdir()
-    slug = {"project_slug": "my-service"}
+    slug: dict[str, str | bool] = {"project_slug": "my-service"}
     run.cruft(
         fresh, "create", str(template), "--no-input", "--extra-context", json.dumps(there | slug)
     )

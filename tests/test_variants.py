@@ -5,6 +5,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,30 @@ def _texts(project: Path) -> dict[str, str]:
     }
 
 
+def _foreign_words(project: Path, answers: Mapping[str, object]) -> list[str]:
+    """Where a project says what others say."""
+    foreign = re.compile("|".join(sorted(manifest.foreign_words(answers))))
+    return [
+        f"{path}: {found[0]}"
+        for path, text in _texts(project).items()
+        if (found := foreign.search(f"{path}\n{text}".lower()))
+    ]
+
+
+@cache
+def _parse(suffix: str, text: str) -> None:
+    """Read a file as what its name says; most are the same in most variants."""
+    parsers: dict[str, Callable[[str], object]] = {
+        ".json": json.loads,
+        ".toml": tomllib.loads,
+        ".yaml": lambda text: list(yaml.safe_load_all(text)),
+        ".yml": lambda text: list(yaml.safe_load_all(text)),
+        ".py": lambda text: compile(text, "", "exec", dont_inherit=True),
+    }
+    if suffix in parsers:
+        parsers[suffix](text)
+
+
 def _other_answers() -> list[dict[str, str]]:
     """Every other value of every other question, over each database."""
     return [
@@ -38,12 +63,8 @@ def _other_answers() -> list[dict[str, str]]:
 def test_has_exactly_the_files_that_the_manifest_grants(
     project: Path, answers: Mapping[str, object], template: Path
 ) -> None:
-    defaults = {
-        key: value[0] if isinstance(value, list) else value
-        for key, value in variant.questions().items()
-    }
     assert manifest.files(project) == manifest.expected_files(
-        defaults | dict(answers), template / manifest.TREE.name
+        manifest.DEFAULTS | dict(answers), template / manifest.TREE.name
     )
 
 
@@ -55,13 +76,37 @@ def test_twins_take_their_places(
     project: Path, answers: Mapping[str, object], template: Path
 ) -> None:
     for rule in manifest.rules():
-        if rule.question != "database":
-            continue
         for path, twin in rule.replace.items():
+            if rule.question not in answers or not (project / path).exists():
+                continue
             source = template / manifest.TREE.name / (twin if rule.chosen(answers) else path)
             text = source.read_text(encoding="utf-8")
             expected = text.replace("{{ cookiecutter.project_slug }}", variant.SLUG)
-            assert (project / path).read_text(encoding="utf-8") == expected, path
+            # Parts of modules may follow.
+            assert (project / path).read_text(encoding="utf-8").startswith(expected), path
+
+
+def test_parts_stand_at_the_ends_of_their_files(
+    project: Path, answers: Mapping[str, object], template: Path
+) -> None:
+    ends: dict[str, str] = {}
+    for rule in manifest.rules():
+        if rule.chosen(manifest.DEFAULTS | dict(answers)):
+            for path, part in rule.append.items():
+                if not _is_left_out(part, answers):
+                    text = (template / manifest.TREE.name / part).read_text(encoding="utf-8")
+                    ends[path] = ends.get(path, "") + text
+    for path, end in ends.items():
+        wanted = end.replace("{{ cookiecutter.project_slug }}", variant.SLUG)
+        assert (project / path).read_text(encoding="utf-8").endswith(wanted), path
+
+
+def _is_left_out(path: str, answers: Mapping[str, object]) -> bool:
+    return any(
+        path in together["remove"]
+        for together in manifest.unless()
+        if all(answers[question] == value for question, value in together["answers"].items())
+    )
 
 
 def test_shows_no_trace_of_the_template(project: Path) -> None:
@@ -75,15 +120,7 @@ def test_shows_no_trace_of_the_template(project: Path) -> None:
 
 
 def test_says_no_word_of_what_it_lacks(project: Path, answers: Mapping[str, object]) -> None:
-    defaults = {"ci": "github", "license": "MIT"}
-    words = manifest.foreign_words(defaults | dict(answers))
-    found = [
-        f"{path}: {word}"
-        for path, text in _texts(project).items()
-        for word in sorted(words)
-        if word in path.lower() or word in text.lower()
-    ]
-    assert found == []
+    assert _foreign_words(project, manifest.DEFAULTS | dict(answers)) == []
 
 
 @pytest.mark.parametrize("other", _other_answers(), ids=lambda other: "-".join(other.values()))
@@ -91,17 +128,11 @@ def test_other_answers_give_their_files_and_no_foreign_word(
     bake: Bake, template: Path, other: dict[str, str]
 ) -> None:
     project = bake(other)
-    answers = {"ci": "github", "license": "MIT"} | other
+    answers = manifest.DEFAULTS | other
     assert manifest.files(project) == manifest.expected_files(
         answers, template / manifest.TREE.name
     )
-    words = manifest.foreign_words(answers)
-    assert [
-        (path, word)
-        for path, text in _texts(project).items()
-        for word in words
-        if word in path.lower() or word in text.lower()
-    ] == []
+    assert _foreign_words(project, answers) == []
 
 
 def test_names_the_licence_that_was_chosen(bake: Bake) -> None:
@@ -162,17 +193,8 @@ def test_is_formatted_with_the_shortest_and_the_longest_slug(bake: Bake, slug: s
 
 
 def test_parses(project: Path) -> None:
-    parsers: dict[str, Callable[[str], object]] = {
-        ".json": json.loads,
-        ".toml": tomllib.loads,
-        ".yaml": lambda text: list(yaml.safe_load_all(text)),
-        ".yml": lambda text: list(yaml.safe_load_all(text)),
-        ".py": lambda text: compile(text, "", "exec", dont_inherit=True),
-    }
     for path, text in _texts(project).items():
-        parse = parsers.get(Path(path).suffix)
-        if parse:
-            parse(text)
+        _parse(Path(path).suffix, text)
 
 
 def test_ends_every_line_as_it_should(project: Path) -> None:
@@ -184,9 +206,9 @@ def test_ends_every_line_as_it_should(project: Path) -> None:
         assert not re.search(r"\n{4}", text), path
 
 
-def test_the_same_answers_give_the_same_tree_twice(
-    bake: Bake, answers: dict[str, str | bool]
-) -> None:
+@pytest.mark.parametrize("name", variant.ends())
+def test_the_same_answers_give_the_same_tree_twice(bake: Bake, name: str) -> None:
+    answers = variant.answers(name)
     # Another order of the same answers is another call, not another project.
     once, again = bake(answers), bake(dict(reversed(answers.items())))
     assert once != again

@@ -268,7 +268,8 @@ def _copy(project: Path, to: Path) -> Path:
     )
 
 
-def _sync(project: Path, environment: dict[str, str]) -> None:
+def sync(project: Path, environment: dict[str, str]) -> None:
+    """Install what a project needs, compiled once for all runs."""
     command = ["uv", "sync", "--quiet", "--all-groups", "--compile-bytecode"]
     subprocess.run(command, cwd=project, env=environment, check=True)
 
@@ -296,11 +297,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     project = given.folder.resolve() / variant.SLUG
     if not (given.keep and project.exists()):
         variant.generate(given.name, given.folder)
-    _sync(project, environment)
+    sync(project, environment)
     chosen = [
         violation
         for violation in VIOLATIONS
-        if violation.database in {None, given.name.partition("-")[0]}
+        if violation.fits(variant.answers(given.name))
         if given.rules is None or violation.rule in given.rules
     ]
     outcomes = plant(project, chosen, environment, jobs=given.jobs, first=not given.at_once)

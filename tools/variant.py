@@ -2,7 +2,9 @@
 
 Tox, the tests and people share this file, so that a variant is spelled in one way: its database,
 then its modules, joined by hyphens, as in `postgresql` or `sqlite`. A factor for the interpreter
-(`py313`) or for the oldest allowed dependencies (`lowest`) may follow and changes no answer.
+(`py313`) or for the oldest allowed dependencies (`lowest`) may follow and changes no answer. A
+check keeps its project, and all that tools have cached in it, for the next: checks that run at once
+have a slot each.
 
     python tools/variant.py list
     python tools/variant.py generate sqlite build/
@@ -11,6 +13,7 @@ then its modules, joined by hyphens, as in `postgresql` or `sqlite`. A factor fo
 """
 
 import argparse
+import fcntl
 import itertools
 import json
 import os
@@ -21,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -55,6 +59,13 @@ UNMEASURED = ("format-check", "lint", "types", "layers", "test")
 For a variant with a factor: what its tests reach is the same with every interpreter and every
 version of a dependency, and measuring it takes longer than the tests themselves.
 """
+TEST_OPTIONS = "-n0 --trace-once"
+"""What makes a check cheap enough for all variants, and its coverage no higher than it is.
+
+Two checks at a time keep two cores busy: each more process would import everything again. What only
+further cases of a test reach is not counted.
+"""
+
 STARTED = "TEMPLATE_RUN_STARTED"
 """When tox was started, in seconds of the epoch: `toxfile.py` says so, reports go by it."""
 
@@ -112,6 +123,11 @@ def names() -> Iterator[str]:
                     yield "-".join((database, *chosen))
 
 
+def ends() -> list[str]:
+    """Return the barest and the fullest variant of each database."""
+    return ["-".join((database, *chosen)) for database in databases() for chosen in ((), modules())]
+
+
 def answers(name: str) -> dict[str, str | bool]:
     """Return the answers that the name of a variant stands for.
 
@@ -156,8 +172,63 @@ def generate(name: str, folder: Path) -> Path:
     return Path(project)
 
 
+@contextmanager
+def slot(folder: Path, kind: str) -> Iterator[Path]:
+    """Yield a folder below `folder` that no other check of this kind uses at the moment.
+
+    A check leaves there what it has cached: the environment, what the type checker knows, compiled
+    modules. The next one finds it, at the same path, and has to do only what is new to it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count():
+        place = folder / f"{kind}-{number}"
+        with place.with_suffix(".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            place.mkdir(exist_ok=True)
+            yield place
+            return
+
+
+def renew(project: Path, generated: Path) -> None:
+    """Make a project what was generated, without touching what is the same or belongs to tools."""
+    wanted = _files(generated)
+    for path in _files(project) - wanted:
+        (project / path).unlink()
+    for path in wanted:
+        source, target = generated / path, project / path
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+    # A folder without sources would still be a package, if only a cache is in it.
+    for folder in _folders(project) - _folders(generated):
+        shutil.rmtree(project / folder, ignore_errors=True)
+
+
+def _files(project: Path) -> set[Path]:
+    return {path / name for path, names in _walk(project) for name in names}
+
+
+def _folders(project: Path) -> set[Path]:
+    return {path for path, _ in _walk(project)}
+
+
+def _walk(project: Path) -> Iterator[tuple[Path, list[str]]]:
+    for path, folders, files in os.walk(project):
+        folders[:] = [name for name in folders if name not in LEFT_BY_TOOLS and name != ".git"]
+        yield (
+            Path(path).relative_to(project),
+            [name for name in files if name not in LEFT_BY_TOOLS],
+        )
+
+
 def environment(name: str, python: str) -> dict[str, str]:
-    """Return the environment of a check: the one interpreter, no downloads, nothing inherited."""
+    """Return the environment of a check: the one interpreter, no downloads, nothing inherited.
+
+    With a factor, the tests run in as many processes as people's do, and prove that they can.
+    """
     inherited = {
         key: value
         for key, value in os.environ.items()
@@ -167,10 +238,12 @@ def environment(name: str, python: str) -> dict[str, str]:
     wanted = {"UV_PYTHON": python, "UV_PYTHON_DOWNLOADS": "never", "PYTHONUNBUFFERED": "1"}
     if LOWEST in name.split("-"):
         wanted["UV_RESOLUTION"] = "lowest-direct"
+    if not _has_factor(name):
+        wanted["PYTEST_ADDOPTS"] = TEST_OPTIONS
     return inherited | wanted
 
 
-def check(name: str, folder: Path, results: Path, python: str) -> bool:
+def check(name: str, folder: Path, results: Path) -> bool:
     """Generate the variant, run its `make check`, and leave the outcome in `results`.
 
     With a factor for the interpreter or for the oldest dependencies, coverage is not measured.
@@ -179,14 +252,48 @@ def check(name: str, folder: Path, results: Path, python: str) -> bool:
     results.mkdir(parents=True, exist_ok=True)
     result = results / f"{name}.json"
     result.unlink(missing_ok=True)
-    project = generate(name, folder)
-    # A repository of its own, as people have it; or ruff would go by what ours ignores: all of it.
-    subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
+    with slot(folder, _kind(name)) as place:
+        code, text = _make(name, _project_in(place, name))
+    outcome = Outcome(
+        variant=name,
+        python=".".join(map(str, sys.version_info[:3])),
+        ok=code == 0,
+        tests=_last(PASSED, text),
+        coverage=_last(COVERAGE, text, unit=" %"),
+        servers=servers_in(text),
+        seconds=round(time.monotonic() - started),
+    )
+    result.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    return outcome.ok
+
+
+def _project_in(place: Path, name: str) -> Path:
+    """Generate the variant where the last one was; return its folder."""
+    project = place / SLUG
+    with tempfile.TemporaryDirectory() as fresh:
+        generated = generate(name, Path(fresh))
+        if not project.exists():
+            project.mkdir()
+            # A repository, as people have it; or ruff would go by what ours ignores: all of it.
+            subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
+        renew(project, generated)
+    lock = project / "uv.lock"
+    if lock.exists() and lock.stat().st_mtime < float(os.environ.get(STARTED, "inf")):
+        lock.unlink()  # there may be newer versions since
+    return project
+
+
+def _make(name: str, project: Path) -> tuple[int, str]:
+    """Run the check of a project; return its exit code, and what it says while it says it."""
     output: list[str] = []
+    # Not that of tox: each of its environments has another, and this one is for all.
+    surroundings = environment(name, str(Path(sys.executable).resolve()))
+    # Exactly what this variant asks for: `uv run` leaves there what the last one needed.
+    subprocess.run(["uv", "sync", "--quiet"], cwd=project, env=surroundings, check=True)
     with subprocess.Popen(
         ["make", *(UNMEASURED if _has_factor(name) else ("check",))],
         cwd=project,
-        env=environment(name, python),
+        env=surroundings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -198,18 +305,13 @@ def check(name: str, folder: Path, results: Path, python: str) -> bool:
             sys.stdout.write(line)
             sys.stdout.flush()
             output.append(line)
-    text = "".join(output)
-    outcome = Outcome(
-        variant=name,
-        python=".".join(map(str, sys.version_info[:3])),
-        ok=process.returncode == 0,
-        tests=_last(PASSED, text),
-        coverage=_last(COVERAGE, text, unit=" %"),
-        servers="; ".join(dict.fromkeys(SERVERS.findall(text))) or "-",
-        seconds=round(time.monotonic() - started),
-    )
-    result.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
-    return outcome.ok
+    return process.returncode, "".join(output)
+
+
+def _kind(name: str) -> str:
+    """What caches go by: the interpreter, and which versions of the dependencies there are."""
+    interpreter = sys.implementation.cache_tag or sys.implementation.name
+    return f"{interpreter}-{LOWEST}" if LOWEST in name.split("-") else interpreter
 
 
 def _has_factor(name: str) -> bool:
@@ -219,6 +321,11 @@ def _has_factor(name: str) -> bool:
 def _last(pattern: re.Pattern[str], text: str, *, unit: str = "") -> str:
     found = pattern.findall(text)
     return found[-1] + unit if found else "-"
+
+
+def servers_in(output: str) -> str:
+    """Return the servers that a run of tests says it has used."""
+    return "; ".join(dict.fromkeys(SERVERS.findall(output))) or "-"
 
 
 def outcomes_in(results: Path, since: float = 0.0) -> list[Outcome]:
@@ -262,9 +369,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sub.add_argument(
                 "--results", type=Path, required=True, help="where the outcome is left"
             )
-            sub.add_argument(
-                "--python", default=sys.executable, help="the interpreter of the project"
-            )
     sub = commands.add_parser("report", help="print the outcomes of checks")
     sub.add_argument("results", type=Path, help="where the outcomes were left")
     given = parser.parse_args(arguments)
@@ -273,7 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif given.command == "generate":
         print(generate(given.name, given.folder))
     elif given.command == "check":
-        return 0 if check(given.name, given.folder, given.results, given.python) else 1
+        return 0 if check(given.name, given.folder, given.results) else 1
     else:
         outcomes = outcomes_in(given.results, float(os.environ.get(STARTED, "0")))
         print(table(outcomes))

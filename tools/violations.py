@@ -5,6 +5,7 @@ and the edits that make the mistake. An edit replaces text that a file has exact
 text to replace it is added to the end of the file, which may be new.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 APP = "src/app"
@@ -39,7 +40,8 @@ class Violation:
         what: The mistake, in words.
         held_by: The check that must fail: `lint S608`, `types`, `contract layers`, `test <node>`.
         edits: The mistake, as changes of files.
-        database: The one variant in which it can be made, if not in all.
+        database: The one database with which it can be made, if not with all.
+        module: The module without which it can't be made, if there is one.
     """
 
     rule: str
@@ -47,13 +49,24 @@ class Violation:
     held_by: str
     edits: tuple[Edit, ...]
     database: str | None = None
+    module: str | None = None
+
+    def fits(self, answers: Mapping[str, str | bool]) -> bool:
+        """Tell whether it can be made in the variant that these answers make."""
+        has_module = self.module is None or bool(answers[f"use_{self.module}"])
+        return has_module and self.database in {None, answers["database"]}
 
 
 def _violation(
-    rule: str, what: str, held_by: str, *edits: tuple[str, str, str], database: str | None = None
+    rule: str,
+    what: str,
+    held_by: str,
+    *edits: tuple[str, str, str],
+    database: str | None = None,
+    module: str | None = None,
 ) -> Violation:
     made = tuple(Edit(_place(file), find, put) for file, find, put in edits)
-    return Violation(rule, what, held_by, made, database)
+    return Violation(rule, what, held_by, made, database, module)
 
 
 def _place(file: str) -> str:
@@ -197,6 +210,20 @@ VIOLATIONS: tuple[Violation, ...] = (
         "a dependency is a default",
         "lint FAST002",
         (
+            "api/jwks.py",
+            "async def get_jwks(response: Response, keys: PublicKeysDep)",
+            (
+                "async def get_jwks(\n"
+                "    response: Response, keys: PublicKeySet = Depends(get_public_keys)\n"
+                ")"
+            ),
+        ),
+    ),
+    _violation(
+        "DI01",
+        "a dependency is a default, where the linter knows no router",
+        f"{AUDIT}/test_dependencies.py::test_di01_writes_every_parameter_as_annotated",
+        (
             "api/v1/auth.py",
             "async def log_out(body: RefreshTokenRequest, auth: AuthServiceDep) -> None:",
             (
@@ -207,8 +234,16 @@ VIOLATIONS: tuple[Violation, ...] = (
         ),
         (
             "api/v1/auth.py",
-            "from fastapi import APIRouter, ",
-            "from fastapi import APIRouter, Depends, ",
+            "from fastapi import Form, ",
+            "from fastapi import Depends, Form, ",
+        ),
+        (
+            "api/v1/auth.py",
+            "import AuthServiceDep\n",
+            (
+                "import AuthServiceDep, get_auth_service\n"
+                "from app.services.auth import AuthService\n"
+            ),
         ),
     ),
     _violation(
@@ -246,7 +281,10 @@ VIOLATIONS: tuple[Violation, ...] = (
         f"{CONTRACT}/test_dependencies.py::TestClosing::test_leaves_no_connection_behind",
         (
             "api/deps/database.py",
-            "    async with resources.database.read() as connection:\n        yield connection\n",
+            (
+                "    async with resources.database.snapshot() as connection:\n"
+                "        yield connection\n"
+            ),
             "    yield await resources.database.engine.connect()\n",
         ),
     ),
@@ -393,7 +431,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "what is created has no Location",
         f"{CONTRACT}/test_openapi.py::TestStatuses"
         "::test_is_201_with_a_location_for_what_is_created",
-        ("api/v1/items.py", ", responses=CREATED_VERSION)", ")"),
+        ("api/v1/items.py", ", responses=replayable(CREATED_VERSION))", ")"),
     ),
     _violation(
         "API03",
@@ -456,8 +494,12 @@ VIOLATIONS: tuple[Violation, ...] = (
         "::test_walks_through_equal_values_without_loss_or_repetition",
         (
             "repositories/base.py",
-            "statement.where(position < last if descending else position > last)",
-            "statement.where(key < cursor.key if descending else key > cursor.key)",
+            (
+                "        position = tuple_(key, id_column)\n"
+                '        last = tuple_(bindparam("last_key", type_=key.type), '
+                'bindparam("last_id", type_=Uuid()))\n'
+            ),
+            ('        position = key\n        last = bindparam("last_key", type_=key.type)\n'),
         ),
     ),
     _violation(
@@ -633,11 +675,6 @@ VIOLATIONS: tuple[Violation, ...] = (
             'Depends(get_session, scope="function")',
             'Depends(get_session, scope="request")',
         ),
-        (
-            "api/deps/database.py",
-            'Depends(get_read_connection, scope="function")',
-            'Depends(get_read_connection, scope="request")',
-        ),
     ),
     _violation(
         "DB04",
@@ -773,9 +810,20 @@ VIOLATIONS: tuple[Violation, ...] = (
         f"{UNIT}/test_database.py::TestSlowStatements::test_are_logged_without_their_values",
         (
             "infrastructure/database/statistics.py",
-            "                statement=context.statement,\n",
-            "                statement=context.statement,\n                values=arguments[3],\n",
+            "statement_log.ended(context.statement, seconds)",
+            'statement_log.ended(f"{context.statement} {context.parameters}", seconds)',
         ),
+    ),
+    _violation(
+        "DB10",
+        "slow statements that go straight to the driver are logged with their values",
+        f"{UNIT}/test_database.py::TestFetch::test_logs_slow_statements_without_their_values",
+        (
+            "infrastructure/database/lookups.py",
+            "self._log.ended(text, ",
+            'self._log.ended(f"{text} {arguments}", ',
+        ),
+        database="postgresql",
     ),
     # Security
     _violation(
@@ -784,12 +832,15 @@ VIOLATIONS: tuple[Violation, ...] = (
         f"{API}/test_users.py::TestAdministerUser::test_keeps_a_user_out_from_the_next_request_on",
         (
             "repositories/principals.py",
-            "                _users.id == user_id,\n                _users.is_active,\n",
-            "                _users.id == user_id,\n",
+            ('            _users.id == bindparam("user_id"),\n            _users.is_active,\n'),
+            '            _users.id == bindparam("user_id"),\n',
         ),
         (
             "services/users.py",
-            "            await SessionRepository(self.session).revoke_all(user_id, utc_now())\n",
+            (
+                "            ended = await SessionRepository(self.session)"
+                ".revoke_all(user_id, utc_now())\n"
+            ),
             "            pass\n",
         ),
     ),
@@ -815,8 +866,11 @@ VIOLATIONS: tuple[Violation, ...] = (
         f"{API}/test_auth.py::TestRefresh::test_refuses_a_replayed_token_and_ends_the_whole_family",
         (
             "services/auth.py",
-            "                token.session.revoked_at = token.session.revoked_at or now\n",
-            "                pass\n",
+            (
+                "            if token is not None and token.used_at is not None:\n"
+                "                self._revoke(session, token.session)\n"
+            ),
+            "",
         ),
     ),
     _violation(
@@ -852,8 +906,8 @@ VIOLATIONS: tuple[Violation, ...] = (
         f"{API}/test_api_keys.py::TestCreateApiKey::test_shows_the_key_this_once",
         (
             "services/authentication.py",
-            "by_api_key(digest(key), now)",
-            "by_api_key(key, now)",
+            "self._by_api_key(digest(bearer))",
+            "self._by_api_key(bearer)",
         ),
         ("services/api_keys.py", "key_hash=digest(key),", "key_hash=key,"),
     ),
@@ -874,7 +928,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "SEC10",
         "an API key reaches the log",
         f"{UNIT}/test_redaction.py::TestByShape::test_hides_our_own_tokens_without_any_context",
-        ("core/redaction.py", r'            r"\b(?:ak|rt)_[\w-]{8,}",' + "\n", ""),
+        ("core/redaction.py", r'            r"\b(?:ak|rt|tk)_[\w-]{8,}",' + "\n", ""),
     ),
     _violation(
         "SEC11",
@@ -895,9 +949,9 @@ VIOLATIONS: tuple[Violation, ...] = (
         "production starts without a signing key",
         f"{UNIT}/test_config.py::TestProduction::test_refuses_to_start_on_defaults",
         (
-            "core/config/settings.py",
-            '("database", "auth", "passwords")',
-            '("database", "passwords")',
+            "core/config/auth.py",
+            "        if self.signing_keys is not None:\n            return None\n",
+            "        if self.signing_keys_file is None:\n            return None\n",
         ),
     ),
     _violation(
@@ -1046,13 +1100,9 @@ VIOLATIONS: tuple[Violation, ...] = (
         "nobody owns a task",
         "lint RUF006",
         (
-            "infrastructure/jobs/inline.py",
-            (
-                "        task = asyncio.create_task(self._run(job), name=type(job).__name__)\n"
-                "        self._tasks.add(task)\n"
-                "        task.add_done_callback(self._tasks.discard)\n"
-            ),
-            "        asyncio.create_task(self._run(job), name=type(job).__name__)\n",
+            "infrastructure/database/database.py",
+            "                await action()\n",
+            "                asyncio.create_task(action())\n",
         ),
     ),
     _violation(
@@ -1060,9 +1110,9 @@ VIOLATIONS: tuple[Violation, ...] = (
         "cancellation is swallowed",
         "lint BLE001",
         (
-            "infrastructure/jobs/inline.py",
-            "        except Exception:\n            log.exception(",
-            "        except BaseException:\n            log.error(",
+            "infrastructure/database/database.py",
+            "            except Exception:\n                logger.exception(",
+            "            except BaseException:\n                logger.error(",
         ),
     ),
     # Tests
@@ -1122,6 +1172,17 @@ VIOLATIONS: tuple[Violation, ...] = (
             "if now >= claims.expires_at + _LEEWAY_SECONDS:",
             "if now < 0:",
         ),
+    ),
+    _violation(
+        "TST06",
+        "a client that reads too slowly is waited for without end",
+        "test tests/realtime/test_sockets.py::TestSlowReader::test_is_dropped_and_slows_nobody",
+        (
+            "infrastructure/realtime/registry.py",
+            "        if len(self._waiting) >= self._limit:\n",
+            "        if self._limit < 0:\n",
+        ),
+        module="websockets",
     ),
     _violation(
         "TST07",

@@ -5,14 +5,18 @@ application on a real database, and roll back what they did. A test that commits
 several requests, or breaks the database, takes `own_client`.
 """
 
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import hypothesis
 import pytest
+from anyio.from_thread import BlockingPortal
 from fastapi import FastAPI
 from hypothesis import HealthCheck
 from starlette.testclient import TestClient
@@ -21,24 +25,38 @@ from app.core.config import LoggingSettings, Settings
 from app.core.logging import configure_logging
 from app.core.security.keys import SigningKeys
 from app.main import create_app
-from app.resources import Resources
+from app.resources import Resources, open_resources
+from tests.support import hooks
 from tests.support.answers import Recorded
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync
 from tests.support.resources import RecordedJobs, isolated
 
 pytest_plugins = [
     "pytester",
-    "tests.support.database_plugin",
-    "tests.support.operations_plugin",
+    *(
+        f"tests.support.{file.stem}"
+        for file in sorted(Path(__file__).with_name("support").glob("*_plugin.py"))
+    ),
 ]
 
 BASE_URL = "http://testserver"
 
-# A shared machine may pause in any example: time is for benchmarks to measure.
+# A shared machine may pause in any example: time is for benchmarks to measure. Each run takes other
+# examples; `make fuzz` takes many.
 hypothesis.settings.register_profile(
-    "project", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+    "project", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile(
+    "thorough", parent=hypothesis.settings.get_profile("project"), max_examples=500
 )
 hypothesis.settings.load_profile("project")
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage among what the tests leave, not again and again among what lasts."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,10 +66,15 @@ def _log() -> None:
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # the access log tells the same
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hooks)
+
+
 @pytest.fixture(scope="session")
-def make_settings() -> Callable[..., Settings]:
-    """Return settings for tests: cheap hashes, one signing key for all."""
+def make_settings(request: pytest.FixtureRequest) -> Callable[..., Settings]:
+    """Return settings for tests: cheap hashes, one signing key for all, the servers of the run."""
     keys = SigningKeys.generate().to_json()
+    hook = request.config.hook.pytest_app_settings
 
     def make(url: str, **groups: Any) -> Settings:
         defaults: dict[str, Any] = {
@@ -60,6 +83,8 @@ def make_settings() -> Callable[..., Settings]:
             "auth": {"signing_keys": keys},
             "passwords": {"memory_kib": 8, "time_cost": 1, "max_concurrent": 2},
         }
+        for given in hook(config=request.config, database_url=url):
+            defaults |= given
         for name, group in groups.items():
             defaults[name] = {**defaults.get(name, {}), **group}
         return Settings(**defaults)
@@ -73,10 +98,19 @@ def settings(make_settings: Callable[..., Settings], database_url: str) -> Setti
 
 
 @pytest.fixture(scope="session")
-def running(settings: Settings, recorded: Recorded) -> Iterator[TestClient]:
+def running(
+    settings: Settings,
+    recorded: Recorded,
+    traced_too: Callable[[BlockingPortal], AbstractContextManager[None]],
+) -> Iterator[TestClient]:
     """The application, started once for all plain tests of this process."""
-    with TestClient(recorded(create_app(settings)), base_url=BASE_URL) as client:
-        yield client
+    # On the loop of production.
+    options = {"use_uvloop": True}
+    app = recorded(create_app(settings))
+    with TestClient(app, base_url=BASE_URL, backend_options=options) as client:
+        assert client.portal is not None
+        with traced_too(client.portal):
+            yield client
 
 
 @pytest.fixture
@@ -114,14 +148,22 @@ async def async_client(running_async: FastAPI) -> AsyncIterator[httpx2.AsyncClie
     app.dependency_overrides.clear()
 
 
+@pytest.fixture(scope="session")
+def app_without_resources(settings: Settings, recorded: Recorded) -> FastAPI:
+    """An application that is put together once, and opens nothing."""
+    return recorded(create_app(settings))
+
+
 @pytest.fixture
 async def own_app(
-    make_settings: Callable[..., Settings], own_database_url: str, recorded: Recorded
+    make_settings: Callable[..., Settings], own_database_url: str, app_without_resources: FastAPI
 ) -> AsyncIterator[FastAPI]:
     """An application with a database of its own, in which commits are commits."""
-    app = recorded(create_app(make_settings(own_database_url)))
-    async with app.router.lifespan_context(app):
+    app = app_without_resources
+    async with open_resources(make_settings(own_database_url)) as resources:
+        app.state.resources = resources
         yield app
+    app.dependency_overrides.clear()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 from app.about import DISTRIBUTION
 from app.core.config import load_settings
 from app.core.logging import configure_logging
+from app.infrastructure.serving import protocols
 
 _settings = load_settings()
 _SECONDS_TO_CLOSE = 5
@@ -46,6 +47,7 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
         "server_header": False,
         # What is in flight may finish; then it is cancelled, and there is time to close resources.
         "timeout_graceful_shutdown": _settings.server.graceful_timeout,
+        **protocols(_settings),
     }
 
     def __init__(self, *args: object, **kwargs: object) -> None:

@@ -10,8 +10,7 @@ from app import about
 from app.api import errors, health, jwks, metrics
 from app.api.middleware import middleware
 from app.api.openapi import DOCS_PATH, OPENAPI_PATH, REDOC_PATH, DocumentedApi, operation_id
-from app.api.v1.router import TAGS
-from app.api.v1.router import router as v1
+from app.api.v1 import router as v1
 from app.core.config import Settings, load_settings
 from app.resources import open_resources
 
@@ -43,11 +42,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=OPENAPI_PATH if settings.docs_enabled else None,
         docs_url=DOCS_PATH if settings.docs_enabled else None,
         redoc_url=REDOC_PATH if settings.docs_enabled else None,
-        openapi_tags=[*TAGS, health.TAG, jwks.TAG],
+        openapi_tags=[*v1.TAGS, health.TAG, jwks.TAG],
         generate_unique_id_function=operation_id,
         # `/items/` is not `/items`: a redirect would send the request, token and all, once more.
         redirect_slashes=False,
-        middleware=middleware(settings, registry),
+        middleware=middleware(settings, registry, v1.body_limits(settings)),
         lifespan=lifespan,
     )
     errors.install(app)
@@ -55,5 +54,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(jwks.router)
     if registry is not None:
         app.include_router(metrics.router(registry, settings.metrics))
-    app.include_router(v1)
+    v1.include_in(app)
     return app

@@ -1,19 +1,26 @@
 """What the service stands on: opened together, closed in reverse order."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from app.core.config import Settings
 from app.core.security.keys import SigningKeys, load_signing_keys
 from app.core.security.passwords import PasswordHasher
 from app.core.security.tokens import AccessTokens
 from app.infrastructure.database import Database
-from app.infrastructure.jobs.inline import InlineJobs
+from app.infrastructure.events import open_events
+from app.infrastructure.jobs.queue import OpenJobs, open_jobs
 from app.infrastructure.mail import build_mailer
 from app.infrastructure.rate_limits import RateLimiter
+from app.infrastructure.shared import SharedState
+
+# {%- if cookiecutter.use_s3 or cookiecutter.use_arq +%}
+from app.infrastructure.storage import Storage, open_storage
+
+# {%- endif +%}
 from app.services.health import HealthCheck
-from app.services.ports import Jobs
+from app.services.ports import Events, Jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +33,11 @@ class Resources:
         keys: What access tokens are signed and verified with.
         tokens: Makes and checks access tokens.
         hasher: Hashes and checks passwords.
+        state: What the processes of the service share.
         rate_limiter: Counts requests.
+        queue: Where jobs go.
         jobs: Takes what is to be done after the answer.
+        events: Tells others what has happened.
         health_checks: What `/ready` asks.
     """
 
@@ -36,8 +46,14 @@ class Resources:
     keys: SigningKeys
     tokens: AccessTokens
     hasher: PasswordHasher
+    state: SharedState
     rate_limiter: RateLimiter
+    queue: OpenJobs
     jobs: Jobs
+    events: Events
+    # {% if cookiecutter.use_s3 or cookiecutter.use_arq %}
+    storage: Storage
+    # {% endif %}
     health_checks: tuple[HealthCheck, ...]
 
 
@@ -52,14 +68,29 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(settings))
         hasher = await stack.enter_async_context(PasswordHasher.open(settings.passwords))
-        jobs = await stack.enter_async_context(InlineJobs.open(build_mailer(settings.mail)))
-        yield Resources(
+        state = await stack.enter_async_context(SharedState.open(settings, database))
+        queue = await stack.enter_async_context(open_jobs(settings, build_mailer(settings.mail)))
+        events = await stack.enter_async_context(open_events(settings))
+        resources = Resources(
             settings=settings,
             database=database,
             keys=keys,
             tokens=AccessTokens(keys, settings.auth),
             hasher=hasher,
-            rate_limiter=RateLimiter(settings.rate_limits),
-            jobs=jobs,
+            state=state,
+            rate_limiter=RateLimiter(settings.rate_limits, state.rate_limits),
+            queue=queue,
+            jobs=queue.jobs,
+            events=events,
+            # {% if cookiecutter.use_s3 or cookiecutter.use_arq %}
+            storage=await stack.enter_async_context(open_storage(settings)),
+            # {% endif %}
             health_checks=(HealthCheck("database", database.ping, required=True),),
         )
+        yield replace(resources, health_checks=(*resources.health_checks, *_checks_of(resources)))
+
+
+def _checks_of(resources: Resources) -> Iterator[HealthCheck]:
+    """Yield the checks that resources bring along."""
+    for field in fields(resources):
+        yield from getattr(getattr(resources, field.name), "health_checks", ())

@@ -1,4 +1,4 @@
-"""Who runs the servers: we ourselves, but for root, as whom PostgreSQL, for one, refuses to run."""
+"""Who runs the servers: we ourselves, but for root, as whom some refuse to run."""
 
 import contextlib
 import hashlib
@@ -49,7 +49,7 @@ def run_as(account: Account | None, command: Sequence[str]) -> str | None:
     return finished.stdout.strip()
 
 
-def account_for(home: Path | None) -> Account | None:
+def account_for(home: Path | None, usual: str = "nobody") -> Account | None:
     """Who shall run a server: None for ourselves, unless we are root.
 
     In place of root it is whoever owns the data, or the directory that they go to, so that root
@@ -57,6 +57,7 @@ def account_for(home: Path | None) -> Account | None:
 
     Args:
         home: Directory of the data, which need not exist yet; None if they don't last.
+        usual: The name under which packages of the system run such a server.
     """
     if os.geteuid() != 0:
         return None
@@ -66,7 +67,7 @@ def account_for(home: Path | None) -> Account | None:
             if owner := there.stat().st_uid:
                 return _account(pwd.getpwuid(owner))
     with contextlib.suppress(KeyError):
-        return _account(pwd.getpwnam("postgres"))
+        return _account(pwd.getpwnam(usual))
     return _account(pwd.getpwnam("nobody"))
 
 

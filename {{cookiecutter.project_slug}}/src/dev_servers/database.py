@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dev_servers.postgresql import postgresql
 from dev_servers.server import Server
+from dev_servers.service import Service
 
 
 @contextmanager
@@ -25,3 +26,6 @@ def development_server(given: str | None, directory: Path) -> Iterator[Server]:
         directory=directory / "postgresql",
     ) as server:
         yield server
+
+
+SERVICE = Service("APP_DATABASE__URL", development_server)

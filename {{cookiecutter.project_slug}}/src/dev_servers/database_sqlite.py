@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dev_servers.server import Server, ServerUnavailable
+from dev_servers.service import Service
 
 
 @contextmanager
@@ -27,3 +28,6 @@ def development_server(given: str | None, directory: Path) -> Iterator[Server]:
         yield Server("SQLite", f"sqlite+aiosqlite:///{file}", f"the file {directory / 'app.db'}")
     else:
         yield Server("SQLite", given, "APP_DATABASE__URL")
+
+
+SERVICE = Service("APP_DATABASE__URL", development_server)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]  # it has no types
 from sqlalchemy.engine import URL, make_url
 
 from dev_servers.accounts import Account, account_for, home_for, run_as
@@ -81,7 +81,7 @@ def postgresql(*, given: str | None, given_by: str, directory: Path | None) -> I
         return
     with ExitStack() as stack:
         try:
-            account = account_for(directory)
+            account = account_for(directory, "postgres")
             home = home_for(directory, account) if directory else None
         except OSError as error:
             raise ServerUnavailable(f"The data of {NAME} have no place: {error}.") from error

@@ -4,12 +4,12 @@ import contextlib
 import fcntl
 import json
 import os
-import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,6 +26,9 @@ _START_SECONDS = 60
 _STOP_SECONDS = 30
 _STOP_SECONDS_IF_SHARED = 1
 _POLL_SECONDS = 0.01
+
+LISTENING = "server-supervision"
+"""Name of the thread that hears of the end of a server."""
 
 
 class StartFailed(Exception):
@@ -116,6 +119,9 @@ class _Supervision:
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
         self._shared = False
+        self._is_up = False
+        self._said = ""
+        self._has_said = threading.Event()
 
     def start(self, places: Places, alive: IO[bytes]) -> None:
         """Start the server, and return when it answers; `alive` becomes the supervisor's."""
@@ -133,12 +139,15 @@ class _Supervision:
                 pass_fds=[alive.fileno()],
                 start_new_session=True,
             )
+            listening = threading.Thread(target=self._listen, name=LISTENING, daemon=True)
+            listening.start()
         deadline = time.monotonic() + _START_SECONDS
         while not self._program.is_up(places):
             if (said := self._hears(_POLL_SECONDS)) is not None:
                 raise StartFailed(said or "it was stopped")
             if time.monotonic() > deadline:
                 raise StartFailed(f"it did not answer within {_START_SECONDS} seconds")
+        self._is_up = True
 
     def wait_for_end(self) -> None:
         """Return when the server is gone, or it has turned out that others still use it."""
@@ -150,8 +159,6 @@ class _Supervision:
         else:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_SECONDS)
-        if self._process.stdout:
-            self._process.stdout.close()
 
     def _task(self, places: Places) -> supervisor.Task:
         account = places.account
@@ -168,15 +175,27 @@ class _Supervision:
 
     def _hears(self, seconds: float) -> str | None:
         """What the supervisor says in that time: why it stops ("" if it was asked to), or None."""
+        return self._said if self._has_said.wait(seconds) else None
+
+    def _listen(self) -> None:
+        """Wait for the supervisor to say why it stops; pass it on to people if nobody asked it to.
+
+        Whatever has stopped the server, `kill` or a fault of its own: those who use it would
+        otherwise see nothing but connections that are refused.
+        """
         if self._process is None or self._process.stdout is None:
-            return None
-        if not select.select([self._process.stdout], [], [], seconds)[0]:
-            return None
-        said = self._process.stdout.readline().decode(errors="replace")
-        try:
-            return str(json.loads(said))
-        except json.JSONDecodeError:
-            return said + self._process.stdout.read().decode(errors="replace")
+            return
+        with self._process.stdout as stdout:
+            said = stdout.readline().decode(errors="replace")
+            try:
+                self._said = str(json.loads(said))
+            except json.JSONDecodeError:
+                rest = stdout.read().decode(errors="replace")
+                self._said = said + rest or "what watched over it was killed"
+        self._has_said.set()
+        if self._said and self._is_up:
+            end = f"{self._program.source} has ended: {self._said}"
+            print(f"{end}\nWhat needs it will fail until you run this again.", file=sys.stderr)
 
 
 def temporary_directory(account: Account | None) -> Path:

@@ -1,6 +1,7 @@
 """A server, as those who use it see it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,11 +12,13 @@ class Server:
         name: What it is.
         url: Where it is, in the form that the setting for it has. May hold a password.
         source: What it is, which version, and where it comes from, in words for people.
+        environment: What else has to be known to use it: values by the name of their variable.
     """
 
     name: str
     url: str
     source: str
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class ServerUnavailable(Exception):

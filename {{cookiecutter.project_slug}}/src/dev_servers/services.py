@@ -1,34 +1,30 @@
 """Which services there are in development, and the settings that say where they are."""
 
+import importlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+import pkgutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dev_servers import database
+from pydantic import SecretStr
+
+import dev_servers
 from dev_servers.server import Server
+from dev_servers.service import Service
 
 if TYPE_CHECKING:  # the servers start without the service
     from app.core.config import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One service that the application stands on.
-
-    Attributes:
-        variable: The setting that holds its address, as the environment spells it.
-        open: Given the address, if one is configured, and a directory for data that last: makes
-            sure that the service answers as long as the block runs.
-    """
-
-    variable: str
-    open: Callable[[str | None, Path], AbstractContextManager[Server]]
-
-
-SERVICES = (Service("APP_DATABASE__URL", database.development_server),)
+def services() -> tuple[Service, ...]:
+    """Return the services there are: every module of this package that has a `SERVICE`."""
+    modules = (
+        importlib.import_module(f"dev_servers.{module.name}")
+        for module in pkgutil.iter_modules(dev_servers.__path__)
+    )
+    return tuple(module.SERVICE for module in modules if hasattr(module, "SERVICE"))
 
 
 @contextmanager
@@ -47,24 +43,31 @@ def backing_services(settings: "Settings", directory: Path) -> Iterator[tuple[Se
     """
     before = dict(os.environ)
     with ExitStack() as stack:
-        servers = tuple(
-            stack.enter_context(service.open(_configured(settings, service.variable), directory))
-            for service in SERVICES
-        )
-        for service, server in zip(SERVICES, servers, strict=True):
-            os.environ[service.variable] = server.url
+        opened = {
+            service: stack.enter_context(
+                service.open(_configured(settings, service.variable), directory)
+            )
+            for service in services()
+        }
+        named: dict[str, str] = {}
+        for service, server in opened.items():
+            named |= {service.variable: server.url, **server.environment}
+        os.environ.update(named)
         try:
-            yield servers
+            yield tuple(opened.values())
         finally:
-            for service in SERVICES:
-                if service.variable in before:
-                    os.environ[service.variable] = before[service.variable]
+            for variable in named:
+                if variable in before:
+                    os.environ[variable] = before[variable]
                 else:
-                    del os.environ[service.variable]
+                    del os.environ[variable]
 
 
 def _configured(settings: "Settings", variable: str) -> str | None:
     """The address that the settings were given, or None where they fell back on a default."""
     group, name = variable.removeprefix("APP_").lower().split("__")
     values = getattr(settings, group)
-    return getattr(values, name).get_secret_value() if name in values.model_fields_set else None
+    if name not in values.model_fields_set:
+        return None
+    value = getattr(values, name)
+    return str(value.get_secret_value() if isinstance(value, SecretStr) else value)

@@ -54,7 +54,7 @@ class TestExhaustedPool:
         app = create_app(settings)
         async with app.router.lifespan_context(app), async_client_of(app) as client:
             async with app.state.resources.database.read():
-                ready = await asyncio.wait_for(client.get("/ready"), timeout=10)
+                ready = await asyncio.wait_for(client.get("/ready"), timeout=60)
                 alive = await client.get("/live")
             ready_again = await client.get("/ready")
 

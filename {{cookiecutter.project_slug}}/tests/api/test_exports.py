@@ -40,6 +40,26 @@ def ada(arrange: ArrangeSync) -> Someone:
 
 
 class TestExportItems:
+    @pytest.mark.parametrize("chosen", ["csv", "ndjson"])
+    def test_reads_nothing_for_head_and_has_the_headers_of_get(
+        self,
+        client: TestClient,
+        arrange: ArrangeSync,
+        ada: Someone,
+        rows_read: "RowsRead",
+        chosen: str,
+    ) -> None:
+        arrange.items(ada, 2)
+        got = client.get(EXPORT, headers=ada.headers, params={"format": chosen})
+
+        response = client.head(EXPORT, headers=ada.headers, params={"format": chosen})
+
+        assert rows_read.count == 2
+        assert response.status_code == 200
+        assert response.content == b""
+        names = ("Content-Type", "Content-Disposition", "Content-Encoding", "Vary")
+        assert [response.headers[name] for name in names] == [got.headers[name] for name in names]
+
     def test_is_csv_unless_told_otherwise(
         self, client: TestClient, arrange: ArrangeSync, ada: Someone
     ) -> None:
@@ -282,7 +302,7 @@ class TestStreaming:
                 async with exporting(client, ada) as response:
                     await anext(response.aiter_raw())
                     returned.clear()
-                await asyncio.wait_for(returned.wait(), timeout=10)
+                await asyncio.wait_for(returned.wait(), timeout=60)
             again = await client.get(ITEMS, headers=ada.headers)
 
         assert rows_read.count < 4000

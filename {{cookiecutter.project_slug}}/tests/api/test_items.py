@@ -8,15 +8,17 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from app import models
+from app.api.deps.auth import get_principal
 from app.core.config import RateLimitSettings
 from app.domain.ids import new_id
 from app.domain.pages import Cursor
 from app.infrastructure.rate_limits import RateLimiter
-from tests.support.arrange import Arrange, ArrangeSync, Someone, bearer
+from tests.support.arrange import Arrange, ArrangeSync, Someone, bearer, gone
 from tests.support.factories import ItemFactory
 
 ITEMS = "/api/v1/items"
@@ -254,6 +256,16 @@ class TestCreateItem:
         response = client.post(ITEMS, headers=ada.headers, json={"description": "No title"})
 
         assert_invalid(response, "body.title")
+
+    def test_refuses_one_whose_account_is_gone_since_the_request_began(
+        self, client: TestClient, app: FastAPI
+    ) -> None:
+        app.dependency_overrides[get_principal] = gone
+
+        response = client.post(ITEMS, json=CONTENT)
+
+        assert_problem(response, 401, "invalid_token")
+        assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
 
     def test_stores_nothing_of_what_it_refuses(
         self, client: TestClient, arrange: ArrangeSync, ada: Someone

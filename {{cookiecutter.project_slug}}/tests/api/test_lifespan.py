@@ -14,18 +14,21 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from app import models
+from app import models, resources
 from app.cli.serve import COMMAND
 from app.core.config import Settings
 from app.core.security.passwords import PasswordHasher
 from app.infrastructure.database import Database
-from app.infrastructure.jobs.inline import InlineJobs
 from app.main import create_app
 from app.resources import Resources, open_resources
 from tests.support.arrange import Arrange, Someone
 
-RESOURCES = [Database, PasswordHasher, InlineJobs]
-"""What is opened, in this order."""
+RESOURCES: Final[dict[str, tuple[Any, str]]] = {
+    "Database": (Database, "open"),
+    "PasswordHasher": (PasswordHasher, "open"),
+    "jobs": (resources, "open_jobs"),
+}
+"""What is opened, in this order, and where that is looked up."""
 
 IMPORT_ALL: Final = """
 import importlib, json, pkgutil, re, sys, threading
@@ -86,9 +89,9 @@ class TestLifespan:
         assert steps == [
             "open Database",
             "open PasswordHasher",
-            "open InlineJobs",
+            "open jobs",
             "serve",
-            "close InlineJobs",
+            "close jobs",
             "close PasswordHasher",
             "close Database",
         ]
@@ -102,12 +105,12 @@ class TestLifespan:
             async with open_resources(settings):
                 raise OSError("lost")
 
-        assert steps[3:] == ["close InlineJobs", "close PasswordHasher", "close Database"]
+        assert steps[3:] == ["close jobs", "close PasswordHasher", "close Database"]
 
     async def test_closes_the_first_when_the_second_does_not_open(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        steps = recorded_steps(monkeypatch, PasswordHasher)
+        steps = recorded_steps(monkeypatch, "PasswordHasher")
 
         with pytest.raises(OSError, match="PasswordHasher does not open"):
             async with open_resources(settings):
@@ -119,13 +122,13 @@ class TestLifespan:
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         steps = recorded_steps(monkeypatch)
-        monkeypatch.setattr(InlineJobs, "open", fails_to_close)
+        monkeypatch.setattr(resources, "open_events", fails_to_close)
 
         with pytest.raises(OSError, match="does not close"):
             async with open_resources(settings):
                 pass
 
-        assert steps[-2:] == ["close PasswordHasher", "close Database"]
+        assert steps[3:] == ["close jobs", "close PasswordHasher", "close Database"]
 
 
 class TestShutdown:
@@ -136,7 +139,7 @@ class TestShutdown:
         (item,) = await arrange_own.items(ada)
         resources: Resources = own_app.state.resources
         locked = select(models.Item.id).where(models.Item.id == item.id).with_for_update()
-        async with asyncio.timeout(30), serving(resources.settings, tmp_path) as server:
+        async with asyncio.timeout(60), serving(resources.settings, tmp_path) as server:
             async with resources.database.transaction() as session:
                 await session.execute(locked)
                 change = await server.begin_change(item, ada)
@@ -232,22 +235,22 @@ def connections_in(resources: Resources) -> int:
     return held
 
 
-def recorded_steps(
-    monkeypatch: pytest.MonkeyPatch, failing: type[object] | None = None
-) -> list[str]:
+def recorded_steps(monkeypatch: pytest.MonkeyPatch, failing: str | None = None) -> list[str]:
     """Have the opening and closing of resources noted, in order; one may fail to open."""
     steps: list[str] = []
-    for resource in RESOURCES:
-        opened = noted(steps, resource, fails=resource is failing)
-        monkeypatch.setattr(resource, "open", opened)
+    for name, (place, attribute) in RESOURCES.items():
+        opened = noted(steps, name, getattr(place, attribute), fails=name == failing)
+        monkeypatch.setattr(place, attribute, opened)
     return steps
 
 
 def noted(
-    steps: list[str], resource: Any, *, fails: bool
+    steps: list[str],
+    name: str,
+    original: Callable[..., AbstractAsyncContextManager[object]],
+    *,
+    fails: bool,
 ) -> Callable[..., AbstractAsyncContextManager[object]]:
-    name, original = resource.__name__, resource.open
-
     @asynccontextmanager
     async def open_noted(*arguments: object) -> AsyncIterator[object]:
         if fails:

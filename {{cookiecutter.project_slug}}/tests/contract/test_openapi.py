@@ -28,13 +28,16 @@ from tests.support.document import (
     walk,
 )
 
+pytestmark = pytest.mark.untraced
+
 PROBES = {"/health", "/live", "/ready", "/.well-known/jwks.json"}
 SECURED = [operation for operation in OPERATIONS if operation.scopes]
 OPEN = [operation for operation in OPERATIONS if not operation.scopes]
 LISTS = [operation for operation in OPERATIONS if operation.id.startswith("list_")]
+MODELS = {name: schema for name, schema in SCHEMAS.items() if "properties" in schema}
 PROPERTIES = {
     f"{name}.{field}": schema
-    for name, model in SCHEMAS.items()
+    for name, model in MODELS.items()
     for field, schema in model["properties"].items()
 }
 PARAMETERS = {
@@ -44,10 +47,10 @@ PARAMETERS = {
 }
 INPUTS = {
     name: schema
-    for name, schema in SCHEMAS.items()
+    for name, schema in MODELS.items()
     if name.endswith(("Create", "Update", "Request"))
 }
-OUTPUTS = {name: schema for name, schema in SCHEMAS.items() if name not in INPUTS}
+OUTPUTS = {name: schema for name, schema in MODELS.items() if name not in INPUTS}
 
 
 def references(thing: object) -> set[str]:
@@ -132,7 +135,9 @@ class TestStatuses:
 
     def test_of_success_is_one_for_each_operation(self) -> None:
         successes = {
-            each.id: [status for status in each.responses if status < 300] for each in OPERATIONS
+            # But for 206, which is some of what 200 is.
+            each.id: [status for status in each.responses if status < 300 and status != 206]
+            for each in OPERATIONS
         }
         assert {name: found for name, found in successes.items() if len(found) != 1} == {}
 
@@ -225,7 +230,7 @@ class TestWords:
         assert [name for name, each in PARAMETERS.items() if not each.get("description")] == []
 
     def test_describe_every_model(self) -> None:
-        assert [name for name, each in SCHEMAS.items() if not each.get("description")] == []
+        assert [name for name, each in MODELS.items() if not each.get("description")] == []
 
     def test_describe_every_field(self) -> None:
         assert [name for name, each in PROPERTIES.items() if not each.get("description")] == []
@@ -244,7 +249,7 @@ class TestWords:
         assert [name for name, each in schemes.items() if not each.get("description")] == []
         assert schemes["AccessToken"]["flows"]["password"]["scopes"] == PERMISSIONS
 
-    @pytest.mark.parametrize("name", SCHEMAS)
+    @pytest.mark.parametrize("name", MODELS)
     def test_give_every_model_an_example_that_fits_it(self, name: str) -> None:
         example = example_of(SCHEMAS[name])
         assert example.keys() == SCHEMAS[name]["properties"].keys() or "examples" in SCHEMAS[name]
@@ -339,9 +344,10 @@ class TestLists:
         sorts = [each["schema"] for name, each in PARAMETERS.items() if name.endswith(".sort")]
         assert sorts
         for schema in sorts:
-            assert schema["default"] in schema["enum"]
-            fields = {field.removeprefix("-") for field in schema["enum"]}
-            assert set(schema["enum"]) == fields | {f"-{field}" for field in fields}
+            offered = resolved(schema)["enum"]
+            assert schema["default"] in offered
+            fields = {field.removeprefix("-") for field in offered}
+            assert set(offered) == fields | {f"-{field}" for field in fields}
 
     @pytest.mark.parametrize("operation", LISTS, ids=str)
     def test_refuse_a_filter_that_is_not_named(
@@ -406,10 +412,14 @@ class TestDocument:
 
     def test_names_its_models_so_that_a_client_can_name_classes_after_them(self) -> None:
         assert [name for name in SCHEMAS if not re.fullmatch(r"([A-Z][a-z]+)+", name)] == []
-        assert [name for name, each in SCHEMAS.items() if each["title"] != name] == []
+        assert [name for name, each in MODELS.items() if each["title"] != name] == []
+
+    def test_names_closed_sets_so_that_a_client_has_one_type_for_each(self) -> None:
+        sets = {path for path, each in walk(DOCUMENT) if len(each.get("enum", ())) > 1}
+        assert sets == {f"#/components/schemas/{name}" for name in SCHEMAS.keys() - MODELS.keys()}
 
     def test_names_its_fields_so_that_a_client_can_name_attributes_after_them(self) -> None:
-        names = {field for model in SCHEMAS.values() for field in model["properties"]}
+        names = {field for model in MODELS.values() for field in model["properties"]}
         assert [name for name in names if not name.isidentifier() or keyword.iskeyword(name)] == []
 
     def test_says_of_every_field_of_a_response_that_it_is_there(self) -> None:
@@ -502,8 +512,8 @@ class TestModels:
     def test_are_for_input_or_for_output_and_never_for_both(self) -> None:
         sent = references([each.definition.get("requestBody") for each in OPERATIONS])
         answered = references([each.responses for each in OPERATIONS])
-        assert sent == INPUTS.keys()
-        assert answered == OUTPUTS.keys()
+        assert sent & MODELS.keys() == INPUTS.keys()
+        assert answered & MODELS.keys() == OUTPUTS.keys()
 
     def test_of_resources_are_named_by_what_they_are_for(self) -> None:
         for operation in OPERATIONS:

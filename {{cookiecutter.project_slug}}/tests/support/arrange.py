@@ -9,8 +9,11 @@ from sqlalchemy import Executable, Row
 
 from app import models
 from app.core.security.secrets import digest, new_api_key, new_refresh_token
-from app.domain.ids import SessionId, UserId
+from app.domain.clock import utc_now
+from app.domain.ids import SessionId, UserId, new_id
 from app.domain.permissions import ROLES, Permission, Role, scope_of
+from app.domain.principals import Principal
+from app.domain.users import UserProfile
 from app.models import Base
 from app.resources import Resources
 from tests.support.factories import AuthSessionFactory, ItemFactory, UserFactory
@@ -44,12 +47,29 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+def gone() -> Principal:
+    """Somebody who was there when the request was authenticated, and is no longer."""
+    now = utc_now()
+    user = UserProfile(
+        id=UserId(new_id()),
+        email="gone@example.com",
+        username="gone",
+        full_name=None,
+        role="user",
+        is_active=True,
+        created_at=now,
+        updated_at=now,
+    )
+    return Principal(user, ROLES["user"])
+
+
 class Arrange:
     """Puts rows where the application finds them."""
 
     def __init__(self, resources: Callable[[], Resources], password_hash: str) -> None:
         self._resources = resources
         self._password_hash = password_hash
+        self._users: list[UserId] = []
 
     async def someone(
         self, role: Role = "user", permissions: frozenset[Permission] | None = None, **fields: Any
@@ -62,6 +82,7 @@ class Arrange:
         token = models.RefreshToken(session_id=login.id, token_hash=digest(refresh_token))
         await self.store(user, login, token)
         user_id, session_id = UserId(user.id), SessionId(login.id)
+        self._users.append(user_id)
         return Someone(
             id=user_id,
             email=user.email,
@@ -97,9 +118,13 @@ class Arrange:
             session.add_all(rows)
 
     async def execute(self, statement: Executable) -> None:
-        """Change what is stored."""
-        async with self._resources().database.transaction() as session:
+        """Change what is stored, and let everybody see it, as a service would."""
+        resources = self._resources()
+        async with resources.database.transaction() as session:
             await session.execute(statement)
+        # In order: there are two of them, at most.
+        for user_id in self._users:
+            await resources.state.principals.forget_user(user_id)
 
     async def rows(self, statement: Executable) -> list[Row[Any]]:
         """Return what is stored."""

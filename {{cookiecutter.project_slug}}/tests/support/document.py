@@ -85,6 +85,11 @@ class Operation:
             example = example_of(schema)
             if media_type == "application/json":
                 arguments["json"] = example
+            elif media_type == "multipart/form-data":
+                arguments["files"] = {
+                    name: ("note.txt", value.encode(), "text/plain")
+                    for name, value in example.items()
+                }
             else:
                 arguments["data"] = {
                     name: value for name, value in example.items() if value is not None
@@ -109,7 +114,8 @@ def resolved(thing: Json) -> Json:
 
 def example_of(schema: Json) -> Any:
     """The example that a schema gives, or the one that those of its parts make."""
-    schema = resolved(schema)
+    if "examples" not in schema:
+        schema = resolved(schema)
     if "examples" in schema:
         return schema["examples"][0]
     if schema.get("type") == "array":

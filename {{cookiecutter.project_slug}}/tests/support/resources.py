@@ -1,6 +1,6 @@
 """Resources for one test: real ones, whose traces in the database are rolled back."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
 from app.domain.jobs import Job
 from app.infrastructure.database import Database
 from app.infrastructure.rate_limits import RateLimiter
+from app.infrastructure.shared import SharedState
 from app.repositories.session import Session
+from app.repositories.statements import Row, Statement, Values
 from app.resources import Resources
 
 
@@ -39,6 +41,10 @@ class IsolatedDatabase(Database):
         )
         self._connection = connection
 
+    async def fetch(self, statement: Statement, values: Values) -> Sequence[Row]:
+        rows: Sequence[Row] = (await self._connection.execute(statement.select(), values)).all()
+        return rows
+
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         yield self._connection
@@ -53,12 +59,15 @@ async def isolated(resources: Resources) -> AsyncIterator[Resources]:
     """Yield resources for one test: a rolled-back database, unused limits, recorded jobs."""
     async with resources.database.engine.connect() as connection:
         transaction = await connection.begin()
+        database = IsolatedDatabase(connection)
         try:
-            yield replace(
-                resources,
-                database=IsolatedDatabase(connection),
-                rate_limiter=RateLimiter(resources.settings.rate_limits),
-                jobs=RecordedJobs(),
-            )
+            async with SharedState.open(resources.settings, database) as state:
+                yield replace(
+                    resources,
+                    database=database,
+                    state=state,
+                    rate_limiter=RateLimiter(resources.settings.rate_limits),
+                    jobs=RecordedJobs(),
+                )
         finally:
             await transaction.rollback()

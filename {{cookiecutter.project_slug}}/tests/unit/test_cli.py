@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -61,9 +61,20 @@ def run(project: Path) -> Run:
 
 
 @pytest.fixture
-def migrated(project: Path, own_database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A database with all tables, that the settings name."""
+def migrated(
+    project: Path,
+    own_database_url: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """A database with all tables, that the settings name, with the other servers of the run."""
     monkeypatch.setenv("APP_DATABASE__URL", own_database_url)
+    for groups in request.config.hook.pytest_app_settings(
+        config=request.config, database_url=own_database_url
+    ):
+        for group, values in groups.items():
+            for name, value in values.items():
+                monkeypatch.setenv(f"APP_{group}__{name}".upper(), str(value))
     return own_database_url
 
 
@@ -245,6 +256,11 @@ class TestServe:
 
 
 class TestCreateAdmin:
+    def test_requires_nothing_that_it_asks_for(self, run: Run) -> None:
+        shown = " ".join(run("create-admin", "--help").output.split())
+        assert shown.count("Asked for if left out") == 3
+        assert "required" not in shown
+
     def test_creates_an_account_that_may_do_everything(self, run: Run, migrated: str) -> None:
         result = run("create-admin", typed=f"ada@example.com\nada\n{PASSWORD}\n{PASSWORD}\n")
         assert result.exit_code == 0, result.output
@@ -368,6 +384,7 @@ class TestDev:
 
         monkeypatch.setattr(uvicorn.Server, "run", note)
         monkeypatch.setattr(ChangeReload, "run", note)
+        monkeypatch.setattr(development, "companions", lambda *_, **__: nullcontext())
         return runs
 
     def test_makes_an_administrator_for_a_demonstration_once(

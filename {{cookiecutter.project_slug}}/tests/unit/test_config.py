@@ -323,6 +323,7 @@ class TestAuth:
             json.dumps({"keys": [private_jwk(SECP384R1())]}),
             json.dumps({"keys": [SIGNING_KEY, {**SIGNING_KEY, "d": ""}]}),
             json.dumps({"keys": [{k: v for k, v in SIGNING_KEY.items() if k != "d"}]}),
+            json.dumps({"keys": [json.dumps(SIGNING_KEY)]}),
         ],
     )
     def test_refuses_keys_that_can_not_sign(self, keys: str) -> None:

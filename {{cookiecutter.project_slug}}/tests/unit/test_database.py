@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, text
+from sqlalchemy import Select, bindparam, column, event, func, select, table, text
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
@@ -16,14 +17,21 @@ from app.domain.errors import (
     ApiKeyNameTaken,
     Conflict,
     DatabaseUnavailable,
+    DomainError,
     EditConflict,
     EmailTaken,
+    InvalidToken,
     UsernameTaken,
 )
-from app.domain.ids import new_id
+from app.domain.ids import UserId, new_id
+from app.domain.items import ItemFilter
+from app.domain.pages import PageRequest
 from app.infrastructure.database import Database, measure
 from app.models import Base
 from app.repositories.constraints import CONSTRAINTS
+from app.repositories.items import ItemReader
+from app.repositories.statements import Statement
+from app.repositories.users import UserReader
 from tests.support.arrange import ArrangeSync
 from tests.support.factories import (
     ApiKeyFactory,
@@ -183,6 +191,103 @@ class TestRead:
         assert [before, after] == [0, 1]
 
 
+class TestFetch:
+    async def test_finds_what_a_session_finds(self, own_database: Database) -> None:
+        user = UserFactory.build()
+        await store(own_database, user, ItemFactory.build(owner_id=user.id))
+        wanted = ItemFilter(status="draft", search="", created_from=user.created_at)
+        page = PageRequest(10)
+
+        by_lookup = await ItemReader(own_database).page(
+            UserId(user.id), wanted, "-created_at", page
+        )
+        async with own_database.transaction() as session:
+            by_session = await ItemReader(session).page(
+                UserId(user.id), wanted, "-created_at", page
+            )
+
+        assert by_lookup == by_session
+
+    async def test_binds_values_of_each_call(self, own_database: Database) -> None:
+        one, other = UserFactory.batch(2)
+        await store(own_database, one, other)
+        reader = UserReader(own_database)
+
+        found = [await reader.profile(UserId(user.id)) for user in (one, other, one)]
+
+        assert [profile and profile.email for profile in found] == [
+            one.email,
+            other.email,
+            one.email,
+        ]
+
+    async def test_binds_what_stands_in_the_statement(self, own_database: Database) -> None:
+        def administrators() -> Select[Any]:
+            users = models.User
+            return select(users.email).where(users.role == "admin", users.id != bindparam("but"))
+
+        admin, user = UserFactory.build(role="admin"), UserFactory.build()
+        await store(own_database, admin, user)
+
+        rows = await own_database.fetch(Statement(administrators), {"but": new_id()})
+
+        assert [tuple(row) for row in rows] == [(admin.email,)]
+
+    async def test_lets_others_connect_meanwhile(
+        self, make_settings: Callable[..., Settings], own_database_url: str
+    ) -> None:
+        settings = make_settings(own_database_url, database={"pool_size": 1})
+        async with Database.open(settings) as database, asyncio.TaskGroup() as tasks:
+            found = [
+                tasks.create_task(UserReader(database).profile(UserId(new_id()))) for _ in range(5)
+            ]
+
+        assert [task.result() for task in found] == [None] * 5
+
+    async def test_says_so_when_all_connections_are_busy(
+        self, make_settings: Callable[..., Settings], database_url: str
+    ) -> None:
+        settings = make_settings(database_url, database={"pool_size": 1, "pool_timeout": 0.01})
+        async with Database.open(settings) as database, database.read():
+            with pytest.raises(DatabaseUnavailable):
+                await UserReader(database).profile(UserId(new_id()))
+
+    async def test_counts_its_statements(self, database: Database) -> None:
+        with measure() as account:
+            await UserReader(database).profile(UserId(new_id()))
+
+        assert account.statements == 1
+        assert account.seconds > 0
+
+    async def test_logs_slow_statements_without_their_values(
+        self, make_settings: Callable[..., Settings], database_url: str
+    ) -> None:
+        settings = make_settings(database_url, database={"slow_statement_ms": 0})
+        someone = new_id()
+        async with Database.open(settings) as database:
+            with capture_logs() as logs:
+                await UserReader(database).profile(UserId(someone))
+
+        assert "FROM users" in logs[-1]["statement"]
+        assert str(someone) not in str(logs)
+
+    async def test_leaves_errors_of_the_code_what_they_are(self, database: Database) -> None:
+        def broken() -> Select[Any]:
+            return select(column("nothing")).select_from(table("nowhere"))
+
+        with pytest.raises(Exception, match="nowhere") as refused:
+            await database.fetch(Statement(broken), {})
+
+        assert not isinstance(refused.value, DomainError)
+        await database.ping()
+
+    async def test_is_no_way_to_stream(self, database: Database) -> None:
+        batches = ItemReader(database).stream(UserId(new_id()), ItemFilter())
+
+        with pytest.raises(TypeError, match="ItemReader needs a connection"):
+            await anext(batches)
+
+
 class TestViolatedConstraints:
     async def test_say_that_the_address_is_taken(self, own_database: Database) -> None:
         one, other = UserFactory.batch(2)
@@ -222,11 +327,20 @@ class TestViolatedConstraints:
 
         assert type(refused.value) is Conflict
 
-    async def test_are_conflicts_when_what_is_referred_to_is_gone(
-        self, own_database: Database
-    ) -> None:
+    @pytest.mark.parametrize(
+        "row",
+        [
+            pytest.param(ItemFactory.build(owner_id=new_id()), id="item"),
+            pytest.param(ApiKeyFactory.build(user_id=new_id()), id="API key"),
+        ],
+    )
+    async def test_say_that_who_asks_is_gone(self, own_database: Database, row: Base) -> None:
+        with pytest.raises(InvalidToken):
+            await store(own_database, row)
+
+    async def test_are_conflicts_when_something_else_is_gone(self, own_database: Database) -> None:
         with pytest.raises(Conflict) as refused:
-            await store(own_database, ItemFactory.build(owner_id=new_id()))
+            await store(own_database, AuthSessionFactory.build(user_id=new_id()))
 
         assert type(refused.value) is Conflict
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
@@ -112,6 +113,24 @@ class TestThrowAwayServer:
             process._sweep(directory)
         assert not abandoned.exists()
         assert in_use.exists()
+
+    def test_is_missed_when_somebody_else_ends_it(self, capsys: pytest.CaptureFixture[str]) -> None:
+        others = set(threading.enumerate())
+        with start(directory=None) as server:
+            (listening,) = (
+                thread
+                for thread in set(threading.enumerate()) - others
+                if thread.name == process.LISTENING
+            )
+            identity = scratch_of(server) / "data" / "postmaster.pid"
+            os.kill(int(identity.read_text().split()[0]), signal.SIGKILL)
+            listening.join(timeout=30)
+        assert f"{server.source} has ended" in capsys.readouterr().err
+
+    def test_is_not_missed_when_it_was_to_end(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with start(directory=None):
+            pass
+        assert capsys.readouterr().err == ""
 
     def test_knows_letters_of_all_scripts(self) -> None:
         with start(directory=None) as server:

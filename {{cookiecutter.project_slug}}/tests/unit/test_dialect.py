@@ -2,10 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]  # it has no types
 import pytest
-from sqlalchemy import text
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Double,
+    Select,
+    String,
+    TypeDecorator,
+    bindparam,
+    cast,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,6 +27,7 @@ from app.domain.errors import DatabaseUnavailable
 from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import create_migration_engine, lock_migrations
 from app.infrastructure.database.migrations import MigrationError
+from app.repositories.statements import Statement
 
 
 @pytest.fixture
@@ -228,3 +242,69 @@ async def fail(connection: AsyncConnection, state: str) -> None:
     """Have the database raise an error of a kind."""
     raising = f"DO $$ BEGIN RAISE EXCEPTION 'on demand' USING ERRCODE = '{state}'; END $$"
     await connection.execute(text(raising))
+
+
+class TestLookup:
+    async def test_gives_a_connection_back_whose_statement_was_ended(
+        self, make_settings: Callable[..., Settings], database_url: str
+    ) -> None:
+        settings = make_settings(database_url, database={"pool_size": 1, "statement_timeout": 0.05})
+        async with Database.open(settings) as database:
+            with pytest.raises(DatabaseUnavailable) as refused:
+                await database.fetch(Statement(_sleep), {"seconds": 30.0})
+            await database.ping()
+
+        assert refused.value.context == {"reason": "QueryCanceledError"}
+
+    async def test_replaces_a_connection_whose_answer_nobody_waits_for(
+        self, make_settings: Callable[..., Settings], database_url: str
+    ) -> None:
+        settings = make_settings(database_url, database={"pool_size": 1})
+        async with Database.open(settings) as database:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await database.fetch(Statement(_sleep), {"seconds": 30.0})
+            rows = await database.fetch(Statement(_sleep), {"seconds": 0.0})
+
+        assert len(rows) == 1
+
+    async def test_says_that_the_server_does_not_answer_in_time(
+        self, make_settings: Callable[..., Settings], database_url: str
+    ) -> None:
+        limits = {"pool_size": 1, "statement_timeout": 0.05, "connect_timeout": 0.05}
+        async with Database.open(make_settings(database_url, database=limits)) as database:
+            # The server is told to let the statement run, as if it had not heard of its limit.
+            async with database.read() as connection:
+                await connection.execute(text("SET statement_timeout = 0"))
+            with pytest.raises(DatabaseUnavailable) as refused:
+                await database.fetch(Statement(_sleep), {"seconds": 30.0})
+
+        assert refused.value.context == {"reason": "no answer in time"}
+
+    async def test_converts_what_the_type_of_a_column_converts(self, database: Database) -> None:
+        rows = await database.fetch(Statement(_reversed), {"word": "drawer"})
+
+        assert [tuple(row) for row in rows] == [("drawer", "reward")]
+
+
+class Reversed(TypeDecorator[str]):
+    """Text that is stored backwards."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return value and value[::-1]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return value and value[::-1]
+
+
+def _sleep() -> Select[Any]:
+    return select(func.pg_sleep(bindparam("seconds", type_=Double)))
+
+
+def _reversed() -> Select[Any]:
+    word = bindparam("word", type_=Reversed)
+    columns: list[ColumnElement[Any]] = [word.label("read"), cast(word, String).label("stored")]
+    return select(*columns)

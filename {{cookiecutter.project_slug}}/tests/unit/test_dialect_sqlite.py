@@ -157,6 +157,20 @@ class TestConstraintOf:
 
         assert constraint_of(error) == name
 
+    @pytest.mark.parametrize(
+        ("statement", "name"),
+        [
+            ("INSERT INTO items (id, owner_id) VALUES (?, ?)", "fk_items_owner_id_users"),
+            ("INSERT INTO users (id) VALUES (?)", None),
+            ("INSERT INTO nowhere (id) VALUES (?)", None),
+            ("COMMIT", None),
+        ],
+    )
+    def test_finds_the_one_foreign_key_of_a_table(self, statement: str, name: str | None) -> None:
+        cause = sqlite3.IntegrityError("FOREIGN KEY constraint failed")
+
+        assert constraint_of(IntegrityError(statement, {}, cause)) == name
+
 
 class TestIsUnavailable:
     @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class Server:
     async def line(self, beginning: str) -> str:
         """Read the log up to the line whose event begins so."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while text := await self.process.stdout.readline():
                 self.lines.append(json.loads(text))
                 event = str(self.lines[-1]["event"])

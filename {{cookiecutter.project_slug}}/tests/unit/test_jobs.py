@@ -1,105 +1,188 @@
-"""Jobs in the process that asked for them (rules ASY04, APP07)."""
+"""Jobs that leave for Redis, and wait in memory while it is away."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
 
-from app.domain.jobs import SendMail
+from app.core.config import Settings
+from app.domain.exports import ExportItems, Prune
+from app.domain.ids import UserId, new_id
+from app.domain.items import ItemFilter
+from app.domain.jobs import Job, SendMail
 from app.domain.mail import Mail
-from app.infrastructure.jobs import inline
-from app.infrastructure.jobs.inline import InlineJobs
+from app.domain.tracking import JobId, QueueUnavailable
+from app.infrastructure.jobs.payloads import Packed, UnreadableJob, from_bytes, packed, to_bytes
+from app.infrastructure.jobs.queue import JobQueue, open_jobs
+from app.infrastructure.jobs.store import JobStore
+from app.services.handlers import Handlers
+from tests.support.queues import Witness, eventually, on, quick, working
+from tests.support.redis_plugin import OwnRedis
 
-MAIL = Mail(to="ada@example.com", subject="Hello", text="This is secret.")
-JOB = SendMail(MAIL)
+JOB = SendMail(Mail(to="ada@example.com", subject="Hello", text="This is secret."))
+EXPORT = ExportItems(
+    job_id=JobId(new_id()),
+    owner_id=UserId(new_id()),
+    wanted=ItemFilter(status="active", search="x"),
+    format="csv",
+)
 
 
-class HeldMailer:
-    """Sends no mail before it may."""
-
-    def __init__(self) -> None:
-        self.started = asyncio.Event()
-        self.may_end = asyncio.Event()
-        self.sent: list[Mail] = []
+class NoMailer:
+    """Workers send mails; whoever asks for them does not."""
 
     async def send(self, mail: Mail) -> None:
-        self.started.set()
-        await self.may_end.wait()
-        self.sent.append(mail)
+        raise AssertionError(mail)
 
 
-class BrokenMailer:
-    async def send(self, mail: Mail) -> None:
-        raise OSError(mail.to)
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[JobQueue]:
+    async with open_jobs(settings, NoMailer()) as queue:
+        assert isinstance(queue.jobs, JobQueue)
+        queue.jobs.seconds_to_next_try = 0.01
+        yield queue.jobs
 
 
-class TestEnqueue:
-    async def test_starts_a_job_and_does_not_wait_for_it(self) -> None:
-        mailer = HeldMailer()
-        async with InlineJobs.open(mailer) as jobs:
+@pytest.fixture
+def server(own_redis: Callable[[], OwnRedis]) -> OwnRedis:
+    """A Redis that the test may kill."""
+    return own_redis()
+
+
+@pytest.fixture
+def own_settings(settings: Settings, server: OwnRedis) -> Settings:
+    """A queue on that."""
+    own = quick(settings, drain_seconds=0.05, backlog=3, command_seconds=0.5)
+    return on(own, server)
+
+
+class TestPayload:
+    @pytest.mark.parametrize("job", [JOB, EXPORT, Prune()], ids=lambda job: type(job).__name__)
+    def test_is_read_as_it_was_written(self, job: Job) -> None:
+        package = packed(job)
+        read = from_bytes(to_bytes(package))
+        assert read.job == job
+        assert read.kind == type(job).__name__
+        assert abs(read.asked_at - package.asked_at).total_seconds() < 0.001
+
+    def test_keeps_the_id_of_a_mail(self) -> None:
+        read = from_bytes(to_bytes(Packed(JOB))).job
+        assert isinstance(read, SendMail)
+        assert read.mail.id == JOB.mail.id
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"\x80\x04\x95 a pickle",
+            b"{}",
+            b'{"f":"Unknown","a":[],"k":{},"et":1}',
+            b'{"f":"SendMail","a":[],"k":{"job":{"mail":{"to":1}}},"et":1}',
+        ],
+    )
+    def test_is_refused_if_it_is_none(self, data: bytes) -> None:
+        with pytest.raises(UnreadableJob, match="not a job that we know"):
+            from_bytes(data)
+
+
+class TestWhileRedisIsAway:
+    async def test_keeps_jobs_and_hands_them_over_in_order_when_it_is_back(
+        self, own_settings: Settings, server: OwnRedis
+    ) -> None:
+        async with opened(own_settings) as jobs:
+            server.kill()
+            with capture_logs() as lines:
+                for subject in ("first", "second"):
+                    await jobs.enqueue(SendMail(Mail("ada@example.com", subject, "secret")))
+            assert [line["event"] for line in lines] == ["job kept"]
+            assert "secret" not in str(lines)
+            server.start()
+
+            async def both_are_queued() -> bool:
+                return (await jobs.store.overview()).queued == 2
+
+            await eventually(both_are_queued)
+        sent: list[str] = []
+        handlers, witness = Handlers(), Witness()
+
+        async def send(job: SendMail) -> None:
+            sent.append(job.mail.subject)
+
+        handlers.add(SendMail, send)
+        async with working(own_settings, handlers, witness):
+            await witness.until(lambda seen: len(seen.ends) == 2)
+        assert sent == ["first", "second"]
+
+    async def test_loses_and_tells_what_is_more_than_it_may_keep_or_left_in_the_end(
+        self, own_settings: Settings, server: OwnRedis
+    ) -> None:
+        server.kill()
+        with capture_logs() as lines:
+            async with opened(own_settings) as jobs:
+                for _ in range(5):
+                    await jobs.enqueue(JOB)
+                assert [line["event"] for line in lines].count("job lost") == 2
+        assert [line["event"] for line in lines].count("job lost") == 5
+
+    async def test_does_not_take_a_job_that_somebody_waits_for(
+        self, own_settings: Settings, server: OwnRedis
+    ) -> None:
+        server.kill()
+        async with opened(own_settings) as jobs:
+            with pytest.raises(QueueUnavailable) as raised:
+                await jobs.submit(EXPORT.job_id, EXPORT, owner_id=EXPORT.owner_id, unique="x")
+        assert raised.value.context == {"reason": "ConnectionError"}
+
+    async def test_waits_no_longer_than_the_settings_say(
+        self, own_settings: Settings, server: OwnRedis
+    ) -> None:
+        async with opened(own_settings) as jobs:
+            server.freeze()
+            async with asyncio.timeout(10 * own_settings.jobs.command_seconds):
+                with pytest.raises(QueueUnavailable):
+                    await jobs.find(EXPORT.job_id)
+            server.thaw()
+
+    async def test_goes_on_with_connections_from_before_a_restart(
+        self, own_settings: Settings, server: OwnRedis
+    ) -> None:
+        async with opened(own_settings) as jobs:
             await jobs.enqueue(JOB)
-            await mailer.started.wait()
-            assert mailer.sent == []
-            mailer.may_end.set()
-        assert mailer.sent == [MAIL]
-
-    async def test_forgets_a_job_that_is_done(self) -> None:
-        mailer = HeldMailer()
-        mailer.may_end.set()
-        async with InlineJobs.open(mailer) as jobs:
+            server.kill()
+            server.start()
             await jobs.enqueue(JOB)
-            await jobs.drain()
-            assert jobs._tasks == set()
-
-    async def test_logs_a_job_that_fails_without_what_it_is_about(self) -> None:
-        with capture_logs() as logs:
-            async with InlineJobs.open(BrokenMailer()) as jobs:
-                await jobs.enqueue(JOB)
-        (line,) = logs
-        assert (line["log_level"], line["event"]) == ("error", "job failed")
-        assert line["job"] == "SendMail"
-        assert MAIL.text not in str(line)
-
-    async def test_goes_on_after_a_job_that_failed(self) -> None:
-        with capture_logs() as logs:
-            async with InlineJobs.open(BrokenMailer()) as jobs:
-                await jobs.enqueue(JOB)
-                await jobs.enqueue(JOB)
-        assert len(logs) == 2
+            assert (await jobs.store.overview()).queued == 2
 
 
-class TestClose:
-    async def test_finishes_what_is_under_way(self) -> None:
-        mailer = HeldMailer()
-        async with InlineJobs.open(mailer) as jobs:
-            await jobs.enqueue(JOB)
-            await jobs.enqueue(JOB)
-            asyncio.get_running_loop().call_soon(mailer.may_end.set)
-        assert mailer.sent == [MAIL, MAIL]
+class TestSubmit:
+    async def test_gives_a_job_the_id_that_it_knows_itself_by(self, settings: Settings) -> None:
+        async with opened(quick(settings)) as jobs:
+            job_id = JobId(new_id())
+            taken = await jobs.submit(job_id, EXPORT, owner_id=EXPORT.owner_id, unique="x")
+            assert taken == job_id
+            assert isinstance(taken, UUID)
+            assert taken.version == 7
 
-    async def test_ends_what_takes_too_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(inline, "_CLOSE_SECONDS", 0)
-        mailer = HeldMailer()
-        async with InlineJobs.open(mailer) as jobs:
-            await jobs.enqueue(JOB)
-            await mailer.started.wait()
-            (task,) = jobs._tasks
-        assert task.cancelled()
-        assert mailer.sent == []
 
-    async def test_finishes_them_after_an_error_too(self) -> None:
-        mailer = HeldMailer()
-        mailer.may_end.set()
-        with pytest.raises(RuntimeError):
-            await self._stop_with_an_error(mailer)
-        assert mailer.sent == [MAIL]
+class TestHealth:
+    async def test_wants_a_worker(self, settings: Settings) -> None:
+        own = quick(settings)
+        async with open_jobs(own, NoMailer()) as queue:
+            (check,) = queue.health_checks
+            assert (check.name, check.required) == ("workers", False)
+            with pytest.raises(QueueUnavailable):
+                await check.check()
+            jobs = queue.jobs
+            assert isinstance(jobs, JobQueue)
+            store: JobStore = jobs.store
+            async with working(own, Handlers(), Witness()):
 
-    async def test_has_nothing_to_do_without_jobs(self) -> None:
-        async with InlineJobs.open(HeldMailer()) as jobs:
-            await jobs.drain()
-            assert jobs._tasks == set()
+                async def lives() -> bool:
+                    return bool(await store.workers())
 
-    async def _stop_with_an_error(self, mailer: HeldMailer) -> None:
-        async with InlineJobs.open(mailer) as jobs:
-            await jobs.enqueue(JOB)
-            raise RuntimeError
+                await eventually(lives)
+                await check.check()
+            with pytest.raises(QueueUnavailable):
+                await check.check()

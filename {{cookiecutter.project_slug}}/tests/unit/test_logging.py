@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -221,10 +221,11 @@ class TestInjection:
             assert len(line.splitlines()) == 1
             assert line[:-1].isprintable()
 
+    @pytest.mark.parametrize("configure", [as_json, as_text])
     def test_text_that_is_no_unicode_is_still_written(
-        self, capsys: pytest.CaptureFixture[str]
+        self, capsys: pytest.CaptureFixture[str], configure: Callable[[], None]
     ) -> None:
-        as_text()
+        configure()
         structlog.get_logger().info("\ud800")
         assert "\\ud800" in capsys.readouterr().out
 

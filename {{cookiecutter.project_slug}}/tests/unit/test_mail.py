@@ -267,6 +267,13 @@ class TestSmtp:
 
 
 class TestMessage:
+    def test_has_the_same_id_each_time_the_mail_is_sent(self) -> None:
+        first, second = (_message(MAIL, sender="s@example.com")["Message-ID"] for _ in range(2))
+        assert first == second == f"<{MAIL.id}@example.com>"
+        other = Mail(MAIL.to, MAIL.subject, MAIL.text)
+        assert other == MAIL
+        assert _message(other, sender="s@example.com")["Message-ID"] != first
+
     # Folding long headers is the standard library's slow work, not ours.
     @settings(max_examples=30)
     @given(subject=st.text(max_size=80), text=st.text(max_size=80))
@@ -274,7 +281,7 @@ class TestMessage:
         message = _message(Mail("ann@example.com", subject, text), sender="s@example.com")
         parsed = message_from_bytes(message.as_bytes(), policy=SMTP)
         assert set(parsed.keys()) <= {
-            *("From", "To", "Subject", "MIME-Version", "Content-Type"),
+            *("From", "To", "Subject", "Message-ID", "MIME-Version", "Content-Type"),
             "Content-Transfer-Encoding",
         }
         assert parsed["To"] == "ann@example.com"

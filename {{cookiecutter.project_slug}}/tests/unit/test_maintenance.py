@@ -37,7 +37,7 @@ class TestPrune:
             LoginThrottleFactory.build(window_started_at=now - timedelta(minutes=59)),
         )
 
-        assert await maintenance.prune() == PruneReport(0, 0, 0)
+        assert await maintenance.prune() == PruneReport(0, 0, 0, 0)
 
         assert len(await arrange_async.rows(select(models.AuthSession.id))) == 1
         assert len(await arrange_async.rows(select(models.RefreshToken.id))) == 2
@@ -60,7 +60,7 @@ class TestPrune:
         login = AuthSessionFactory.build(user_id=user.id, scope="", **fields)
         await arrange_async.store(login, RefreshTokenFactory.build(session_id=login.id))
 
-        assert await maintenance.prune() == PruneReport(1, 0, 0)
+        assert await maintenance.prune() == PruneReport(1, 0, 0, 0)
 
         rows = await arrange_async.rows(select(models.RefreshToken.session_id))
         assert [row.session_id for row in rows] == [user.session_id]
@@ -72,7 +72,7 @@ class TestPrune:
         token = RefreshTokenFactory.build(session_id=user.session_id, used_at=long_ago)
         await arrange_async.store(token)
 
-        assert await maintenance.prune() == PruneReport(0, 1, 0)
+        assert await maintenance.prune() == PruneReport(0, 1, 0, 0)
 
         rows = await arrange_async.rows(select(models.RefreshToken.used_at))
         assert [row.used_at for row in rows] == [None]
@@ -84,7 +84,7 @@ class TestPrune:
         living = LoginThrottleFactory.build()
         await arrange_async.store(over, living)
 
-        assert await maintenance.prune() == PruneReport(0, 0, 1)
+        assert await maintenance.prune() == PruneReport(0, 0, 1, 0)
 
         rows = await arrange_async.rows(select(models.LoginThrottle.key))
         assert [row.key for row in rows] == [living.key]

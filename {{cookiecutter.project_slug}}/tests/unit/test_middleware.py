@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 import structlog
-from fastapi import APIRouter, FastAPI, Request, WebSocket
+from fastapi import APIRouter, FastAPI, Request
 from httpx2 import ASGITransport, AsyncClient, Response
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from app.api import errors
-from app.api.context import identify
+from app.api.context import identify, is_head
 from app.api.middleware import middleware
 from app.api.middleware.access import RequestLog
 from app.api.middleware.bodies import BodyLimit, Compression, HeadAsGet
@@ -77,12 +77,6 @@ async def measure_body(request: Request) -> int:
     return len(await request.body())
 
 
-async def say_hello(socket: WebSocket) -> None:
-    await socket.accept()
-    await socket.send_text("hello")
-    await socket.close()
-
-
 def build(**http: Any) -> FastAPI:
     settings = Settings(http=HttpSettings(**{"max_body_bytes": MAX_BYTES} | http))
     app = FastAPI(middleware=middleware(settings), openapi_url="/openapi.json")
@@ -95,7 +89,6 @@ def build(**http: Any) -> FastAPI:
     app.add_api_route("/measure", measure_body, methods=["POST"])
     app.add_api_route("/same", lambda: ONE_FOR_ALL, response_model=None)
     app.add_api_route("/live", lambda: "alive")
-    app.add_api_websocket_route("/hello", say_hello)
     return app
 
 
@@ -164,6 +157,13 @@ async def answer_ok(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
+async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer once the whole body was read."""
+    while (await receive()).get("more_body", False):
+        pass
+    await answer_ok(scope, receive, send)
+
+
 def name_of(layer: Middleware) -> str:
     name: str = getattr(layer.cls, "__name__")  # noqa: B009 - a factory need not have one
     return name
@@ -189,6 +189,7 @@ class TestOrder:
             "BodyLimit",
             "HeadAsGet",
             "Compression",
+            "KeptAnswers",
             "ErrorBoundary",
         ]
 
@@ -249,6 +250,7 @@ class TestRequestLog:
         assert response.json() == 3
         [line] = log
         assert line.pop("duration_ms") > 0
+        assert {"route", "status"} < line.pop("vouched")
         assert line == {
             "event": "request",
             "log_level": "info",
@@ -549,7 +551,42 @@ class TestBodyLimit:
         assert sent[0]["status"] == (413 if length.isdigit() else 400)
 
 
+class TestBodyLimitOfAPath:
+    @pytest.mark.parametrize(("path", "status"), [("/large", 200), ("/other", 413)])
+    async def test_is_its_own(self, path: str, status: int) -> None:
+        layer = BodyLimit(read_all, max_bytes=10, of_paths={"/large": 20})
+        scope = http_scope(method="POST", path=path, headers=[(b"content-length", b"20")])
+        sent = await drive(layer, scope, [{"type": "http.request", "body": b"a" * 20}])
+        assert sent[0]["status"] == status
+
+    @pytest.mark.parametrize(("app", "closes"), [("all", False), ("nothing", True)])
+    async def test_closes_the_connection_of_a_body_that_is_not_read(
+        self, app: str, closes: bool
+    ) -> None:
+        layer = BodyLimit(
+            read_all if app == "all" else answer_ok, max_bytes=10, of_paths={"/large": 20}
+        )
+        scope = http_scope(method="POST", path="/large")
+        body = [
+            {"type": "http.request", "body": b"a", "more_body": True},
+            {"type": "http.request", "body": b"a", "more_body": False},
+        ]
+        sent = await drive(layer, scope, body)
+        assert (headers_of(sent).get(b"connection") == b"close") is closes
+
+
 class TestHead:
+    async def test_is_known_to_routes_so_that_they_need_not_fetch_a_body(self) -> None:
+        seen: list[bool] = []
+
+        async def look(scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(is_head(scope))
+            await answer_ok(scope, receive, send)
+
+        for method in ("HEAD", "GET"):
+            await drive(HeadAsGet(look), http_scope(method=method))
+        assert seen == [True, False]
+
     @pytest.mark.parametrize("path", ["/live", "/api/v1/items/3", "/openapi.json", "/nowhere"])
     async def test_has_the_headers_of_get_and_no_body(self, api: AsyncClient, path: str) -> None:
         def same(response: Response) -> dict[str, str]:
@@ -571,9 +608,14 @@ class TestHead:
 
 
 class TestCompression:
-    def layer(self, *bodies: bytes, content_type: bytes = b"application/json") -> Compression:
+    def layer(
+        self,
+        *bodies: bytes,
+        content_type: bytes = b"application/json",
+        others: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> Compression:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            headers = [(b"content-type", content_type)]
+            headers = [(b"content-type", content_type), *others]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             for number, body in enumerate(bodies, start=1):
                 more = number < len(bodies)
@@ -595,6 +637,12 @@ class TestCompression:
         assert int(headers[b"content-length"]) == len(bodies[0]) < 100
         assert gzip.decompress(bodies[0]) == BIG.encode()
 
+    async def test_leaves_alone_what_can_be_had_in_ranges(self) -> None:
+        ranged = self.layer(b"one", BIG.encode(), others=((b"accept-ranges", b"bytes"),))
+        headers, bodies = await self.run(ranged)
+        assert b"content-encoding" not in headers
+        assert bodies == [b"one", BIG.encode()]
+
     async def test_sends_each_part_of_a_stream_at_once(self) -> None:
         headers, bodies = await self.run(self.layer(b"one", b"two", b""))
         assert headers[b"content-encoding"] == b"gzip"
@@ -611,12 +659,15 @@ class TestCompression:
     async def test_leaves_alone_what_is_small(self) -> None:
         headers, bodies = await self.run(self.layer(b"a" * 999))
         assert b"content-encoding" not in headers
+        assert headers[b"vary"] == b"Accept-Encoding"
         assert bodies == [b"a" * 999]
 
     @pytest.mark.parametrize("accept", [b"br", b"gzip;q=0", b"br, gzip; q=0.000", b"gzipped"])
     async def test_is_for_those_who_ask_for_it(self, accept: bytes) -> None:
-        headers, _ = await self.run(self.layer(BIG.encode()), accept=accept)
+        headers, bodies = await self.run(self.layer(BIG.encode()), accept=accept)
         assert b"content-encoding" not in headers
+        assert headers[b"vary"] == b"Accept-Encoding"
+        assert bodies == [BIG.encode()]
 
     @pytest.mark.parametrize("content_type", [b"text/event-stream", b"image/png"])
     async def test_leaves_alone_what_does_not_gain(self, content_type: bytes) -> None:
@@ -624,6 +675,12 @@ class TestCompression:
         headers, bodies = await self.run(layer)
         assert b"content-encoding" not in headers
         assert bodies == [BIG.encode(), b""]
+
+    async def test_leaves_alone_what_may_be_fetched_in_ranges(self) -> None:
+        layer = self.layer(BIG.encode(), others=((b"accept-ranges", b"bytes"),))
+        headers, bodies = await self.run(layer)
+        assert headers.keys() & {b"content-encoding", b"vary"} == set()
+        assert bodies == [BIG.encode()]
 
 
 class TestErrorBoundary:
@@ -668,24 +725,26 @@ class TestErrorBoundary:
 
 
 class TestOtherProtocols:
-    def test_a_websocket_passes_and_has_an_id(self, log: list[EventDict]) -> None:
-        with (
-            TestClient(APP) as api,
-            api.websocket_connect("/hello", headers={"X-Request-ID": "abc"}) as socket,
-        ):
-            assert socket.receive_text() == "hello"
-            accepted_with: Any = socket.extra_headers
-            assert (b"x-request-id", b"abc") in accepted_with
-        [line] = [line for line in log if line["event"] == "request"]
-        assert (line["method"], line["route"], line["status"]) == ("WEBSOCKET", "/hello", 101)
+    async def test_have_an_id_and_a_line_as_well(self, log: list[EventDict]) -> None:
+        async def accepting(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "socket.accept"})
+            await send({"type": "socket.send", "text": "hello"})
 
-    async def test_a_failing_websocket_is_logged_and_left_to_the_server(
+        scope = {"type": "socket", "path": "/hello", "headers": [(b"x-request-id", b"abc")]}
+        accepted, said = await drive(RequestLog(accepting), scope)
+
+        assert accepted["headers"] == [(b"x-request-id", b"abc")]
+        assert "headers" not in said
+        [line] = log
+        assert (line["method"], line["status"], line["request_id"]) == ("SOCKET", 101, "abc")
+
+    async def test_are_logged_when_they_fail_and_left_to_the_server(
         self, log: list[EventDict]
     ) -> None:
         async def broken(scope: Scope, receive: Receive, send: Send) -> None:
             raise RuntimeError
 
-        scope = {"type": "websocket", "path": "/hello", "headers": []}
+        scope = {"type": "socket", "path": "/hello", "headers": []}
         with pytest.raises(RuntimeError):
             await drive(ErrorBoundary(broken), scope)
         assert log[0]["event"] == "unexpected error"

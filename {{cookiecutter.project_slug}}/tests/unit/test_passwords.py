@@ -26,11 +26,11 @@ class HeldHash:
     def hash(self, password: str) -> str:
         self.threads.add(threading.current_thread().name)
         self.started.release()
-        assert self.may_end.wait(timeout=10)
+        assert self.may_end.wait(timeout=60)
         return f"hash of {password}"
 
     async def has_started(self) -> None:
-        assert await asyncio.to_thread(self.started.acquire, timeout=10)
+        assert await asyncio.to_thread(self.started.acquire, timeout=60)
 
 
 @pytest.fixture

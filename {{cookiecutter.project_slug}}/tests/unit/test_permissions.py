@@ -38,8 +38,9 @@ class TestRoles:
     def test_only_administrators_change_others(self) -> None:
         assert [role for role, held in ROLES.items() if "users:write" in held] == ["admin"]
 
-    def test_a_key_may_hold_all_but_the_account_itself(self) -> None:
-        assert PERMISSIONS.keys() - DELEGABLE == {"account:manage", "profile:write"}
+    def test_a_key_may_hold_all_by_which_no_account_is_taken_over(self) -> None:
+        kept = {"account:manage", "profile:write", "users:write"}
+        assert PERMISSIONS.keys() - DELEGABLE == kept
 
 
 class TestScopes:

@@ -155,6 +155,24 @@ class TestByShape:
         assert time.process_time() - start < 1
 
 
+class TestVouchedFields:
+    """What the service has made itself is not searched; whatever stands beside it is."""
+
+    def test_stay_as_they_are(self) -> None:
+        vouched = frozenset({"event", "route"})
+        event = {"event": "request", "route": "/api/v1/auth/token"}
+        assert redacted(**event, vouched=vouched) == event
+
+    def test_keep_nothing_of_the_others(self) -> None:
+        vouched = frozenset({"event", "route"})
+        found = redacted(event="request", route="/", client=new_api_key(), vouched=vouched)
+        assert found == {"event": "request", "route": "/", "client": REDACTED}
+
+    def test_are_searched_once_anything_else_is_suspicious(self) -> None:
+        event = {"event": "request", "password": "x", "vouched": frozenset({"event"})}
+        assert redacted(**event) == {"event": "request", "password": REDACTED}
+
+
 class TestWhatIsHarmless:
     @pytest.mark.parametrize(
         "text", ["GET /api/v1/items/{item_id}", "Started server process [1]", "10.0.0.1:80", "é"]

@@ -54,7 +54,7 @@ async def session(database: Database) -> AsyncIterator[Session]:
 class TestKeyset:
     @given(
         rows=st.lists(contents, max_size=12),
-        sort=st.sampled_from(get_args(ItemSort)),
+        sort=st.sampled_from(get_args(ItemSort.__value__)),
         limit=st.integers(min_value=1, max_value=4),
         wanted=st.sampled_from([ALL, ItemFilter(status="active")]),
     )
@@ -81,7 +81,9 @@ class TestKeyset:
         expected = [status for _, _, _, status in rows if wanted.status in {None, status}]
         assert sorted(item.status for item in whole.items) == sorted(expected)
 
-    @given(rows=st.lists(contents, max_size=12), sort=st.sampled_from(get_args(ItemSort)[:4]))
+    @given(
+        rows=st.lists(contents, max_size=12), sort=st.sampled_from(get_args(ItemSort.__value__)[:4])
+    )
     @examples(max_examples=15, deadline=None)
     async def test_sorts_moments_and_breaks_ties_by_id(
         self,

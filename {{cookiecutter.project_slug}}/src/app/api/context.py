@@ -10,9 +10,11 @@ import structlog
 from starlette.requests import HTTPConnection
 from uuid_utils import uuid7
 
+from app.domain.idempotency import Claim
 from app.infrastructure.rate_limits import Quota
 
 _KEY = "app.request"
+_HEAD = "app.head"
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 Scope = MutableMapping[str, Any]
@@ -30,6 +32,7 @@ class RequestContext:
         facts: The context of a domain error, for the log line alone.
         user_id: Who is asking, once that is known.
         quotas: What is left of each rate limit that was asked.
+        claim: The idempotency key that the request has claimed, until its answer is kept.
     """
 
     request_id: str
@@ -39,6 +42,7 @@ class RequestContext:
     facts: dict[str, object] | None = None
     user_id: str | None = None
     quotas: list[Quota] = field(default_factory=list)
+    claim: Claim | None = None
 
 
 def begin(scope: Scope) -> RequestContext:
@@ -52,6 +56,16 @@ def request_context(scope: Scope) -> RequestContext:
     """The context of a request; one is opened where none of our middleware came first."""
     context: RequestContext | None = scope.get(_KEY)
     return context or begin(scope)
+
+
+def as_get(scope: Scope) -> Scope:
+    """A HEAD as a GET, for routes, which have no other way to answer it."""
+    return {**scope, "method": "GET", _HEAD: True}
+
+
+def is_head(scope: Scope) -> bool:
+    """Whether nobody will get the body of what is answered, so that it need not be fetched."""
+    return _HEAD in scope
 
 
 def identify(connection: HTTPConnection, user_id: UUID | str) -> None:

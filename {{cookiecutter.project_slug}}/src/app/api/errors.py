@@ -22,6 +22,7 @@ from app.api.context import Scope, request_context
 from app.api.schemas.problem import Problem
 from app.domain.errors import (
     Conflict,
+    ContentTooLarge,
     DomainError,
     FieldError,
     Forbidden,
@@ -30,10 +31,13 @@ from app.domain.errors import (
     InvalidToken,
     NotFound,
     PreconditionFailed,
+    RangeNotSatisfiable,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
+    UnsupportedContent,
 )
+from app.domain.idempotency import Answer
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -46,6 +50,9 @@ _STATUS: dict[type[DomainError], int] = {
     NotFound: 404,
     Conflict: 409,
     PreconditionFailed: 412,
+    ContentTooLarge: 413,
+    UnsupportedContent: 415,
+    RangeNotSatisfiable: 416,
     InvalidInput: 422,
     TooManyRequests: 429,
     Unavailable: 503,
@@ -141,8 +148,17 @@ class BodyTooLarge(HTTPException):
         super().__init__(status_code=TOO_LARGE.status, headers=CLOSE)
 
 
+class AnsweredBefore(Exception):
+    """No error: a request with an idempotency key is to get the answer that it got before."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
 def install(app: FastAPI) -> None:
     """Register the handlers."""
+    app.exception_handler(AnsweredBefore)(_answered_before)
     app.exception_handler(DomainError)(_domain_error)
     app.exception_handler(RequestValidationError)(_invalid_request)
     app.exception_handler(ResponseValidationError)(_invalid_response)
@@ -255,6 +271,11 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "required": True,
         "schema": {"type": "integer", "minimum": 1, "examples": [30]},
     },
+    "Content-Range": {
+        "description": "How many bytes there are (RFC 9110 §14.4).",
+        "required": True,
+        "schema": {"type": "string", "examples": ["bytes */1024"]},
+    },
     "Allow": {
         "description": "The methods that the path has (RFC 9110 §10.2.1).",
         "schema": {"type": "string", "examples": ["GET, POST"]},
@@ -262,9 +283,16 @@ _HEADERS: dict[str, dict[str, Any]] = {
 }
 _HEADERS_OF: dict[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
+    416: ("Content-Range",),
     429: ("Retry-After",),
     503: ("Retry-After",),
 }
+
+
+async def _answered_before(_: Request, before: AnsweredBefore) -> Response:
+    answer = before.answer
+    headers = {**dict(answer.headers), "Idempotency-Replayed": "true"}
+    return Response(answer.body, status_code=answer.status, headers=headers)
 
 
 async def _domain_error(request: Request, error: DomainError) -> Response:
@@ -323,6 +351,8 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 def _headers(error: DomainError) -> dict[str, str]:
     if isinstance(error, TooManyRequests | Unavailable):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, RangeNotSatisfiable):
+        return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, InvalidToken):
         why = f'error="invalid_token", error_description="{error.title}"'
         return {"WWW-Authenticate": f"Bearer {why}"}

@@ -1,4 +1,4 @@
-"""Rows as text, in batches, for responses that stream."""
+"""Rows as text, in batches, and the response that streams them."""
 
 import csv
 import io
@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final, TypeVar
 
 from pydantic import TypeAdapter
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from app.api.schemas.items import ExportFormat
-from app.domain.items import Item
+from app.api.context import is_head
+from app.domain.items import ExportFormat, Item
 
 MEDIA_TYPES: Final[dict[ExportFormat, str]] = {
     "csv": "text/csv; charset=utf-8",
@@ -20,6 +22,33 @@ _FORMULA_STARTS: Final = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 _ITEM: Final = TypeAdapter(Item)
 
 T = TypeVar("T")
+
+
+class Export(StreamingResponse):
+    """Sends items to be saved as a file, as the database gives them.
+
+    The first are read before the response begins, so that a refusal can still be answered with its
+    status. For HEAD, which would get none of them, none is read.
+
+    Args:
+        batches: The items.
+        chosen: The format.
+    """
+
+    def __init__(self, batches: AsyncIterator[list[Item]], chosen: ExportFormat) -> None:
+        super().__init__(
+            _nothing(),
+            media_type=MEDIA_TYPES[chosen],
+            headers={"Content-Disposition": f'attachment; filename="items.{chosen}"'},
+        )
+        self._batches = batches
+        self._chosen = chosen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them."""
+        if not is_head(scope):
+            self.body_iterator = exported(await _started(self._batches), self._chosen)
+        await super().__call__(scope, receive, send)
 
 
 async def exported(
@@ -41,7 +70,12 @@ async def exported(
         yield encode(batch)
 
 
-async def started(batches: AsyncIterator[T]) -> AsyncIterator[T]:
+async def _nothing() -> AsyncIterator[bytes]:
+    """Yield a part without content: what comes in parts is compressed whatever its size."""
+    yield b""
+
+
+async def _started(batches: AsyncIterator[T]) -> AsyncIterator[T]:
     """Wait for the first batch: until then an error can still be answered with its status."""
     try:
         first = await anext(batches)

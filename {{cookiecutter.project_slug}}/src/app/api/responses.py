@@ -24,6 +24,12 @@ _LOCATION: Final = {
         },
     }
 }
+_REPLAYED: Final = {
+    "Idempotency-Replayed": {
+        "description": "That this answer was given before, to a request with the same key.",
+        "schema": {"type": "string", "enum": ["true"], "examples": ["true"]},
+    }
+}
 
 CREATED: Final[Responses] = {201: {"headers": _LOCATION}}
 """Documents an operation that creates something."""
@@ -39,6 +45,14 @@ VERSION_OR_NOT_MODIFIED: Final[Responses] = {
     304: {"description": "You have this version already.", "headers": _ETAG},
 }
 """Documents an operation that returns something with versions, unless the client has it."""
+
+
+def replayable(responses: Responses) -> Responses:
+    """Document that an answer may be one that was given before, by an idempotency key."""
+    return {
+        status: {**response, "headers": {**response.get("headers", {}), **_REPLAYED}}
+        for status, response in responses.items()
+    }
 
 
 def location_of(request: Request, created: UUID) -> str:

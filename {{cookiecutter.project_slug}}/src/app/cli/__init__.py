@@ -2,7 +2,18 @@
 
 import typer
 
-from app.cli import accounts, development, document, keys, maintenance, migrate, serve
+from app.cli import (
+    accounts,
+    development,
+    document,
+    keys,
+    maintenance,
+    migrate,
+    serve,
+    # {% if cookiecutter.use_arq %}
+    worker,
+    # {% endif %}
+)
 from app.cli.output import Commands
 
 app = typer.Typer(
@@ -20,6 +31,9 @@ app.command("create-admin")(accounts.create_admin)
 app.add_typer(keys.app, name="keys")
 app.command("openapi")(document.openapi)
 app.command("prune")(maintenance.prune)
+# {% if cookiecutter.use_arq %}
+app.add_typer(worker.app, name="worker")
+# {% endif %}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """`app create-admin`: the first account, which can give others their roles."""
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -14,18 +14,25 @@ from app.domain.users import UserProfile
 from app.resources import Resources
 
 
+def _asked(words: str, *, secretly: bool = False) -> Any:  # noqa: ANN401 - as Typer has it
+    """An option that is asked for if it is left out."""
+    return typer.Option(
+        prompt=True,
+        hide_input=secretly,
+        confirmation_prompt=secretly,
+        # With a default, be it nothing, help does not say that the option is required.
+        default_factory=lambda: None,
+        show_default=False,
+        help=f"{words} Asked for if left out.",
+    )
+
+
 def create_admin(
     *,
-    email: Annotated[str, typer.Option(prompt=True, help="E-mail address; logs in.")],
-    username: Annotated[str, typer.Option(prompt=True, help="User name; logs in as well.")],
+    email: Annotated[str, _asked("E-mail address; logs in.")],
+    username: Annotated[str, _asked("User name; logs in as well.")],
     password: Annotated[
-        str,
-        typer.Option(
-            prompt=True,
-            hide_input=True,
-            confirmation_prompt=True,
-            help="Asked for if left out, which keeps it out of the shell's history.",
-        ),
+        str, _asked("On the command line it stays in the shell's history.", secretly=True)
     ],
 ) -> None:
     """Create an account that may do everything.

@@ -1,11 +1,7 @@
 """`app dev`: the service and everything it needs, on a machine with nothing but Python."""
 
-import multiprocessing
-import os
 import secrets
-import signal
 import string
-import threading
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -17,6 +13,7 @@ from uvicorn.supervisors import ChangeReload
 
 from app.api.openapi import DOCS_PATH
 from app.cli.accounts import register_admin
+from app.cli.companions import companions
 from app.cli.environment import (
     DEVELOPMENT_DIRECTORY,
     has_development_servers,
@@ -24,11 +21,13 @@ from app.cli.environment import (
     with_resources,
 )
 from app.cli.output import CommandFailed, say
+from app.cli.processes import end_with_parent
 from app.cli.sockets import bound_socket
 from app.core.config import Settings, load_settings
 from app.core.security.keys import write_private
 from app.domain.errors import Conflict
 from app.infrastructure.database import migrations
+from app.infrastructure.serving import protocols
 
 DEMO_EMAIL: Final = "demo@example.com"
 DEMO_NAME: Final = "demo"
@@ -76,11 +75,13 @@ def dev(
         if demo:
             _make_demo_admin(settings)
         address, number = listening.getsockname()[:2]
-        say(f"Serving on http://{address}:{number}, documentation at {DOCS_PATH}. Ctrl-C ends it.")
-        _serve(listening, reload=reload)
+        with companions(settings, reload=reload):
+            where = f"http://{address}:{number}"
+            say(f"Serving on {where}, documentation at {DOCS_PATH}. Ctrl-C ends it.")
+            _serve(listening, settings, reload=reload)
 
 
-def _serve(listening: socket, *, reload: bool) -> None:
+def _serve(listening: socket, settings: Settings, *, reload: bool) -> None:
     config = uvicorn.Config(
         "app.asgi:app",
         reload=reload,
@@ -89,6 +90,7 @@ def _serve(listening: socket, *, reload: bool) -> None:
         access_log=False,  # and its middleware writes the line
         lifespan="on",
         timeout_graceful_shutdown=_SECONDS_TO_FINISH,
+        **protocols(settings),
     )
     if reload:
         ChangeReload(config, target=partial(serve_with_parent, config), sockets=[listening]).run()
@@ -98,13 +100,7 @@ def _serve(listening: socket, *, reload: bool) -> None:
 
 def serve_with_parent(config: uvicorn.Config, sockets: list[socket] | None) -> None:
     """Serve, and end if the process that watches the files has been killed."""
-
-    def end_with_parent() -> None:
-        if parent := multiprocessing.parent_process():
-            parent.join()
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+    end_with_parent()
     uvicorn.Server(config).run(sockets=sockets)
 
 

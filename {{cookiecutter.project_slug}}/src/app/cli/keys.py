@@ -134,7 +134,7 @@ def _read(file: Path) -> SigningKeys:
     except OSError as error:
         raise CommandFailed(f"{file} can't be read: {error.strerror}.") from error
     except ValueError as error:
-        raise CommandFailed(f"{file} is not a private JWK Set: {error}.") from error
+        raise CommandFailed(f"{file} {error}.") from error
 
 
 def _write(keys: SigningKeys, file: Path) -> None:

@@ -17,8 +17,10 @@ def prune() -> None:
     """
     with surroundings() as settings:
         report = with_resources(settings, _prune)
-    for name, rows in asdict(report).items():
-        typer.echo(f"{name.replace('_', ' ')}: {rows} deleted")
+    counts = asdict(report)
+    swept = counts.pop("swept")
+    for name, number in {**counts, **swept}.items():
+        typer.echo(f"{name.replace('_', ' ')}: {number} deleted")
 
 
 async def _prune(resources: Resources) -> PruneReport:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 import structlog
+from pydantic_core import PydanticSerializationError, to_json
 from structlog.processors import ExceptionRenderer, TimeStamper
 from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level
 from structlog.tracebacks import ExceptionDictTransformer
@@ -144,7 +145,12 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return _encode(event)
+    try:
+        line = to_json(event, ensure_ascii=True).decode("ascii")
+    except PydanticSerializationError:
+        # Half of a surrogate pair, in what a client sent: only Python's encoder escapes that.
+        return _encode(event)
+    return line.replace("\x7f", "\\u007f")
 
 
 def _without_meta(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

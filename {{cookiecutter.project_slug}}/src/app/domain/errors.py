@@ -171,6 +171,35 @@ class PreconditionFailed(DomainError):
     title = "It has changed since you read it"
 
 
+class ContentTooLarge(DomainError):
+    """More than is taken (RFC 9110 §15.5.14)."""
+
+    code = "too_large"
+    title = "It is too large"
+
+
+class UnsupportedContent(DomainError):
+    """Of a kind that is not taken (RFC 9110 §15.5.16)."""
+
+    code = "unsupported_media_type"
+    title = "This type of content is not accepted"
+
+
+class RangeNotSatisfiable(DomainError):
+    """No byte of what was asked for exists (RFC 9110 §15.5.17).
+
+    Attributes:
+        size: How many bytes there are.
+    """
+
+    code = "range_not_satisfiable"
+    title = "The range lies outside of the content"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"There are {size} bytes.", size=size)
+        self.size = size
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One thing that is wrong with one field.

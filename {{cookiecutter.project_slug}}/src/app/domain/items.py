@@ -4,11 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from typing_extensions import TypeAliasType
+
+from app.domain.entity_tags import names_tag
 from app.domain.errors import PreconditionFailed
 from app.domain.ids import ItemId
 
-ItemStatus = Literal["draft", "active", "archived"]
-ItemSort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "title", "-title"]
+ExportFormat = TypeAliasType("ExportFormat", Literal["csv", "ndjson"])
+ItemStatus = TypeAliasType("ItemStatus", Literal["draft", "active", "archived"])
+ItemSort = TypeAliasType(
+    "ItemSort",
+    Literal["created_at", "-created_at", "updated_at", "-updated_at", "title", "-title"],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +82,7 @@ def etag_matches(header: str, version: int, *, weak: bool = False) -> bool:
         version: The version that is stored.
         weak: Whether weak tags count, as they do for `If-None-Match` (RFC 9110 §13.1.2).
     """
-    tags = [tag.strip() for tag in header.split(",")]
-    if weak:
-        tags = [tag.removeprefix("W/") for tag in tags]
-    return "*" in tags or etag(version) in tags
+    return names_tag(header, etag(version), weak=weak)
 
 
 def require_match(header: str | None, version: int) -> None:

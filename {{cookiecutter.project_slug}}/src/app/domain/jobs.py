@@ -6,10 +6,16 @@ from app.domain.mail import Mail
 
 
 @dataclass(frozen=True, slots=True)
-class SendMail:
+class Job:
+    """Something to do later, perhaps in another process.
+
+    Each kind is a subclass whose fields say all there is to know; `app.services.handlers` says who
+    does it.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class SendMail(Job):
     """Send a mail."""
 
     mail: Mail
-
-
-Job = SendMail

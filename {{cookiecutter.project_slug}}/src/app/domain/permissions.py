@@ -2,15 +2,23 @@
 
 from typing import Final, Literal, get_args
 
-DelegablePermission = Literal[
+from typing_extensions import TypeAliasType
+
+_Delegable = Literal[
     "profile:read",
     "items:read",
     "items:write",
+    # {% if cookiecutter.use_s3 %}
+    "files:read",
+    "files:write",
+    # {% endif %}
     "users:read",
-    "users:write",
 ]
-Permission = Literal[DelegablePermission, "profile:write", "account:manage"]
-Role = Literal["user", "support", "admin"]
+DelegablePermission = TypeAliasType("DelegablePermission", _Delegable)
+Permission = TypeAliasType(
+    "Permission", Literal[_Delegable, "profile:write", "account:manage", "users:write"]
+)
+Role = TypeAliasType("Role", Literal["user", "support", "admin"])
 
 PERMISSIONS: Final[dict[Permission, str]] = {
     "profile:read": "Read your own profile.",
@@ -18,27 +26,30 @@ PERMISSIONS: Final[dict[Permission, str]] = {
     "account:manage": "Manage your password, sessions and API keys, and delete your account.",
     "items:read": "Read your items.",
     "items:write": "Create, change and delete your items.",
+    # {% if cookiecutter.use_s3 %}
+    "files:read": "Read your files.",
+    "files:write": "Upload and delete your files.",
+    # {% endif %}
     "users:read": "Read all users.",
     "users:write": "Change and delete any user.",
 }
 """Every permission with the words that a person who grants it reads."""
 
-_OWN: Final[frozenset[Permission]] = frozenset(
-    {"profile:read", "profile:write", "account:manage", "items:read", "items:write"}
-)
+_OF_OTHERS: Final[frozenset[Permission]] = frozenset({"users:read", "users:write"})
+_OWN: Final[frozenset[Permission]] = frozenset(PERMISSIONS) - _OF_OTHERS
 
 ROLES: Final[dict[Role, frozenset[Permission]]] = {
     "user": _OWN,
     "support": _OWN | {"users:read"},
-    "admin": _OWN | {"users:read", "users:write"},
+    "admin": _OWN | _OF_OTHERS,
 }
 """What each role may do."""
 
-DELEGABLE: Final[frozenset[Permission]] = frozenset(get_args(DelegablePermission))
+DELEGABLE: Final[frozenset[Permission]] = frozenset(get_args(_Delegable))
 """What an API key may hold.
 
-A leaked key must not be able to take the account over: not by its password, and not by the e-mail
-address in its profile.
+A leaked key must not be able to take an account over, be it by a password, by the e-mail address in
+a profile, or by giving somebody the role of an administrator.
 """
 
 

@@ -1,6 +1,7 @@
 """Who is asking."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from app.domain.errors import InsufficientScope
 from app.domain.ids import ApiKeyId, SessionId, UserId
@@ -37,3 +38,26 @@ class Principal:
         """
         if not self.permissions.issuperset(permissions):
             raise InsufficientScope(permissions)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHolder:
+    """An active user who comes in by a login, and when that ends unless it is refreshed."""
+
+    user: UserProfile
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """An active user who comes in by an API key, and what the key is good for.
+
+    Attributes:
+        expires_at: When it ends; None for as long as it is not revoked.
+    """
+
+    user: UserProfile
+    key_id: ApiKeyId
+    scope: str
+    expires_at: datetime | None
+    last_used_at: datetime | None

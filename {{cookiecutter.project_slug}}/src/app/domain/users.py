@@ -4,10 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from typing_extensions import TypeAliasType
+
 from app.domain.ids import UserId
 from app.domain.permissions import Role
 
-UserSort = Literal["created_at", "-created_at", "username", "-username", "email", "-email"]
+UserSort = TypeAliasType(
+    "UserSort",
+    Literal["created_at", "-created_at", "username", "-username", "email", "-email"],
+)
 
 
 @dataclass(frozen=True, slots=True)

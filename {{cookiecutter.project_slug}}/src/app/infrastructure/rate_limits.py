@@ -8,7 +8,7 @@ import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import SlidingWindowCounterSupport, Storage
@@ -17,6 +17,8 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from app.core.config import RateLimitSettings
 
 Policy = Literal["auth-address", "auth-account", "general-address", "general-account"]
+Window = tuple[int, float, int, float]
+"""Count of the window before, seconds it still weighs, count of this one, its life in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,27 @@ class Quota:
     allowed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What came of counting a request.
+
+    Attributes:
+        allowed: Whether it was within the limit, and counted.
+        window: The counts after it.
+    """
+
+    allowed: bool
+    window: Window
+
+
+@runtime_checkable
+class CountsAtOnce(Protocol):
+    """A storage that counts and tells the counts in one step: one way there and back."""
+
+    async def hit(self, key: str, limit: int, expiry: int, amount: int = 1) -> Hit:
+        """Count `amount` if it stays within `limit`, and tell what there is then."""
+
+
 class RateLimiter:
     """Counts requests by policy and subject.
 
@@ -50,7 +73,9 @@ class RateLimiter:
 
     def __init__(self, settings: RateLimitSettings, storage: Storage | None = None) -> None:
         self._enabled = settings.enabled
-        self._strategy = SlidingWindowCounterRateLimiter(storage or CounterMemory())
+        storage = CounterMemory() if storage is None else storage
+        self._at_once = storage if isinstance(storage, CountsAtOnce) else None
+        self._strategy = SlidingWindowCounterRateLimiter(storage)
         self._limits: dict[Policy, RateLimitItem] = {
             "auth-address": parse(settings.auth_address),
             "auth-account": parse(settings.auth_account),
@@ -63,17 +88,33 @@ class RateLimiter:
         if not self._enabled:
             return None
         item = self._limits[policy]
-        allowed = await self._strategy.hit(item, policy, subject)
-        stats = await self._strategy.get_window_stats(item, policy, subject)
+        if self._at_once is not None:
+            key = item.key_for(policy, subject)
+            hit = await self._at_once.hit(key, item.amount, item.get_expiry())
+            allowed, remaining, reset_in = hit.allowed, *_left(item, hit.window)
+        else:
+            allowed = await self._strategy.hit(item, policy, subject)
+            stats = await self._strategy.get_window_stats(item, policy, subject)
+            remaining, reset_in = stats.remaining, stats.reset_time - time.time()
         return Quota(
             policy=policy,
             limit=item.amount,
             window=item.get_expiry(),
-            remaining=stats.remaining if allowed else 0,
+            remaining=remaining if allowed else 0,
             # Later than the moment itself, when the count has yet to fall below the limit.
-            reset_after=max(0, math.floor(stats.reset_time - time.time())) + 1,
+            reset_after=max(0, math.floor(reset_in)) + 1,
             allowed=allowed,
         )
+
+
+def _left(item: RateLimitItem, window: Window) -> tuple[int, float]:
+    """Requests that are left, and seconds until there are more of them."""
+    previous, weight, current, life = window
+    seconds = item.get_expiry()
+    remaining = max(0, item.amount - math.floor(previous * weight / seconds + current))
+    waits = [weight % (seconds / previous)] if previous else []
+    waits += [life % seconds] if current else []
+    return remaining, min(waits, default=0.0)
 
 
 class CounterMemory(Storage, SlidingWindowCounterSupport):
@@ -128,18 +169,22 @@ class CounterMemory(Storage, SlidingWindowCounterSupport):
         """Forget one counter."""
         self._counters.pop(key, None)
 
+    async def hit(self, key: str, limit: int, expiry: int, amount: int = 1) -> Hit:
+        """Count `amount` if it stays within `limit`, and tell what there is then."""
+        now = time.time()
+        previous, weight, current, life = self._windows(key, expiry, now)
+        allowed = math.floor(previous * weight / expiry + current) + amount <= limit
+        if allowed:
+            current = self._add(f"{key}/{int(now // expiry)}", 2 * expiry, amount, now)
+        return Hit(allowed, (previous, weight, current, life))
+
     async def acquire_sliding_window_entry(
         self, key: str, limit: int, expiry: int, amount: int = 1
     ) -> bool:
         """Count `amount` if the weighted count of both windows stays within `limit`."""
-        now = time.time()
-        previous, weight, current, _ = self._windows(key, expiry, now)
-        if math.floor(previous * weight / expiry + current) + amount > limit:
-            return False
-        self._add(f"{key}/{int(now // expiry)}", 2 * expiry, amount, now)
-        return True
+        return (await self.hit(key, limit, expiry, amount)).allowed
 
-    async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+    async def get_sliding_window(self, key: str, expiry: int) -> Window:
         """Count of the window before, seconds it still weighs, count of this one, its life."""
         return self._windows(key, expiry, time.time())
 
@@ -149,7 +194,7 @@ class CounterMemory(Storage, SlidingWindowCounterSupport):
         await self.clear(f"{key}/{window}")
         await self.clear(f"{key}/{window - 1}")
 
-    def _windows(self, key: str, expiry: int, now: float) -> tuple[int, float, int, float]:
+    def _windows(self, key: str, expiry: int, now: float) -> Window:
         window = int(now // expiry)
         left = (window + 1) * expiry - now
         previous = self._count(f"{key}/{window - 1}", now)

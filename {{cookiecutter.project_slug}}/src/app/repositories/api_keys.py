@@ -33,11 +33,12 @@ class ApiKeyRepository(ApiKeyReader, Repository[models.ApiKey]):
 
     entity = models.ApiKey
 
-    async def revoke(self, user_id: UserId, key_id: ApiKeyId) -> bool:
-        """Delete a key of a user; tell whether there was one."""
+    async def revoke(self, user_id: UserId, key_id: ApiKeyId) -> str | None:
+        """Delete a key of a user; return its hash, or None if there was none."""
         statement = (
             delete(models.ApiKey)
             .where(models.ApiKey.id == key_id, models.ApiKey.user_id == user_id)
-            .returning(models.ApiKey.id)
+            .returning(models.ApiKey.key_hash)
         )
-        return (await self._session.execute(statement)).first() is not None
+        key_hash: str | None = await self._session.scalar(statement)
+        return key_hash

@@ -1,7 +1,7 @@
 """What all repositories share.
 
-A `Reader` selects columns and returns read models, on a bare connection or inside a transaction.
-A `Repository` adds entities, for writing; it needs a session.
+A `Reader` selects columns and returns read models: by lookups, on a connection, or inside a
+transaction. A `Repository` adds entities, for writing; it needs a session.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,13 +9,23 @@ from dataclasses import fields
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CursorResult, Result, Select, Table, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Integer,
+    Select,
+    Table,
+    Uuid,
+    bindparam,
+    tuple_,
+)
 from sqlalchemy import delete as delete_from
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.pages import Cursor, Page, PageRequest, SortKey
 from app.models import Base
 from app.repositories.session import Session
+from app.repositories.statements import Lookups, Row, Statement, Values
 
 Entity = TypeVar("Entity", bound=Base)
 T = TypeVar("T")
@@ -38,27 +48,51 @@ def columns_of(entity: type[Base], read_model: type[Any]) -> list[ColumnElement[
 class Reader:
     """Reads rows."""
 
-    def __init__(self, connection: AsyncConnection | Session) -> None:
-        """Read through this connection, or inside the transaction of this session."""
-        self._connection = connection
+    def __init__(self, source: AsyncConnection | Session | Lookups) -> None:
+        """Read through this connection, inside the transaction of this session, or by lookups."""
+        self._source = source
 
-    async def _execute(self, statement: Select[Any]) -> Result[Any]:
-        result: Result[Any] = await self._connection.execute(statement)
-        return result
+    @property
+    def _connection(self) -> AsyncConnection | Session:
+        """What a stream of rows needs: something that stays open."""
+        if not isinstance(self._source, AsyncConnection | Session):
+            raise TypeError(f"{type(self).__name__} needs a connection to stream from")
+        return self._source
 
-    async def _one(self, statement: Select[Any], read_model: Callable[..., T]) -> T | None:
-        row = (await self._execute(statement)).one_or_none()
-        return None if row is None else read_model(*row)
+    async def _rows(self, statement: Statement | Select[Any], /, **values: object) -> Sequence[Row]:
+        """Return the rows that a statement selects.
+
+        Args:
+            statement: A `Statement` on a busy path; what is put together anew costs its time.
+            **values: What is bound to its parameters.
+        """
+        if isinstance(self._source, AsyncConnection | Session):
+            return await _executed(self._source, statement, values)
+        if isinstance(statement, Statement):
+            return await self._source.fetch(statement, values)
+        async with self._source.read() as connection:
+            return await _executed(connection, statement, values)
+
+    async def _one(
+        self,
+        statement: Statement | Select[Any],
+        read_model: Callable[..., T],
+        /,
+        **values: object,
+    ) -> T | None:
+        rows = await self._rows(statement, **values)
+        return read_model(*rows[0]) if rows else None
 
     async def _page(
         self,
-        statement: Select[Any],
+        statement: Statement | Select[Any],
         read_model: Callable[..., T],
         page: PageRequest,
         *,
         sort: str,
         sorts: Sorts,
         id_column: ColumnElement[UUID],
+        **values: object,
     ) -> Page[T]:
         """Return a page of the rows that a statement selects.
 
@@ -69,21 +103,23 @@ class Reader:
             sort: A key of `sorts`, with a minus in front for descending order.
             sorts: The columns that can be sorted by.
             id_column: Breaks ties.
+            **values: What is bound to the parameters of the statement.
 
         Raises:
             InvalidInput: The cursor is not one of this list.
         """
         name = sort.removeprefix("-")
         key, descending = sorts[name], sort.startswith("-")
+        # One row more than wanted tells whether there is a next page, without counting.
+        values["most_rows"] = page.limit + 1
         if page.cursor is not None:
             kind: type[SortKey] = key.type.python_type
             cursor = Cursor.decode(page.cursor, sort=sort, kind=kind)
-            position, last = tuple_(key, id_column), tuple_(cursor.key, cursor.id)
-            statement = statement.where(position < last if descending else position > last)
-        order = (key.desc(), id_column.desc()) if descending else (key, id_column)
-        # One row more than wanted tells whether there is a next page, without counting.
-        result = await self._execute(statement.order_by(*order).limit(page.limit + 1))
-        rows = [read_model(*row) for row in result]
+            values |= {"last_key": cursor.key, "last_id": cursor.id}
+        shape = (statement, key, id_column, descending, page.cursor is not None)
+        is_kept = isinstance(statement, Statement)
+        wanted = Statement(_page_of, shape) if is_kept else _page_of(*shape)
+        rows = [read_model(*row) for row in await self._rows(wanted, **values)]
         if len(rows) <= page.limit:
             return Page(rows, None)
         rows.pop()
@@ -137,3 +173,28 @@ class Repository(Reader, Generic[Entity]):
             statement, execution_options={"synchronize_session": False}
         )
         return cast("CursorResult[Any]", result).rowcount
+
+
+async def _executed(
+    connection: AsyncConnection | Session, statement: Statement | Select[Any], values: Values
+) -> Sequence[Row]:
+    select = statement.select() if isinstance(statement, Statement) else statement
+    rows: Sequence[Row] = (await connection.execute(select, values)).all()
+    return rows
+
+
+def _page_of(
+    statement: Statement | Select[Any],
+    key: ColumnElement[Any],
+    id_column: ColumnElement[UUID],
+    descending: bool,
+    continued: bool,
+) -> Select[Any]:
+    """Select a page in the order of `key`: the first one, or that behind a row seen last."""
+    select = statement.select() if isinstance(statement, Statement) else statement
+    if continued:
+        position = tuple_(key, id_column)
+        last = tuple_(bindparam("last_key", type_=key.type), bindparam("last_id", type_=Uuid()))
+        select = select.where(position < last if descending else position > last)
+    order = (key.desc(), id_column.desc()) if descending else (key, id_column)
+    return select.order_by(*order).limit(bindparam("most_rows", type_=Integer()))

@@ -2,10 +2,19 @@
 
 from typing import Final
 
-from app.domain.errors import ApiKeyNameTaken, Conflict, EmailTaken, UsernameTaken
+from app.domain.errors import (
+    ApiKeyNameTaken,
+    DomainError,
+    EmailTaken,
+    InvalidToken,
+    UsernameTaken,
+)
 
-CONSTRAINTS: Final[dict[str, type[Conflict]]] = {
+CONSTRAINTS: Final[dict[str, type[DomainError]]] = {
     "uq_users_email": EmailTaken,
     "uq_users_username": UsernameTaken,
     "uq_api_keys_user_id_name": ApiKeyNameTaken,
+    # Who asks was there when the request was authenticated, and is no longer.
+    "fk_items_owner_id_users": InvalidToken,
+    "fk_api_keys_user_id_users": InvalidToken,
 }

@@ -29,8 +29,8 @@ class LoginThrottleReader(Reader):
         statement = select(_throttles.key, _throttles.failures, _throttles.last_failed_at).where(
             _throttles.key.in_(keys), _throttles.window_started_at >= since
         )
-        result = await self._execute(statement)
-        return {row.key: Failures(row.failures, row.last_failed_at) for row in result}
+        rows = await self._rows(statement)
+        return {key: Failures(count, last_at) for key, count, last_at in rows}
 
 
 class LoginThrottleRepository(LoginThrottleReader, Repository[LoginThrottle]):

@@ -62,14 +62,15 @@ class SessionRepository(SessionReader, Repository[AuthSession]):
 
     async def revoke_all(
         self, user_id: UserId, now: datetime, *, but: SessionId | None = None
-    ) -> None:
-        """End all logins of a user, but one."""
+    ) -> list[SessionId]:
+        """End all logins of a user, but one; return which have ended by that."""
         statement = update(AuthSession).where(
             AuthSession.user_id == user_id, AuthSession.revoked_at.is_(None)
         )
         if but is not None:
             statement = statement.where(AuthSession.id != but)
-        await self._session.execute(statement.values(revoked_at=now))
+        ended = statement.values(revoked_at=now).returning(AuthSession.id)
+        return [SessionId(session_id) for session_id in await self._session.scalars(ended)]
 
     async def delete_ended(self, now: datetime) -> int:
         """Delete the logins that have ended, with their tokens; return how many."""

@@ -1,12 +1,15 @@
 """Users, stored."""
 
-from sqlalchemy import or_, select, update
+from typing import Any
+
+from sqlalchemy import Select, bindparam, or_, select, update
 
 from app.domain.ids import UserId
 from app.domain.pages import Page, PageRequest
 from app.domain.users import Credentials, UserFilter, UserProfile, UserSort
 from app.models import User
 from app.repositories.base import Reader, Repository, Sorts, columns_of, table_of
+from app.repositories.statements import Statement
 
 _users = table_of(User).c
 _PROFILE = columns_of(User, UserProfile)
@@ -23,7 +26,7 @@ class UserReader(Reader):
 
     async def profile(self, user_id: UserId) -> UserProfile | None:
         """Return one user."""
-        return await self._one(select(*_PROFILE).where(_users.id == user_id), UserProfile)
+        return await self._one(Statement(_profile_of), UserProfile, user_id=user_id)
 
     async def page(
         self, wanted: UserFilter, sort: UserSort, page: PageRequest
@@ -88,3 +91,7 @@ class UserRepository(UserReader, Repository[User]):
             .with_for_update()
         )
         return [UserId(user_id) for user_id in await self._session.scalars(statement)]
+
+
+def _profile_of() -> Select[Any]:
+    return select(*_PROFILE).where(_users.id == bindparam("user_id"))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from app import models
 from app.core.security.secrets import digest, new_api_key
@@ -13,6 +14,8 @@ from app.domain.pages import Page, PageRequest
 from app.domain.permissions import DelegablePermission, scope_of
 from app.domain.principals import Principal
 from app.repositories.api_keys import ApiKeyReader, ApiKeyRepository
+from app.repositories.session import Session
+from app.services.ports import PrincipalCache
 
 _HINT_LENGTH = 4
 
@@ -34,9 +37,11 @@ class ApiKeyQueries:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyService:
-    """Makes and revokes keys."""
+    """Makes and revokes keys, inside the transaction of a session."""
 
     keys: ApiKeyRepository
+    session: Session
+    principals: PrincipalCache
 
     async def create(
         self,
@@ -56,6 +61,7 @@ class ApiKeyService:
         Raises:
             InsufficientScope: The owner lacks one of the permissions.
             ApiKeyNameTaken: The owner has a key of this name.
+            InvalidToken: The owner was deleted meanwhile.
         """
         if missing := scopes - principal.permissions:
             raise InsufficientScope(tuple(sorted(missing)))
@@ -87,5 +93,7 @@ class ApiKeyService:
         Raises:
             ApiKeyNotFound: The user has none of this id.
         """
-        if not await self.keys.revoke(user_id, key_id):
+        key_hash = await self.keys.revoke(user_id, key_id)
+        if key_hash is None:
             raise ApiKeyNotFound
+        self.session.after_commit(partial(self.principals.forget_api_key, key_hash))

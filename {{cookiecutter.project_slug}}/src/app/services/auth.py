@@ -6,6 +6,7 @@ behind must survive the error that answers it.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -36,10 +37,10 @@ from app.repositories.sessions import (
     SessionRepository,
 )
 from app.repositories.users import UserReader, UserRepository
-from app.services.ports import UnitsOfWork
+from app.services.ports import PrincipalCache, UnitsOfWork
 from app.services.throttle import LoginThrottle
 
-log = structlog.stdlib.get_logger(__name__)
+logger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class AuthService:
     database: UnitsOfWork
     hasher: PasswordHasher
     tokens: AccessTokens
+    principals: PrincipalCache
     throttle: LoginThrottle
     settings: AuthSettings
 
@@ -79,7 +81,7 @@ class AuthService:
             password, credentials.password_hash if credentials else None
         )
         if credentials is None or not verification.matches or not credentials.is_active:
-            await self._count_failure(account, client)
+            await self.throttle.count_failure(self.database, account, client.ip_address)
             raise InvalidCredentials
         new_hash = await self.hasher.hash(password) if verification.outdated else None
         async with self.database.transaction() as session:
@@ -87,6 +89,7 @@ class AuthService:
             if await users.are_current(credentials):
                 if new_hash is not None:
                     await users.set_password_hash(credentials.user_id, new_hash)
+                    session.after_commit(partial(self.principals.forget_user, credentials.user_id))
                 await self.throttle.forgive(LoginThrottleRepository(session), account)
                 return await self._open_session(session, credentials, scope, client)
         # Changed or deleted while the password was checked: what was true then no longer counts.
@@ -112,19 +115,19 @@ class AuthService:
                 held = permissions_in(token.session.scope) & ROLES[token.session.user.role]
                 return await self._issue(session, token.session, scope_of(held))
             if token is not None and token.used_at is not None:
-                token.session.revoked_at = token.session.revoked_at or now
+                self._revoke(session, token.session)
         # Only now: raised inside, the error would roll the revocation back.
         if token is None or token.used_at is None:
             raise InvalidRefreshToken
-        log.warning("refresh token reused", session_id=str(token.session_id))
+        logger.warning("refresh token reused", session_id=str(token.session_id))
         raise RefreshTokenReused(session_id=str(token.session_id))
 
     async def log_out(self, refresh_token: str) -> None:
         """End the session of a refresh token; an unknown one is no error (RFC 7009 §2.2)."""
         async with self.database.transaction() as session:
             token = await RefreshTokenRepository(session).find(digest(refresh_token))
-            if token is not None and token.session.revoked_at is None:
-                token.session.revoked_at = utc_now()
+            if token is not None:
+                self._revoke(session, token.session)
 
     async def sessions(self, user_id: UserId, page: PageRequest) -> Page[LoginSession]:
         """Return a page of a user's sessions, the latest first."""
@@ -140,15 +143,18 @@ class AuthService:
         async with self.database.transaction() as session:
             if not await SessionRepository(session).revoke(user_id, session_id, utc_now()):
                 raise SessionNotFound
+            self._forget(session, session_id)
 
     @property
     def _session_life(self) -> timedelta:
         return timedelta(days=self.settings.refresh_token_days)
 
-    async def _count_failure(self, account: str, client: Client) -> None:
-        async with self.database.transaction() as session:
-            counts = LoginThrottleRepository(session)
-            await self.throttle.record_failure(counts, account, client.ip_address)
+    def _revoke(self, session: Session, login: AuthSession) -> None:
+        login.revoked_at = login.revoked_at or utc_now()
+        self._forget(session, SessionId(login.id))
+
+    def _forget(self, session: Session, session_id: SessionId) -> None:
+        session.after_commit(partial(self.principals.forget_sessions, (session_id,)))
 
     async def _open_session(
         self, session: Session, credentials: Credentials, scope: str, client: Client

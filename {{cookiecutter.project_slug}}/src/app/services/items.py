@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 from app import models
 from app.domain.errors import ItemNotFound
+from app.domain.events import Event, ItemChanged, ItemCreated, ItemDeleted
 from app.domain.ids import ItemId, UserId
 from app.domain.items import (
     Item,
@@ -16,6 +18,8 @@ from app.domain.items import (
 )
 from app.domain.pages import Page, PageRequest
 from app.repositories.items import ItemReader, ItemRepository
+from app.repositories.session import Session
+from app.services.ports import Events
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +59,24 @@ class ItemQueries:
 
 @dataclass(frozen=True, slots=True)
 class ItemService:
-    """Creates, changes and deletes items, inside the transaction of its repository."""
+    """Creates, changes and deletes items, inside the transaction of a session.
+
+    What has happened is told once the transaction is committed.
+    """
 
     items: ItemRepository
+    session: Session
+    events: Events
 
     async def create(self, owner_id: UserId, content: ItemContent) -> Item:
-        """Create an item."""
-        row = models.Item(
-            owner_id=owner_id,
-            title=content.title,
-            description=content.description,
-            status=content.status,
-        )
-        return _item(await self.items.add(row))
+        """Create an item.
+
+        Raises:
+            InvalidToken: The owner was deleted meanwhile.
+        """
+        item = await self.items.create(owner_id, content)
+        self._tell(ItemCreated(owner_id, item.id, item.version))
+        return item
 
     async def replace(
         self, owner_id: UserId, item_id: ItemId, content: ItemContent, if_match: str | None
@@ -102,14 +111,18 @@ class ItemService:
             ItemNotFound: The owner has none of this id.
             PreconditionFailed: It has another version.
         """
-        item = await self._existing(owner_id, item_id, if_match)
+        row = await self._existing(owner_id, item_id, if_match)
+        version = row.version
         if changes.title is not None:
-            item.title = changes.title
+            row.title = changes.title
         if changes.description is not None:
-            item.description = changes.description
+            row.description = changes.description
         if changes.status is not None:
-            item.status = changes.status
-        return _item(await self.items.save(item))
+            row.status = changes.status
+        item = _item(await self.items.save(row))
+        if item.version != version:
+            self._tell(ItemChanged(owner_id, item.id, item.version))
+        return item
 
     async def delete(self, owner_id: UserId, item_id: ItemId, if_match: str | None) -> None:
         """Delete an item.
@@ -123,7 +136,9 @@ class ItemService:
             ItemNotFound: The owner has none of this id.
             PreconditionFailed: It has another version.
         """
-        await self.items.delete(await self._existing(owner_id, item_id, if_match))
+        row = await self._existing(owner_id, item_id, if_match)
+        await self.items.delete(row)
+        self._tell(ItemDeleted(owner_id, item_id, row.version))
 
     async def _existing(
         self, owner_id: UserId, item_id: ItemId, if_match: str | None
@@ -133,6 +148,9 @@ class ItemService:
             raise ItemNotFound
         require_match(if_match, item.version)
         return item
+
+    def _tell(self, event: Event) -> None:
+        self.session.after_commit(partial(self.events.publish, event))
 
 
 def _item(row: models.Item) -> Item:

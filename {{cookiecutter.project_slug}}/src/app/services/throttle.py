@@ -18,6 +18,7 @@ from app.repositories.login_throttles import (
     LoginThrottleReader,
     LoginThrottleRepository,
 )
+from app.services.ports import UnitsOfWork
 
 _MAX_EXPONENT = 30
 
@@ -45,10 +46,15 @@ class LoginThrottle:
         if wait > 0:
             raise TooManyLoginAttempts(math.ceil(wait))
 
+    async def count_failure(self, database: UnitsOfWork, account: str, address: str) -> None:
+        """Count a failed login for good: the error that answers it rolls nothing of this back."""
+        async with database.transaction() as session:
+            await self.record_failure(LoginThrottleRepository(session), account, address)
+
     async def record_failure(
         self, counts: LoginThrottleRepository, account: str, address: str
     ) -> None:
-        """Count a failed login."""
+        """Count a failed login, inside the transaction of the counts."""
         now = utc_now()
         # In order: sorted, so that two requests never wait for each other's row.
         for key in sorted((_account_key(account), _address_key(address))):

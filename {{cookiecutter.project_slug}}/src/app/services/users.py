@@ -1,12 +1,13 @@
 """Accounts: one's own, and those of others for administrators."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
 from app.core.security.passwords import PasswordHasher
 from app.domain.clock import utc_now
 from app.domain.errors import LastAdministrator, UserNotFound, WrongPassword
-from app.domain.ids import UserId
+from app.domain.ids import SessionId, UserId
 from app.domain.jobs import SendMail
 from app.domain.mail import Mail
 from app.domain.pages import Page, PageRequest
@@ -22,11 +23,11 @@ from app.domain.users import (
     normalized_email,
 )
 from app.models import User
-from app.repositories.login_throttles import LoginThrottleReader, LoginThrottleRepository
+from app.repositories.login_throttles import LoginThrottleReader
 from app.repositories.session import Session
 from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserReader, UserRepository
-from app.services.ports import Jobs, UnitsOfWork
+from app.services.ports import Jobs, PrincipalCache, UnitsOfWork
 from app.services.throttle import LoginThrottle
 
 
@@ -66,6 +67,7 @@ class UserService:
     database: UnitsOfWork
     hasher: PasswordHasher
     throttle: LoginThrottle
+    principals: PrincipalCache
     jobs: Jobs
 
     async def register(
@@ -113,6 +115,7 @@ class UserService:
                 "Your e-mail address was changed",
                 "If that was not you, ask for help at once: somebody else has your account.",
             )
+        self._forget_after_commit(user_id)
         return _profile(await self._users.save(user))
 
     async def change_password(
@@ -136,16 +139,15 @@ class UserService:
             current, credentials.password_hash if credentials else None
         )
         if credentials is None or not verification.matches:
-            async with self.database.transaction() as session:
-                counts = LoginThrottleRepository(session)
-                await self.throttle.record_failure(counts, account, address)
+            await self.throttle.count_failure(self.database, account, address)
             raise WrongPassword
         new_hash = await self.hasher.hash(new)
         if not await self._users.are_current(credentials):
             raise WrongPassword
         await self._users.set_password_hash(principal.id, new_hash)
         sessions = SessionRepository(self.session)
-        await sessions.revoke_all(principal.id, utc_now(), but=principal.session_id)
+        ended = await sessions.revoke_all(principal.id, utc_now(), but=principal.session_id)
+        self._forget_after_commit(principal.id, ended)
         self._mail_after_commit(
             principal.user.email,
             "Your password was changed",
@@ -167,8 +169,10 @@ class UserService:
             user.role = changes.role
         if changes.is_active is not None:
             user.is_active = changes.is_active
+        ended: list[SessionId] = []
         if not user.is_active:
-            await SessionRepository(self.session).revoke_all(user_id, utc_now())
+            ended = await SessionRepository(self.session).revoke_all(user_id, utc_now())
+        self._forget_after_commit(user_id, ended)
         return _profile(await self._users.save(user))
 
     async def delete(self, user_id: UserId) -> None:
@@ -180,6 +184,7 @@ class UserService:
         """
         await self._keep_an_administrator(user_id)
         await self._users.delete(await self._existing(user_id))
+        self._forget_after_commit(user_id)
 
     @property
     def _users(self) -> UserRepository:
@@ -194,6 +199,12 @@ class UserService:
     async def _keep_an_administrator(self, without: UserId) -> None:
         if await self._users.lock_administrators() == [without]:
             raise LastAdministrator
+
+    def _forget_after_commit(self, user_id: UserId, ended: Collection[SessionId] = ()) -> None:
+        """Let everybody see what has changed of a user, and that logins have ended."""
+        self.session.after_commit(partial(self.principals.forget_user, user_id))
+        if ended:
+            self.session.after_commit(partial(self.principals.forget_sessions, ended))
 
     def _mail_after_commit(self, to: str, subject: str, text: str) -> None:
         job = SendMail(Mail(to=to, subject=subject, text=text))

@@ -1,11 +1,12 @@
 """What the audits look at: the source as syntax trees, and the dependencies as FastAPI has them."""
 
 import ast
+import gc
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ class Module:
     tree: ast.Module
     imports: dict[str, str]
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the tree; every audit wants them."""
+        return tuple(ast.walk(self.tree))
+
     def at(self, node: ast.AST, what_to_do: str) -> str:
         """A violation, as people look for it: where, and what to change."""
         line = getattr(node, "lineno", 1)
@@ -59,19 +65,19 @@ class Module:
 
     def calls(self, within: ast.AST | None = None) -> Iterator[tuple[ast.Call, str]]:
         """Every call, with the dotted name of what is called."""
-        for node in ast.walk(within or self.tree):
+        for node in self.nodes if within is None else ast.walk(within):
             if isinstance(node, ast.Call):
                 yield node, self.origin(node.func)
 
     def functions(self) -> Iterator[Function]:
         """Every function and method."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, Function):
                 yield node
 
     def classes(self) -> Iterator[ast.ClassDef]:
         """Every class."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.ClassDef):
                 yield node
 
@@ -109,7 +115,7 @@ def keyword(call: ast.Call, name: str) -> ast.expr | None:
 
 def _module(path: Path, base: Path) -> Module:
     text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    tree = _parsed(text)
     parts = path.relative_to(base).with_suffix("").parts
     name = ".".join(parts).removesuffix(".__init__")
     return Module(name, path, text, tree, _imports(tree))
@@ -185,7 +191,7 @@ def dependencies() -> tuple[Callable[..., Any], ...]:
 
 def syntax_of(function: Callable[..., Any]) -> Function:
     """The syntax tree of a function."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    (tree,) = _parsed(textwrap.dedent(inspect.getsource(function))).body
     assert isinstance(tree, Function)
     return tree
 
@@ -193,3 +199,15 @@ def syntax_of(function: Callable[..., Any]) -> Function:
 def place_of(function: Callable[..., Any]) -> str:
     """Where a function is, as people look for it."""
     return f"{function.__module__}.{function.__qualname__}"
+
+
+def _parsed(text: str) -> ast.Module:
+    """Parse a source. Garbage waits until then: what it calls would count as depth of the tree.
+
+    CPython 3.11 takes the difference for a fault of its own, and raises a `SystemError`.
+    """
+    gc.disable()
+    try:
+        return ast.parse(text)
+    finally:
+        gc.enable()

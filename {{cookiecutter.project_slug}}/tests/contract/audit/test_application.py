@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, get_type_hints
 
+import pytest
 from sqlalchemy.orm import registry
 
 from app.core.config import Settings
 from app.resources import Resources
 from tests.contract.audit.source import Module, assert_none, keyword, modules
+
+pytestmark = pytest.mark.untraced
 
 ENTRY_POINTS = ("app.asgi", "app.gunicorn_config", "app.cli")
 """What servers and shells import to run it: making the application is their work."""
@@ -61,7 +64,7 @@ def test_app10_keeps_no_resource_in_module_state() -> None:
 
 
 def _other_hooks(module: Module) -> Iterator[str]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "arg", None)
         if name in {"on_event", "add_event_handler", "on_startup", "on_shutdown"}:
             yield module.at(node, f"instead of `{name}`, open and close it in app.resources")
@@ -69,7 +72,7 @@ def _other_hooks(module: Module) -> Iterator[str]:
 
 def _environment(module: Module) -> Iterator[str]:
     what = "make it a setting in app.core.config, and take it from the settings"
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Attribute | ast.Name):
             origin = module.origin(node)
             if origin.startswith("dotenv") or origin in {"os.environ", "os.getenv", "os.environb"}:
@@ -107,7 +110,7 @@ def _filled_later(module: Module) -> Iterator[str]:
     for statement in module.tree.body:
         if isinstance(statement, ast.Assign | ast.AnnAssign) and _is_empty(statement.value):
             yield module.at(statement, f"this begins empty, and is filled later: {what}")
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Global):
             yield module.at(node, f"`global` changes module state: {what}")
 

@@ -3,7 +3,11 @@
 import ast
 from collections.abc import Iterator
 
+import pytest
+
 from tests.contract.audit.source import Function, Module, assert_none, keyword, modules
+
+pytestmark = pytest.mark.untraced
 
 CALLS_OUT = {
     "aiosmtplib.SMTP": "timeout",
@@ -126,7 +130,7 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 def _within_limits(module: Module) -> set[ast.Call]:
     return {
         inner
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.AsyncWith)
         if any(module.origin(item.context_expr) in LIMITS for item in node.items)
         for inner, _ in module.calls(node)

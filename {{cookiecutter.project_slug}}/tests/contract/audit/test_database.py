@@ -3,8 +3,12 @@
 import ast
 from collections.abc import Iterator
 
+import pytest
+
 from app import models
 from tests.contract.audit.source import Module, assert_none, keyword, modules
+
+pytestmark = pytest.mark.untraced
 
 ENTITIES = frozenset(models.__all__) - {"Base"}
 RAW = frozenset({"text", "literal_column", "exec_driver_sql", "execute"})

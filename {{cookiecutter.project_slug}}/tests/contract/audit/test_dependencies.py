@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from fastapi.dependencies.models import Dependant
 
 from app.api.deps import auth, database, rate_limits, resources, services
@@ -25,6 +26,8 @@ from tests.contract.audit.source import (
     syntax_of,
     title,
 )
+
+pytestmark = pytest.mark.untraced
 
 MARKERS = frozenset(
     f"fastapi.{name}"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import get_type_hints
 
+import pytest
 from fastapi.routing import RouteContext
 from pydantic import BaseModel
 
@@ -23,6 +24,8 @@ from tests.contract.audit.source import (
     syntax_of,
     title,
 )
+
+pytestmark = pytest.mark.untraced
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete", "head", "options"})
 SHARED = frozenset({"id", "created_at", "updated_at"})

@@ -6,6 +6,8 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from tests.contract.audit.source import (
     TESTS,
     Module,
@@ -14,6 +16,8 @@ from tests.contract.audit.source import (
     modules,
     modules_of_tests,
 )
+
+pytestmark = pytest.mark.untraced
 
 SUPPORT = "tests.support"
 ON_ITS_OWN_LOOP = "client"

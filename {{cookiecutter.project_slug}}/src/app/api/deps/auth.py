@@ -17,7 +17,8 @@ from starlette.requests import HTTPConnection
 
 from app.api.context import identify
 from app.api.deps.inline import on_loop
-from app.api.deps.rate_limits import RateLimiterDep, limit_account
+from app.api.deps.rate_limits import limit_account
+from app.api.deps.resources import ResourcesDep
 from app.api.deps.services import AuthenticatorDep
 from app.api.errors import raises
 from app.domain.errors import (
@@ -62,12 +63,12 @@ async def get_principal(
     token: Annotated[str | None, Depends(access_token)],
     key: Annotated[HTTPAuthorizationCredentials | None, Depends(api_key)],
     authenticator: AuthenticatorDep,
-    limiter: RateLimiterDep,
+    resources: ResourcesDep,
 ) -> Principal:
     """Return who is asking: authenticated, within the rate limit, and permitted.
 
     Both schemes read the same header; an access token and an API key tell themselves apart. It
-    stands on the authenticator and the rate limiter.
+    stands on the authenticator and, for the rate limiter, on the resources.
 
     Raises:
         Unauthenticated: There is no bearer token.
@@ -80,7 +81,7 @@ async def get_principal(
         raise Unauthenticated
     principal = await authenticator.authenticate(bearer)
     identify(connection, principal.id)
-    await limit_account(connection, limiter, principal.id)
+    await limit_account(connection, resources.rate_limiter, principal.id)
     principal.require(tuple(required.scopes))
     return principal
 

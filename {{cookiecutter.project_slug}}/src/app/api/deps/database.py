@@ -31,17 +31,6 @@ async def get_session(resources: ResourcesDep) -> AsyncIterator[Session]:
 
 
 @raises(DatabaseUnavailable)
-async def get_read_connection(resources: ResourcesDep) -> AsyncIterator[AsyncConnection]:
-    """Yield the connection of a request that only reads; stands on the resources.
-
-    Raises:
-        DatabaseUnavailable: The database can't be reached or did not answer in time.
-    """
-    async with resources.database.read() as connection:
-        yield connection
-
-
-@raises(DatabaseUnavailable)
 async def get_snapshot(resources: ResourcesDep) -> AsyncIterator[AsyncConnection]:
     """Yield the connection of a response that streams rows; stands on the resources.
 
@@ -55,5 +44,4 @@ async def get_snapshot(resources: ResourcesDep) -> AsyncIterator[AsyncConnection
 
 
 SessionDep = Annotated[Session, Depends(get_session, scope="function")]
-ReadConnectionDep = Annotated[AsyncConnection, Depends(get_read_connection, scope="function")]
 SnapshotDep = Annotated[AsyncConnection, Depends(get_snapshot, scope="request")]

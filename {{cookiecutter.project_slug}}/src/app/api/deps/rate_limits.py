@@ -31,23 +31,23 @@ RateLimiterDep = Annotated[RateLimiter, Depends(get_rate_limiter)]
 
 
 @raises(TooManyRequests)
-async def limit_address(connection: HTTPConnection, limiter: RateLimiterDep) -> None:
-    """Hold a client's address to the general limit; stands on the limiter.
+async def limit_address(connection: HTTPConnection, resources: ResourcesDep) -> None:
+    """Hold a client's address to the general limit; stands on the resources.
 
     Raises:
         TooManyRequests: The limit is reached.
     """
-    await _hit(connection, limiter, "general-address", address_of(connection))
+    await _hit(connection, resources.rate_limiter, "general-address", address_of(connection))
 
 
 @raises(TooManyRequests)
-async def limit_auth_address(connection: HTTPConnection, limiter: RateLimiterDep) -> None:
-    """Hold a client's address to the limit of all under `/auth`; stands on the limiter.
+async def limit_auth_address(connection: HTTPConnection, resources: ResourcesDep) -> None:
+    """Hold a client's address to the limit of all under `/auth`; stands on the resources.
 
     Raises:
         TooManyRequests: The limit is reached.
     """
-    await _hit(connection, limiter, "auth-address", address_of(connection))
+    await _hit(connection, resources.rate_limiter, "auth-address", address_of(connection))
 
 
 RateLimitedByAddress = Depends(limit_address)

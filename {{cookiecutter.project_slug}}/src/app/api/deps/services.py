@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends
 
 from app import wiring
-from app.api.deps.database import ReadConnectionDep, SessionDep, SnapshotDep
+from app.api.deps.database import SessionDep, SnapshotDep
 from app.api.deps.inline import on_loop
 from app.api.deps.resources import ResourcesDep
 from app.api.errors import raises
@@ -32,9 +32,10 @@ def get_auth_service(resources: ResourcesDep) -> AuthService:
 
 
 @on_loop
-def get_user_queries(connection: ReadConnectionDep) -> UserQueries:
-    """Return what reads users; stands on the request's read connection."""
-    return wiring.user_queries(connection)
+@raises(DatabaseUnavailable)
+def get_user_queries(resources: ResourcesDep) -> UserQueries:
+    """Return what reads users; stands on the resources, for each read stands by itself."""
+    return wiring.user_queries(resources.database)
 
 
 @on_loop
@@ -44,21 +45,23 @@ def get_user_service(resources: ResourcesDep, session: SessionDep) -> UserServic
 
 
 @on_loop
-def get_api_key_queries(connection: ReadConnectionDep) -> ApiKeyQueries:
-    """Return what reads API keys; stands on the request's read connection."""
-    return wiring.api_key_queries(connection)
+@raises(DatabaseUnavailable)
+def get_api_key_queries(resources: ResourcesDep) -> ApiKeyQueries:
+    """Return what reads API keys; stands on the resources, for each read stands by itself."""
+    return wiring.api_key_queries(resources.database)
 
 
 @on_loop
-def get_api_key_service(session: SessionDep) -> ApiKeyService:
+def get_api_key_service(resources: ResourcesDep, session: SessionDep) -> ApiKeyService:
     """Return what makes and revokes API keys; stands on the request's session."""
-    return wiring.api_key_service(session)
+    return wiring.api_key_service(resources, session)
 
 
 @on_loop
-def get_item_queries(connection: ReadConnectionDep) -> ItemQueries:
-    """Return what reads items; stands on the request's read connection."""
-    return wiring.item_queries(connection)
+@raises(DatabaseUnavailable)
+def get_item_queries(resources: ResourcesDep) -> ItemQueries:
+    """Return what reads items; stands on the resources, for each read stands by itself."""
+    return wiring.item_queries(resources.database)
 
 
 @on_loop
@@ -68,9 +71,9 @@ def get_item_export(connection: SnapshotDep) -> ItemQueries:
 
 
 @on_loop
-def get_item_service(session: SessionDep) -> ItemService:
-    """Return what changes items; stands on the request's session."""
-    return wiring.item_service(session)
+def get_item_service(resources: ResourcesDep, session: SessionDep) -> ItemService:
+    """Return what changes items; stands on the resources and the request's session."""
+    return wiring.item_service(resources, session)
 
 
 AuthenticatorDep = Annotated[Authenticator, Depends(get_authenticator)]

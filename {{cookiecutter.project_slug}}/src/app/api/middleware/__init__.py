@@ -3,6 +3,8 @@
 All of it is plain ASGI. What does not apply to a configuration is left out rather than passed.
 """
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -12,18 +14,24 @@ from app.api.middleware.access import RequestLog
 from app.api.middleware.bodies import BodyLimit, Compression, HeadAsGet
 from app.api.middleware.boundary import ErrorBoundary
 from app.api.middleware.headers import ResponseHeaders
+from app.api.middleware.idempotency import KeptAnswers
 from app.api.middleware.origins import Cors, TrustedHosts
 from app.core.config import Settings
 
 __all__ = ["middleware"]
 
 
-def middleware(settings: Settings, registry: CollectorRegistry | None = None) -> list[Middleware]:
+def middleware(
+    settings: Settings,
+    registry: CollectorRegistry | None = None,
+    body_limits: Mapping[str, int] | None = None,
+) -> list[Middleware]:
     """The layers from the outside in.
 
     Args:
         settings: What is to be let in, and how large.
         registry: Where requests are counted, if they are to be.
+        body_limits: The largest bodies of paths that take more, or less, than others.
     """
     http = settings.http
     hsts = http.hsts_seconds if settings.is_production else 0
@@ -53,11 +61,13 @@ def middleware(settings: Settings, registry: CollectorRegistry | None = None) ->
     return [
         *layers,
         # Before anything reads: a body that says it is too large is not even begun.
-        Middleware(BodyLimit, max_bytes=http.max_body_bytes),
+        Middleware(BodyLimit, max_bytes=http.max_body_bytes, of_paths=body_limits),
         # Around compression: HEAD has the headers that GET would have.
         Middleware(HeadAsGet),
         # Sees the bodies as the routes make them; all outside it sees them as they leave.
         Middleware(Compression, minimum_size=http.compress_min_bytes),
+        # Around what answers in place of a failed route: then the key is free again.
+        Middleware(KeptAnswers),
         # Last: what it answers in place of a failed route passes through all of the above.
         Middleware(ErrorBoundary),
     ]

@@ -1,10 +1,13 @@
 """Bodies: how large they may come in, and how they go out."""
 
 import re
+from collections.abc import Mapping
 
 from starlette.middleware.gzip import GZipResponder
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.context import as_get
 from app.api.errors import CLOSE, MALFORMED, TOO_LARGE, BodyTooLarge, problem_response
 
 # Level 9 takes twice the time of level 5 for one percent of the size, on JSON.
@@ -23,39 +26,58 @@ class BodyLimit:
     Args:
         app: What reads the bodies.
         max_bytes: The most that is read.
+        of_paths: The same for paths that take more, or less, than others.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, of_paths: Mapping[str, int] | None = None
+    ) -> None:
         self.app = app
         self._max_bytes = max_bytes
+        self._of_paths = of_paths or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a body that says it is too large, and count what is read of the others."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self._max_bytes
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                if not value.isdigit():
-                    await problem_response(scope, MALFORMED)(scope, receive, send)
-                    return
-                if len(value) > _MOST_DIGITS or int(value) > limit:
-                    refusal = problem_response(scope, TOO_LARGE, headers=CLOSE)
-                    await refusal(scope, receive, send)
-                    return
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        limit = self._of_paths.get(path, self._max_bytes)
+        if (refused := _refusal(scope, limit)) is not None:
+            await refused(scope, receive, send)
+            return
         read = 0
+        more = path in self._of_paths
 
         async def receive_within_limit() -> Message:
-            nonlocal read
+            nonlocal read, more
             message = await receive()
             if message["type"] == "http.request":
+                more = more and message.get("more_body", False)
                 read += len(message.get("body", b""))
                 if read > limit:
                     raise BodyTooLarge
             return message
 
-        await self.app(scope, receive_within_limit, send)
+        async def send_and_close(message: Message) -> None:
+            if more and message["type"] == "http.response.start":
+                # Nobody reads the rest of a body that was refused: it could be gigabytes.
+                headers = [each for each in message["headers"] if each[0] != b"connection"]
+                message = {**message, "headers": [*headers, (b"connection", b"close")]}
+            await send(message)
+
+        await self.app(scope, receive_within_limit, send_and_close if more else send)
+
+
+def _refusal(scope: Scope, limit: int) -> Response | None:
+    """What a body is answered by the length alone that it says it has."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            if not value.isdigit():
+                return problem_response(scope, MALFORMED)
+            if len(value) > _MOST_DIGITS or int(value) > limit:
+                return problem_response(scope, TOO_LARGE, headers=CLOSE)
+    return None
 
 
 class HeadAsGet:
@@ -75,7 +97,7 @@ class HeadAsGet:
                 message["body"] = b""
             await send(message)
 
-        get = {**scope, "method": "GET"}
+        get = as_get(scope)
         try:
             await self.app(get, receive, send_without_body)
         finally:
@@ -88,6 +110,7 @@ class Compression:
     What other methods answer is one small thing, and may be a token: next to text that an attacker
     chooses, the size of a compressed secret gives it away (BREACH). Streams are compressed part by
     part, and each part leaves at once; Starlette's list of types that do not gain goes as it is.
+    `Vary` tells caches that another client may get it in another form (RFC 9110 §12.5.5).
 
     Args:
         app: What makes the responses.
@@ -100,20 +123,27 @@ class Compression:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Compress the response, if that is asked for and pays."""
-        if scope["type"] != "http" or scope["method"] != "GET" or not _accepts_gzip(scope):
+        if scope["type"] != "http" or scope["method"] != "GET":
             await self.app(scope, receive, send)
             return
+        is_asked_for = _accepts_gzip(scope)
         start: Message = {}
         gzip: GZipResponder | None = None
+        as_it_is = False
 
         async def send_compressed(message: Message) -> None:
-            nonlocal start, gzip
-            if gzip is not None:
-                await gzip.send_with_compression(message)
-            elif message["type"] == "http.response.start":
+            nonlocal start, gzip, as_it_is
+            if message["type"] == "http.response.start":
                 start = message
+                has_one_form = _comes_in_ranges(message)
+                if as_it_is := has_one_form or not is_asked_for:
+                    await send(message if has_one_form else _varying(message))
+            elif as_it_is:
+                await send(message)
+            elif gzip is not None:
+                await gzip.send_with_compression(message)
             elif self._is_small(message):
-                await send(start)
+                await send(_varying(start))
                 await send(message)
             else:
                 gzip = GZipResponder(self.app, 0, compresslevel=_COMPRESSION_LEVEL)
@@ -129,6 +159,16 @@ class Compression:
             and not message.get("more_body", False)
             and len(message.get("body", b"")) < self._minimum_size
         )
+
+
+def _comes_in_ranges(start: Message) -> bool:
+    """Whether the bytes have numbers by which clients ask for some: they must stay the same."""
+    return any(name == b"accept-ranges" for name, _ in start["headers"])
+
+
+def _varying(start: Message) -> Message:
+    """Say that the client was asked what it accepts."""
+    return {**start, "headers": [*start["headers"], (b"vary", b"Accept-Encoding")]}
 
 
 def _accepts_gzip(scope: Scope) -> bool:

@@ -15,9 +15,16 @@ _PROBES = frozenset({"/health", "/live", "/ready"})
 _HOST = re.compile(rb"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_REQUEST_HEADERS = ("Authorization", "If-Match", "If-None-Match", "X-Request-ID")
+_REQUEST_HEADERS = (
+    "Authorization",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "X-Request-ID",
+)
 _RESPONSE_HEADERS = (
     "ETag",
+    "Idempotency-Replayed",
     "Link",
     "Location",
     "RateLimit",

@@ -3,6 +3,10 @@
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypeAliasType
+
+DependencyStatus = TypeAliasType("DependencyStatus", Literal["up", "degraded"])
+ReadinessStatus = TypeAliasType("ReadinessStatus", Literal["ready", "degraded"])
 
 
 class Health(BaseModel):
@@ -36,7 +40,7 @@ class DependencyHealth(BaseModel):
     )
 
     name: str = Field(description="What was asked.", examples=["database"])
-    status: Literal["up", "degraded"] = Field(
+    status: DependencyStatus = Field(
         description="`degraded`: it is down, and the service goes on without it.", examples=["up"]
     )
     milliseconds: float = Field(ge=0, description="How long its answer took.", examples=[1.2])
@@ -56,7 +60,7 @@ class Readiness(BaseModel):
         }
     )
 
-    status: Literal["ready", "degraded"] = Field(
+    status: ReadinessStatus = Field(
         description="`degraded`: something is down that the service can do without.",
         examples=["ready"],
     )

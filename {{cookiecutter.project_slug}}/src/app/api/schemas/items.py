@@ -1,6 +1,6 @@
 """Items at the boundary."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import MISSING, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,9 +14,15 @@ from app.api.schemas.base import (
     Page,
     PageQuery,
 )
-from app.domain.items import ItemChanges, ItemContent, ItemFilter, ItemSort, ItemStatus
+from app.domain.items import (
+    ExportFormat,
+    ItemChanges,
+    ItemContent,
+    ItemFilter,
+    ItemSort,
+    ItemStatus,
+)
 
-ExportFormat = Literal["csv", "ndjson"]
 Title = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200, pattern=VISIBLE_LINE),

@@ -3,19 +3,25 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from app.api.deps.auth import AccountOwner
 from app.api.deps.pages import PageDep
 from app.api.deps.services import ApiKeyQueriesDep, ApiKeyServiceDep
 from app.api.errors import problems
 from app.api.responses import CREATED, location_of
+from app.api.routing import FeatureRouter
 from app.api.schemas.api_keys import ApiKeyCreate, ApiKeyCreatedResponse, ApiKeyPage, ApiKeyResponse
 from app.api.schemas.base import EXAMPLE_ID
 from app.domain.errors import ApiKeyNameTaken, ApiKeyNotFound, InsufficientScope
 from app.domain.ids import ApiKeyId
 
-router = APIRouter(prefix="/users/me/api-keys", tags=["api keys"])
+router = FeatureRouter(prefix="/users/me/api-keys", tags=["api keys"])
+
+TAG = {
+    "name": "api keys",
+    "description": "How machines come in: keys with permissions of their own.",
+}
 
 
 @router.post(

@@ -3,13 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Path, Request
+from fastapi import Form, Path, Request
 
 from app.api.deps.auth import AccountOwner, ClientDep
 from app.api.deps.pages import PageDep
 from app.api.deps.rate_limits import AuthRateLimitedByAddress, RateLimiterDep, limit_login
 from app.api.deps.services import AuthServiceDep
 from app.api.errors import problems
+from app.api.routing import FeatureRouter
 from app.api.schemas.auth import (
     RefreshTokenRequest,
     SessionPage,
@@ -27,7 +28,12 @@ from app.domain.errors import (
 )
 from app.domain.ids import SessionId
 
-router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[AuthRateLimitedByAddress])
+router = FeatureRouter(prefix="/auth", tags=["auth"], dependencies=[AuthRateLimitedByAddress])
+
+TAG = {
+    "name": "auth",
+    "description": "Logging in and out: tokens, and the sessions behind them.",
+}
 
 
 @router.post(

@@ -3,55 +3,45 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import Path, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.deps.auth import ItemEditor, ItemViewer
+from app.api.deps.conditions import IfMatch, IfNoneMatch
+from app.api.deps.idempotency import IdempotencyDep
 from app.api.deps.pages import ItemExportFilterDep, ItemListDep
 from app.api.deps.services import ItemExportDep, ItemQueriesDep, ItemServiceDep
 from app.api.errors import problems
-from app.api.exports import MEDIA_TYPES, exported, started
+from app.api.exports import MEDIA_TYPES, Export
 from app.api.responses import (
     CREATED_VERSION,
     VERSION,
     VERSION_OR_NOT_MODIFIED,
     location_of,
+    replayable,
 )
-from app.api.schemas.base import EXAMPLE_ID, LINE
+from app.api.routing import FeatureRouter
+from app.api.schemas.base import EXAMPLE_ID
 from app.api.schemas.items import ItemCreate, ItemPage, ItemResponse, ItemUpdate
 from app.domain.errors import ItemNotFound, PreconditionFailed
 from app.domain.ids import ItemId
 from app.domain.items import etag, etag_matches
 
-router = APIRouter(prefix="/items", tags=["items"])
+router = FeatureRouter(prefix="/items", tags=["items"])
+
+TAG = {
+    "name": "items",
+    "description": "The example resource: owned, paged, searched and exported.",
+}
 
 ItemIdPath = Annotated[UUID, Path(description="Which item.", examples=[EXAMPLE_ID])]
-IfMatch = Annotated[
-    str | None,
-    Header(
-        alias="If-Match",
-        max_length=1000,
-        pattern=LINE,
-        description="Do it only if the item still has this `ETag`, against lost updates.",
-        examples=['"1"'],
-    ),
-]
-IfNoneMatch = Annotated[
-    str | None,
-    Header(
-        alias="If-None-Match",
-        max_length=1000,
-        pattern=LINE,
-        description="Answer 304, without a body, if the item still has this `ETag`.",
-        examples=['"1"'],
-    ),
-]
 
 
-@router.post("", status_code=201, summary="Create an item", responses=CREATED_VERSION)
+@router.post("", status_code=201, summary="Create an item", responses=replayable(CREATED_VERSION))
 async def create_item(
     request: Request,
     owner: ItemEditor,
+    _: IdempotencyDep,
     body: ItemCreate,
     items: ItemServiceDep,
     response: Response,
@@ -96,12 +86,7 @@ async def export_items(
 
     In CSV, text that a spreadsheet would take for a formula has an apostrophe in front.
     """
-    batches = await started(items.export(owner.id, query.wanted()))
-    return StreamingResponse(
-        exported(batches, query.format),
-        media_type=MEDIA_TYPES[query.format],
-        headers={"Content-Disposition": f'attachment; filename="items.{query.format}"'},
-    )
+    return Export(items.export(owner.id, query.wanted()), query.format)
 
 
 @router.get(

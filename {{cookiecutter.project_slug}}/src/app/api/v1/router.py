@@ -1,23 +1,61 @@
 """Everything under `/api/v1`."""
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 
 from app.api.deps.rate_limits import RateLimitedByAddress
-from app.api.v1 import api_keys, auth, items, users
+from app.api.v1 import (
+    api_keys,
+    auth,
+    # {% if cookiecutter.use_s3 %}
+    files,
+    # {% endif %}
+    items,
+    # {% if cookiecutter.use_arq %}
+    jobs,
+    # {% endif %}
+    users,
+    # {% if cookiecutter.use_websockets %}
+    ws,
+    # {% endif %}
+)
+from app.core.config import Settings
 
-router = APIRouter(prefix="/api/v1", dependencies=[RateLimitedByAddress])
-router.include_router(auth.router)
-router.include_router(api_keys.router)
-router.include_router(users.router)
-router.include_router(items.router)
+FEATURES = (
+    auth,
+    api_keys,
+    users,
+    items,
+    # {% if cookiecutter.use_s3 %}
+    files,
+    # {% endif %}
+    # {% if cookiecutter.use_arq %}
+    jobs,
+    # {% endif %}
+    # {% if cookiecutter.use_websockets %}
+    ws,
+    # {% endif %}
+)
+"""Each has a `router`, and a `TAG` that says what its operations are about. One that takes bodies
+of another size than the rest says so by `body_limits(settings)`."""
 
-TAGS: list[dict[str, str]] = [
-    {"name": "auth", "description": "Logging in and out: tokens, and the sessions behind them."},
-    {"name": "users", "description": "Accounts: one's own, and all of them for administrators."},
-    {
-        "name": "api keys",
-        "description": "How machines come in: keys with permissions of their own.",
-    },
-    {"name": "items", "description": "The example resource: owned, paged, searched and exported."},
-]
+TAGS: list[dict[str, str]] = [feature.TAG for feature in FEATURES]
 """What the tags of these operations mean, in the order in which they are shown."""
+
+
+def body_limits(settings: Settings) -> dict[str, int]:
+    """Return the largest bodies of paths that take more, or less, than others do."""
+    return {
+        path: limit
+        for feature in FEATURES
+        if hasattr(feature, "body_limits")
+        for path, limit in feature.body_limits(settings).items()
+    }
+
+
+def include_in(app: FastAPI) -> None:
+    """Add all operations, each held to the general limit of its client's address.
+
+    One by one, and not as a router of routers: FastAPI would match each request once per level.
+    """
+    for feature in FEATURES:
+        app.include_router(feature.router, prefix="/api/v1", dependencies=[RateLimitedByAddress])

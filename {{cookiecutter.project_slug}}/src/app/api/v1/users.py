@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from app.api.deps.auth import (
     AccountOwner,
@@ -18,6 +18,7 @@ from app.api.deps.rate_limits import AuthRateLimitedByAddress, RateLimiterDep, l
 from app.api.deps.services import UserQueriesDep, UserServiceDep
 from app.api.errors import problems
 from app.api.responses import CREATED, location_of
+from app.api.routing import FeatureRouter
 from app.api.schemas.base import EXAMPLE_ID
 from app.api.schemas.users import (
     PasswordUpdate,
@@ -38,7 +39,12 @@ from app.domain.errors import (
 )
 from app.domain.ids import UserId
 
-router = APIRouter(prefix="/users", tags=["users"])
+router = FeatureRouter(prefix="/users", tags=["users"])
+
+TAG = {
+    "name": "users",
+    "description": "Accounts: one's own, and all of them for administrators.",
+}
 UserIdPath = Annotated[UUID, Path(description="Which user.", examples=[EXAMPLE_ID])]
 
 

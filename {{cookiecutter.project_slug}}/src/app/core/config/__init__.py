@@ -8,6 +8,8 @@ from app.core.config.auth import AuthSettings
 from app.core.config.database import DatabaseSettings
 from app.core.config.health import HealthSettings
 from app.core.config.http import HttpSettings
+from app.core.config.idempotency import IdempotencySettings
+from app.core.config.jobs import JobSettings
 from app.core.config.loading import ConfigurationError, load_settings, variable_names
 from app.core.config.logging import LoggingSettings
 from app.core.config.mail import MailSettings
@@ -24,6 +26,8 @@ __all__ = [
     "DatabaseSettings",
     "HealthSettings",
     "HttpSettings",
+    "IdempotencySettings",
+    "JobSettings",
     "LoggingSettings",
     "MailSettings",
     "MetricsSettings",

@@ -1,17 +1,13 @@
 """Settings of tokens."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
-from jwt import InvalidKeyError
-from jwt.algorithms import ECAlgorithm
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from app.about import DISTRIBUTION
 from app.core.config.base import Fault, SettingsGroup, refusal
+from app.core.jwks import private_keys
 
 
 class AuthSettings(SettingsGroup):
@@ -42,7 +38,7 @@ class AuthSettings(SettingsGroup):
     @field_validator("signing_keys")
     @classmethod
     def _are_usable(cls, keys: SecretStr | None) -> SecretStr | None:
-        if keys is not None and (weakness := weakness_of_keys(keys.get_secret_value())):
+        if keys is not None and (weakness := _weakness_of(keys.get_secret_value())):
             raise ValueError(weakness)
         return keys
 
@@ -63,25 +59,16 @@ class AuthSettings(SettingsGroup):
                 " make one with `app keys generate`"
             )
         try:
-            weakness = weakness_of_keys(self.signing_keys_file.read_text(encoding="utf-8"))
+            weakness = _weakness_of(self.signing_keys_file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             weakness = "can't be read"
         return ("signing_keys_file", f"the file {weakness}") if weakness else None
 
 
-def weakness_of_keys(text: str) -> str | None:
-    """Why this is no private JWK Set for ES256, if so; says nothing of the keys themselves."""
+def _weakness_of(keys: str) -> str | None:
+    """Why nobody can sign with these keys, if so."""
     try:
-        keys = list(json.loads(text)["keys"])
-    except (ValueError, TypeError, KeyError):
-        return 'is no JWK Set: it must be {"keys": […]}'
-    if not keys:
-        return "holds no key; make one with `app keys generate`"
-    for number, jwk in enumerate(keys, start=1):
-        try:
-            key = ECAlgorithm.from_jwk(jwk)
-        except (InvalidKeyError, UnsupportedAlgorithm, TypeError, ValueError, AttributeError):
-            key = None
-        if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
-            return f"is unusable: its key {number} is not a private key for ES256 (EC, P-256)"
+        private_keys(keys)
+    except ValueError as error:
+        return f"{error}; make one with `app keys generate`"
     return None

@@ -22,7 +22,7 @@ Rate = Annotated[str, AfterValidator(_is_rate)]
 
 
 class RateLimitSettings(SettingsGroup):
-    """How often one address and one account may ask each server process."""
+    """How often one address and one account may ask."""
 
     enabled: bool = True
     """Whether requests are limited at all."""

@@ -10,12 +10,28 @@ from app.core.config.base import Location, refusal
 from app.core.config.database import DatabaseSettings
 from app.core.config.health import HealthSettings
 from app.core.config.http import HttpSettings
+from app.core.config.idempotency import IdempotencySettings
+from app.core.config.jobs import JobSettings
 from app.core.config.logging import LoggingSettings
 from app.core.config.mail import MailSettings
 from app.core.config.metrics import MetricsSettings
 from app.core.config.passwords import PasswordSettings
 from app.core.config.rate_limits import RateLimitSettings
+
+# {%- if cookiecutter.use_websockets +%}
+from app.core.config.realtime import RealtimeSettings
+
+# {%- endif +%}
+# {%- if cookiecutter.use_redis +%}
+from app.core.config.redis import RedisSettings
+
+# {%- endif +%}
 from app.core.config.server import ServerSettings
+
+# {%- if cookiecutter.use_s3 or cookiecutter.use_arq +%}
+from app.core.config.storage import StorageSettings
+
+# {%- endif +%}
 from app.core.config.throttle import ThrottleSettings
 
 
@@ -52,6 +68,17 @@ class Settings(BaseSettings):
     mail: MailSettings = MailSettings()
     health: HealthSettings = HealthSettings()
     metrics: MetricsSettings = MetricsSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
+    # {% if cookiecutter.use_redis %}
+    redis: RedisSettings = RedisSettings()
+    # {% endif %}
+    jobs: JobSettings = JobSettings()
+    # {% if cookiecutter.use_websockets %}
+    realtime: RealtimeSettings = RealtimeSettings()
+    # {% endif %}
+    # {% if cookiecutter.use_s3 or cookiecutter.use_arq %}
+    storage: StorageSettings = StorageSettings()
+    # {% endif %}
 
     @classmethod
     def settings_customise_sources(
@@ -91,8 +118,9 @@ class Settings(BaseSettings):
 
     def _faults_in_production(self) -> dict[Location, str]:
         faults: dict[Location, str] = {}
-        for group in ("database", "auth", "passwords"):
-            if fault := getattr(self, group).weakness():
+        for group in type(self).model_fields:
+            weakness = getattr(getattr(self, group), "weakness", None)
+            if weakness is not None and (fault := weakness()):
                 name, sentence = fault
                 faults[group, name] = sentence
         for name in ("cors_origins", "trusted_hosts", "forwarded_allow_ips"):

@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     EllipticCurvePrivateKey,
     EllipticCurvePublicKey,
     generate_private_key,
 )
-from jwt import InvalidKeyError
 from jwt.algorithms import ECAlgorithm
 
 from app.core.config import ConfigurationError, Settings
+from app.core.jwks import private_key, private_keys
 
 ALGORITHM: Final = "ES256"
 DEVELOPMENT_KEYS: Final = Path(".dev/signing-keys.json")
@@ -49,7 +48,7 @@ class SigningKey:
     @classmethod
     def generate(cls) -> "SigningKey":
         """Return a new key."""
-        return cls._of(generate_private_key(SECP256R1()))
+        return cls.of(None, generate_private_key(SECP256R1()))
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, Any]) -> "SigningKey":
@@ -58,16 +57,11 @@ class SigningKey:
         Raises:
             ValueError: It is not a private key of the curve P-256.
         """
-        try:
-            key = ECAlgorithm.from_jwk(dict(jwk))
-        except (InvalidKeyError, UnsupportedAlgorithm, TypeError) as error:
-            raise ValueError("not an EC key in JWK form") from error
-        if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
-            raise ValueError("not a private key of the curve P-256")  # noqa: TRY004
-        return cls._of(key, jwk.get("kid"))
+        return cls.of(*private_key(jwk))
 
     @classmethod
-    def _of(cls, private: EllipticCurvePrivateKey, kid: str | None = None) -> "SigningKey":
+    def of(cls, kid: str | None, private: EllipticCurvePrivateKey) -> "SigningKey":
+        """Return a private key with its public half, and an id if it has none yet."""
         public = private.public_key()
         return cls(kid or _thumbprint(public), private, public)
 
@@ -103,14 +97,7 @@ class SigningKeys:
         Raises:
             ValueError: It is not one, or holds no key.
         """
-        try:
-            jwks = json.loads(text)["keys"]
-            keys = tuple(SigningKey.from_jwk(jwk) for jwk in jwks)
-        except (KeyError, TypeError) as error:
-            raise ValueError("not a JWK Set") from error
-        if not keys:
-            raise ValueError("a JWK Set without keys")
-        return cls(keys)
+        return cls(tuple(SigningKey.of(kid, private) for kid, private in private_keys(text)))
 
     @property
     def signing(self) -> SigningKey:
@@ -211,9 +198,7 @@ def _parsed(text: str, source: str) -> SigningKeys:
     try:
         return SigningKeys.from_json(text)
     except ValueError as error:
-        raise ConfigurationError(
-            f"{source}: this is not a private JWK Set ({error}); {_HOW_TO_MAKE_ONE}"
-        ) from error
+        raise ConfigurationError(f"{source}: the text {error}; {_HOW_TO_MAKE_ONE}") from error
 
 
 def _thumbprint(public: EllipticCurvePublicKey) -> str:

@@ -1,7 +1,8 @@
 """Units of work: how code gets at the database."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -12,10 +13,12 @@ from app.core.config import Settings
 from app.domain.errors import DatabaseUnavailable
 from app.infrastructure.database.dialect import READ_OPTIONS, SNAPSHOT_OPTIONS, create_engine
 from app.infrastructure.database.errors import translate_errors, translated_errors
-from app.infrastructure.database.statistics import count_statements
+from app.infrastructure.database.lookups import DirectLookups
+from app.infrastructure.database.statistics import StatementLog, count_statements
 from app.repositories.session import Session
+from app.repositories.statements import Row, Statement, Values
 
-log = structlog.stdlib.get_logger(__name__)
+logger = structlog.stdlib.get_logger(__name__)
 
 
 class Database:
@@ -32,6 +35,7 @@ class Database:
         snapshots: int = 1,
         snapshot_seconds: float = 600.0,
         wait_seconds: float = 5.0,
+        slow_seconds: float = math.inf,
     ) -> None:
         """Work on this engine; whoever made it disposes of it.
 
@@ -40,6 +44,7 @@ class Database:
             snapshots: How many of them long reads may hold at once.
             snapshot_seconds: How long one of these may hold its connection.
             wait_seconds: How long another one waits for its turn.
+            slow_seconds: From here on the statement of a lookup is logged.
         """
         self.engine = engine
         self._free_snapshots = asyncio.Semaphore(snapshots)
@@ -48,13 +53,15 @@ class Database:
         self._sessions = async_sessionmaker(engine, class_=Session, expire_on_commit=False)
         self._readers = engine.execution_options(**READ_OPTIONS)
         self._snapshots = engine.execution_options(**SNAPSHOT_OPTIONS)
+        self._lookups = DirectLookups(engine, StatementLog(slow_seconds))
 
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: Settings) -> AsyncIterator["Database"]:
         """Yield a database that connects when it is first used, and close it afterwards."""
         engine = create_engine(settings.database, pool_size=settings.database_pool_size)
-        count_statements(engine, slow_seconds=settings.database.slow_statement_ms / 1000)
+        slow_seconds = settings.database.slow_statement_ms / 1000
+        count_statements(engine, StatementLog(slow_seconds))
         translate_errors(engine)
         try:
             yield cls(
@@ -63,6 +70,7 @@ class Database:
                 snapshots=max(1, settings.database_pool_size // 4),
                 snapshot_seconds=settings.database.snapshot_timeout,
                 wait_seconds=settings.database.pool_timeout,
+                slow_seconds=slow_seconds,
             )
         finally:
             await engine.dispose()
@@ -80,13 +88,21 @@ class Database:
                 async with session.begin():
                     yield session
                 actions = session.take_after_commit()
-        # In order: the one in which they were asked for.
         # In order: one may follow from another. The commit stands, whatever becomes of them.
         for action in actions:
             try:
                 await action()
             except Exception:
-                log.exception("action after commit failed")
+                logger.exception("action after commit failed")
+
+    async def fetch(self, statement: Statement, values: Values) -> Sequence[Row]:
+        """Return the rows that a statement selects, by the shortest way there is.
+
+        Raises:
+            DatabaseUnavailable: The database can't be reached or did not answer in time.
+        """
+        with translated_errors():
+            return await self._lookups.fetch(statement, values)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

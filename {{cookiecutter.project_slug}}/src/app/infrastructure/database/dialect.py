@@ -3,7 +3,7 @@
 import time
 from typing import Any, Final
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]  # it has no types
 from sqlalchemy import AdaptedConnection, Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
@@ -116,8 +116,12 @@ def constraint_of(error: IntegrityError) -> str | None:
 
 def is_unavailable(error: DBAPIError) -> bool:
     """Tell whether the database is to blame, and another try may succeed."""
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or state in _UNAVAILABLE or state[:2] in _UNAVAILABLE
+    return error.connection_invalidated or is_outage(getattr(error.orig, "sqlstate", None))
+
+
+def is_outage(state: str | None) -> bool:
+    """Tell whether an SQLSTATE says that the database is to blame."""
+    return state is not None and (state in _UNAVAILABLE or state[:2] in _UNAVAILABLE)
 
 
 def _ping_idle_connections(engine: AsyncEngine, seconds: float) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.core.config import DatabaseSettings
+from app.models import Base
 
 READ_OPTIONS: Final[dict[str, Any]] = {"begin": None}
 """For requests that only read: each statement stands for itself, without a transaction."""
@@ -29,6 +30,8 @@ _AT_CONNECT: Final = (
 )
 _LOCK_SECONDS: Final = 10.0
 _CONSTRAINT_FAILED: Final = re.compile(r"(?P<kind>UNIQUE|CHECK) constraint failed: (?P<what>.+)")
+_FOREIGN_KEY_FAILED: Final = "FOREIGN KEY constraint failed"
+_INSERTED: Final = re.compile(r"INSERT INTO (?P<table>\w+)")
 _UNAVAILABLE: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -114,8 +117,11 @@ def constraint_of(error: IntegrityError) -> str | None:
     """Return the name of the constraint that a statement violated.
 
     SQLite names the columns of a unique constraint, from which our naming convention gives the
-    name of the constraint.
+    name of the constraint. Of a foreign key it says no more than that one is violated: which one is
+    known if the row was to go into a table that has no other.
     """
+    if str(error.orig) == _FOREIGN_KEY_FAILED:
+        return _only_foreign_key(error.statement or "")
     match = _CONSTRAINT_FAILED.search(str(error.orig))
     if match is None:
         return None
@@ -123,6 +129,14 @@ def constraint_of(error: IntegrityError) -> str | None:
         return match["what"]
     columns = [column.strip().split(".") for column in match["what"].split(",")]
     return "_".join(["uq", columns[0][0], *(column[-1] for column in columns)])
+
+
+def _only_foreign_key(statement: str) -> str | None:
+    """Return the name of the foreign key of the table that a statement inserts into."""
+    match = _INSERTED.match(statement)
+    table = Base.metadata.tables.get(match["table"]) if match else None
+    names = [str(key.name) for key in table.foreign_key_constraints] if table is not None else []
+    return names[0] if len(names) == 1 else None
 
 
 def is_unavailable(error: DBAPIError) -> bool:

@@ -18,8 +18,8 @@ from app.repositories.constraints import CONSTRAINTS
 def translate_errors(engine: AsyncEngine) -> None:
     """Let an engine raise domain errors for what is no fault of the code.
 
-    A violated constraint becomes the `Conflict` of the table, a database that does not answer
-    becomes `DatabaseUnavailable`. Everything else is a bug, and stays what it is.
+    A violated constraint becomes the error that the table gives it, or a `Conflict`; a database
+    that does not answer becomes `DatabaseUnavailable`. Everything else is a bug, and stays so.
     """
 
     def translate(context: ExceptionContext) -> DomainError | None:

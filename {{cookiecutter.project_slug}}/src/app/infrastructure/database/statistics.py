@@ -1,5 +1,6 @@
 """How many statements a request takes, and how long they take."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 _STARTED: Final = "_statement_started"
-log = structlog.stdlib.get_logger(__name__)
+logger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -44,12 +45,32 @@ def measure() -> Iterator[DatabaseStatistics]:
         statistics.reset(token)
 
 
-def count_statements(engine: AsyncEngine, *, slow_seconds: float) -> None:
-    """Count and time every statement of an engine, failed ones too, and log the slow ones.
+@dataclass(frozen=True, slots=True)
+class StatementLog:
+    """Takes note of statements that have ended.
+
+    Attributes:
+        slow_seconds: From here on a statement is logged: its text, never its values.
+    """
+
+    slow_seconds: float = math.inf
+
+    def ended(self, text: str | None, seconds: float) -> None:
+        """Add a statement, failed or not, to the account of the request; log it if it was slow."""
+        account = statistics.get()
+        if account is not None:
+            account.statements += 1
+            account.seconds += seconds
+        if seconds >= self.slow_seconds:
+            logger.warning("slow statement", statement=text, duration_ms=round(seconds * 1000, 1))
+
+
+def count_statements(engine: AsyncEngine, statement_log: StatementLog) -> None:
+    """Time every statement that goes through an engine, failed ones too.
 
     Args:
         engine: The engine to watch.
-        slow_seconds: From here on a statement is logged: its text, never its values.
+        statement_log: Takes note of them.
     """
 
     def before(*arguments: Any) -> None:
@@ -65,16 +86,7 @@ def count_statements(engine: AsyncEngine, *, slow_seconds: float) -> None:
 
     def ended(context: ExecutionContext) -> None:
         seconds = time.perf_counter() - getattr(context, _STARTED, time.perf_counter())
-        account = statistics.get()
-        if account is not None:
-            account.statements += 1
-            account.seconds += seconds
-        if seconds >= slow_seconds:
-            log.warning(
-                "slow statement",
-                statement=context.statement,
-                duration_ms=round(seconds * 1000, 1),
-            )
+        statement_log.ended(context.statement, seconds)
 
     event.listen(engine.sync_engine, "before_cursor_execute", before)
     event.listen(engine.sync_engine, "after_cursor_execute", after)

@@ -4,7 +4,7 @@ import structlog
 
 from app.domain.mail import Mail
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 class ConsoleMailer:
@@ -12,4 +12,4 @@ class ConsoleMailer:
 
     async def send(self, mail: Mail) -> None:
         """Log recipient and subject."""
-        log.info("mail", to=mail.to, subject=mail.subject, characters=len(mail.text))
+        logger.info("mail", to=mail.to, subject=mail.subject, characters=len(mail.text))

@@ -59,6 +59,8 @@ def _message(mail: Mail, sender: str) -> EmailMessage:
     # Parsed as one address, so that a comma or a new line in it can't add a recipient or a header.
     message["To"] = _address(mail.to)
     message["Subject"] = " ".join(mail.subject.split())
+    # The same for each try: servers and readers pass over a mail that they have (RFC 5322 §3.6.4).
+    message["Message-ID"] = f"<{mail.id}@{sender.rpartition('@')[2]}>"
     message.set_content(mail.text)
     return message
 

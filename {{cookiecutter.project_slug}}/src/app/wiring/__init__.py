@@ -5,6 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.repositories.api_keys import ApiKeyReader, ApiKeyRepository
 from app.repositories.items import ItemReader, ItemRepository
 from app.repositories.session import Session
+from app.repositories.statements import Lookups
 from app.repositories.users import UserReader
 from app.resources import Resources
 from app.services.api_keys import ApiKeyQueries, ApiKeyService
@@ -14,11 +15,12 @@ from app.services.items import ItemQueries, ItemService
 from app.services.maintenance import Maintenance
 from app.services.throttle import LoginThrottle
 from app.services.users import UserQueries, UserService
+from app.wiring.upkeep import sweeps
 
 
 def authenticator(resources: Resources) -> Authenticator:
     """Return what turns bearer tokens into principals."""
-    return Authenticator(resources.database, resources.tokens)
+    return Authenticator(resources.database, resources.state.principals, resources.tokens)
 
 
 def auth_service(resources: Resources) -> AuthService:
@@ -27,14 +29,15 @@ def auth_service(resources: Resources) -> AuthService:
         database=resources.database,
         hasher=resources.hasher,
         tokens=resources.tokens,
+        principals=resources.state.principals,
         throttle=LoginThrottle(resources.settings.throttle),
         settings=resources.settings.auth,
     )
 
 
-def user_queries(connection: AsyncConnection) -> UserQueries:
+def user_queries(source: AsyncConnection | Lookups) -> UserQueries:
     """Return what reads users."""
-    return UserQueries(UserReader(connection))
+    return UserQueries(UserReader(source))
 
 
 def user_service(resources: Resources, session: Session) -> UserService:
@@ -44,30 +47,33 @@ def user_service(resources: Resources, session: Session) -> UserService:
         database=resources.database,
         hasher=resources.hasher,
         throttle=LoginThrottle(resources.settings.throttle),
+        principals=resources.state.principals,
         jobs=resources.jobs,
     )
 
 
-def api_key_queries(connection: AsyncConnection) -> ApiKeyQueries:
+def api_key_queries(source: AsyncConnection | Lookups) -> ApiKeyQueries:
     """Return what reads API keys."""
-    return ApiKeyQueries(ApiKeyReader(connection))
+    return ApiKeyQueries(ApiKeyReader(source))
 
 
-def api_key_service(session: Session) -> ApiKeyService:
+def api_key_service(resources: Resources, session: Session) -> ApiKeyService:
     """Return what makes and revokes API keys, inside the transaction of a session."""
-    return ApiKeyService(ApiKeyRepository(session))
+    return ApiKeyService(ApiKeyRepository(session), session, resources.state.principals)
 
 
-def item_queries(connection: AsyncConnection) -> ItemQueries:
+def item_queries(source: AsyncConnection | Lookups) -> ItemQueries:
     """Return what reads items."""
-    return ItemQueries(ItemReader(connection))
+    return ItemQueries(ItemReader(source))
 
 
-def item_service(session: Session) -> ItemService:
+def item_service(resources: Resources, session: Session) -> ItemService:
     """Return what changes items, inside the transaction of a session."""
-    return ItemService(ItemRepository(session))
+    return ItemService(ItemRepository(session), session, resources.events)
 
 
 def maintenance(resources: Resources) -> Maintenance:
     """Return what cleans up."""
-    return Maintenance(resources.database, resources.settings)
+    return Maintenance(
+        resources.database, resources.state.idempotency, resources.settings, sweeps(resources)
+    )

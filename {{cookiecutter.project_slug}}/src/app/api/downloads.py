@@ -1,0 +1,95 @@
+"""Content as it goes out: whole, in part, and under a name that can't do harm."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+from urllib.parse import quote
+
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from app.api.context import is_head
+from app.domain.entity_tags import names_tag
+from app.domain.errors import RangeNotSatisfiable
+from app.services.file_store import ByteRange, StoredObject
+
+_RANGE: Final = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.ASCII)
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9 !#$&+.^_`|~()\[\]{}@=,-]")
+
+Opened = AbstractAsyncContextManager[tuple[StoredObject, AsyncIterator[bytes]]]
+
+
+class Download(StreamingResponse):
+    """Sends what a store gives.
+
+    The store is asked when the response begins, so that its refusal can still be answered with a
+    status, and let go of when it ends, however it ends. HEAD asks it for nothing.
+    """
+
+    def __init__(
+        self, opened: Opened, *, status_code: int, media_type: str, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__((), status_code=status_code, headers=headers)
+        # As it was found to be: no charset is added that nobody has looked for.
+        self.headers["Content-Type"] = media_type
+        self._opened = opened
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        if is_head(scope):
+            await Response(status_code=self.status_code, headers=self.headers)(scope, receive, send)
+            return
+        async with self._opened as (_, chunks):
+            self.body_iterator = chunks
+            await super().__call__(scope, receive, send)
+
+
+def requested_range(
+    header: str | None, if_range: str | None, etag: str, size: int
+) -> ByteRange | None:
+    """Return the bytes that are asked for; None stands for all of them (RFC 9110 §14).
+
+    What is no single range of bytes is as if it weren't there, and so is a range that is meant for
+    another version.
+
+    Args:
+        header: The `Range` header.
+        if_range: The `If-Range` header.
+        etag: The entity tag of what there is.
+        size: How many bytes there are.
+
+    Raises:
+        RangeNotSatisfiable: None of them exists.
+    """
+    found = _RANGE.fullmatch(header) if header is not None else None
+    if found is None or (if_range is not None and if_range.strip() != etag):
+        return None
+    first, last = found.groups()
+    if not first and not last:
+        return None
+    if not first:
+        wanted = ByteRange(max(0, size - int(last)), size - 1)
+    else:
+        wanted = ByteRange(int(first), min(int(last), size - 1) if last else size - 1)
+        if last and int(last) < int(first):
+            return None
+    if wanted.first >= size:
+        raise RangeNotSatisfiable(size)
+    return wanted
+
+
+def is_current(if_none_match: str | None, etag: str) -> bool:
+    """Tell whether the client has this version already (RFC 9110 §13.1.2)."""
+    return if_none_match is not None and names_tag(if_none_match, etag, weak=True)
+
+
+def attachment(name: str) -> str:
+    """Return the `Content-Disposition` of a file that is to be saved (RFC 6266, RFC 8187).
+
+    Those who don't know `filename*` get a name in ASCII, in which neither quotes nor backslashes
+    nor percent signs are left to be understood in different ways.
+    """
+    plain = _UNSAFE.sub("_", name)
+    header = f'attachment; filename="{plain}"'
+    return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"

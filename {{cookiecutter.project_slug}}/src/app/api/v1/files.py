@@ -1,0 +1,253 @@
+"""Files: uploaded, listed, fetched and deleted."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Header, Path, Request, Response
+from fastapi.responses import StreamingResponse
+
+from app.api.deps.conditions import IfNoneMatch
+from app.api.deps.files import (
+    FileEditor,
+    FileListDep,
+    FileQueriesDep,
+    FileServiceDep,
+    FileViewer,
+    announced_length,
+)
+from app.api.downloads import Download, attachment, is_current, requested_range
+from app.api.errors import problems
+from app.api.multipart import OVERHEAD_BYTES, uploaded_part
+from app.api.openapi import reads_itself
+from app.api.responses import CREATED, location_of
+from app.api.routing import FeatureRouter
+from app.api.schemas.base import EXAMPLE_ID, LINE
+from app.api.schemas.files import (
+    FileCreate,
+    FilePage,
+    FileResponse,
+    LinkResponse,
+    UploadCreate,
+    UploadResponse,
+)
+from app.core.config import Settings
+from app.domain.errors import RangeNotSatisfiable, UnsupportedContent, UserNotFound
+from app.domain.files import (
+    FileId,
+    FileNotFound,
+    FileTooLarge,
+    FileTypeMismatch,
+    IncomingFile,
+    QuotaExceeded,
+    UnsupportedFileType,
+    UploadExpired,
+    UploadIncomplete,
+)
+from app.services.file_store import ObjectNotFound
+
+router = FeatureRouter(prefix="/files", tags=["files"])
+
+TAG = {
+    "name": "files",
+    "description": "Files of any size: through the service, or straight to the store and back.",
+}
+
+FileIdPath = Annotated[UUID, Path(description="Which file.", examples=[EXAMPLE_ID])]
+Range = Annotated[
+    str | None,
+    Header(
+        alias="Range",
+        max_length=1000,
+        pattern=LINE,
+        description="Some of the content: one range of bytes. Anything else gets all of it.",
+        examples=["bytes=0-1023"],
+    ),
+]
+IfRange = Annotated[
+    str | None,
+    Header(
+        alias="If-Range",
+        max_length=1000,
+        pattern=LINE,
+        description="Heed `Range` only if the content still has this `ETag`.",
+        examples=['"0dcb1d82"'],
+    ),
+]
+_CONTENT_HEADERS = {
+    "ETag": {
+        "description": "The SHA-256 of the whole content, in quotes.",
+        "required": True,
+        "schema": {"type": "string", "examples": ['"0dcb1d82"']},
+    },
+}
+_CONTENT = {
+    "application/octet-stream": {
+        "schema": {"type": "string", "contentMediaType": "application/octet-stream"}
+    }
+}
+
+
+def body_limits(settings: Settings) -> dict[str, int]:
+    """Return the largest body of each path that takes more, or less, than others."""
+    return {"/api/v1/files": settings.storage.max_file_bytes + OVERHEAD_BYTES}
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Upload a file",
+    responses=problems(
+        UserNotFound,
+        QuotaExceeded,
+        UploadExpired,
+        FileTooLarge,
+        UnsupportedContent,
+        UnsupportedFileType,
+        FileTypeMismatch,
+    )
+    | CREATED,
+)
+@reads_itself("multipart/form-data", FileCreate)
+async def upload_file(
+    request: Request, owner: FileEditor, files: FileServiceDep, response: Response
+) -> FileResponse:
+    """Upload a file through the service: one part named `file`, with a file name.
+
+    Its content is checked while it comes in. If anything is wrong with it, nothing of it is kept.
+    """
+    part = await uploaded_part(request)
+    incoming = IncomingFile(part.name, part.media_type, part.chunks, announced_length(request))
+    file = await files.upload(owner.id, incoming)
+    response.headers["Location"] = location_of(request, file.id)
+    return FileResponse.model_validate(file)
+
+
+@router.get("", status_code=200, summary="List files")
+async def list_files(owner: FileViewer, query: FileListDep, files: FileQueriesDep) -> FilePage:
+    """List your files, page by page."""
+    return FilePage.model_validate(await files.page(owner.id, query.sort, query.page()))
+
+
+@router.post(
+    "/uploads",
+    status_code=201,
+    summary="Begin a direct upload",
+    responses=problems(UserNotFound, QuotaExceeded, FileTooLarge, UnsupportedFileType) | CREATED,
+)
+async def create_upload(
+    request: Request,
+    owner: FileEditor,
+    body: UploadCreate,
+    files: FileServiceDep,
+    response: Response,
+) -> UploadResponse:
+    """Announce a file, and get the request that puts it into the store, past the service.
+
+    Send it, then complete the upload. Room is kept for the file until then, but not for ever. The
+    `Location` is that of the file, once it is complete.
+    """
+    upload = await files.announce(owner.id, body.announced())
+    response.headers["Location"] = location_of(request, upload.id).replace("/uploads/", "/")
+    return UploadResponse(
+        id=upload.id,
+        created_at=upload.created_at,
+        method="PUT",
+        url=upload.request.url,
+        headers=upload.request.headers,
+        expires_at=upload.expires_at,
+    )
+
+
+@router.post(
+    "/uploads/{file_id}/complete",
+    status_code=200,
+    summary="Complete a direct upload",
+    responses=problems(
+        FileNotFound, UploadExpired, UploadIncomplete, UnsupportedFileType, FileTypeMismatch
+    ),
+)
+async def complete_upload(
+    owner: FileEditor, file_id: FileIdPath, files: FileServiceDep
+) -> FileResponse:
+    """Make a file of what you have put into the store, if it is what you have announced.
+
+    Done twice, it is done once.
+    """
+    return FileResponse.model_validate(await files.complete(owner.id, FileId(file_id)))
+
+
+@router.get(
+    "/{file_id}", status_code=200, summary="Read a file's facts", responses=problems(FileNotFound)
+)
+async def get_file(owner: FileViewer, file_id: FileIdPath, files: FileQueriesDep) -> FileResponse:
+    """Return what is known of one of your files."""
+    return FileResponse.model_validate(await files.one(owner.id, FileId(file_id)))
+
+
+@router.get(
+    "/{file_id}/content",
+    status_code=200,
+    summary="Download a file",
+    response_class=StreamingResponse,
+    responses={
+        **problems(FileNotFound, ObjectNotFound, RangeNotSatisfiable),
+        200: {"description": "All of it.", "content": _CONTENT, "headers": _CONTENT_HEADERS},
+        206: {
+            "description": "The range that was asked for.",
+            "content": _CONTENT,
+            "headers": _CONTENT_HEADERS,
+        },
+        304: {"description": "You have this content already.", "headers": _CONTENT_HEADERS},
+    },
+)
+async def download_file(
+    owner: FileViewer,
+    file_id: FileIdPath,
+    files: FileServiceDep,
+    if_none_match: IfNoneMatch = None,
+    wanted: Range = None,
+    if_range: IfRange = None,
+) -> Response:
+    """Download the content of one of your files, or some of it, to be saved and not to be shown."""
+    file = await files.find(owner.id, FileId(file_id))
+    headers = {"ETag": file.etag, "Cache-Control": "private, no-cache"}
+    if is_current(if_none_match, file.etag):
+        return Response(status_code=304, headers=headers)
+    byte_range = requested_range(wanted, if_range, file.etag, file.size)
+    headers["Accept-Ranges"] = "bytes"
+    headers["Content-Disposition"] = attachment(file.name)
+    headers["Content-Length"] = str(byte_range.size if byte_range else file.size)
+    if byte_range is not None:
+        place = f"{byte_range.first}-{byte_range.last}/{file.size}"
+        headers["Content-Range"] = f"bytes {place}"
+    return Download(
+        files.content(file, byte_range),
+        status_code=200 if byte_range is None else 206,
+        media_type=file.media_type,
+        headers=headers,
+    )
+
+
+@router.get(
+    "/{file_id}/link",
+    status_code=200,
+    summary="Get a link to a file",
+    responses=problems(FileNotFound),
+)
+async def get_file_link(
+    owner: FileViewer, file_id: FileIdPath, files: FileServiceDep
+) -> LinkResponse:
+    """Get an address by which the content comes from the store itself, for a short time.
+
+    Whoever has the address has the file.
+    """
+    file = await files.find(owner.id, FileId(file_id))
+    return LinkResponse.model_validate(await files.link(file, attachment(file.name)))
+
+
+@router.delete(
+    "/{file_id}", status_code=204, summary="Delete a file", responses=problems(FileNotFound)
+)
+async def delete_file(owner: FileEditor, file_id: FileIdPath, files: FileServiceDep) -> None:
+    """Delete one of your files, or cancel its upload."""
+    await files.delete(owner.id, FileId(file_id))

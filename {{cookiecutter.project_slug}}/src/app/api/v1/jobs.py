@@ -1,0 +1,107 @@
+"""Jobs: work that takes longer than a request."""
+
+from typing import Annotated, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import StreamingResponse
+
+from app.api.deps.auth import ItemViewer
+from app.api.deps.idempotency import IdempotencyDep
+from app.api.deps.jobs import DownloadDep, JobServiceDep
+from app.api.errors import Responses, problems
+from app.api.exports import MEDIA_TYPES
+from app.api.schemas.base import EXAMPLE_ID
+from app.api.schemas.jobs import ItemExportCreate, JobResponse
+from app.domain.tracking import JobFinished, JobId, JobNotDone, JobNotFound
+from app.services.file_store import FileStoreUnavailable, ObjectNotFound
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+TAG = {"name": "jobs", "description": "Work that takes longer than a request: exports to files."}
+
+_ACCEPTED: Final[Responses] = {
+    202: {
+        "headers": {
+            "Location": {
+                "description": "Path of the job (RFC 9110 §10.2.2).",
+                "required": True,
+                "schema": {"type": "string", "examples": [f"/api/v1/jobs/{EXAMPLE_ID}"]},
+            }
+        }
+    }
+}
+JobIdPath = Annotated[UUID, Path(description="Which job.", examples=[EXAMPLE_ID])]
+
+
+@router.post("/items-export", status_code=202, summary="Start an export", responses=_ACCEPTED)
+async def export_items_in_background(
+    request: Request,
+    owner: ItemViewer,
+    _: IdempotencyDep,
+    body: ItemExportCreate,
+    jobs: JobServiceDep,
+    response: Response,
+) -> JobResponse:
+    """Have your items written to a file, however many there are.
+
+    While such an export of the same items is under way, the answer is that one. Ask for the job
+    until it is done; its file can then be downloaded for a day, unless the service is set up
+    otherwise.
+    """
+    job = await jobs.export_items(owner.id, body.filter.wanted(), body.format)
+    path = f"{request.scope['path'].removesuffix('/items-export')}/{job.id}"
+    response.headers["Location"] = path
+    return JobResponse.of(job, path)
+
+
+@router.get("/{job_id}", status_code=200, summary="Read a job", responses=problems(JobNotFound))
+async def get_job(
+    request: Request, owner: ItemViewer, job_id: JobIdPath, jobs: JobServiceDep
+) -> JobResponse:
+    """Return how far one of your jobs is, and where its file is once it is done."""
+    job = await jobs.one(owner.id, JobId(job_id))
+    return JobResponse.of(job, request.scope["path"])
+
+
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    summary="Cancel a job",
+    responses=problems(JobNotFound, JobFinished),
+)
+async def cancel_job(owner: ItemViewer, job_id: JobIdPath, jobs: JobServiceDep) -> None:
+    """End one of your jobs. One that runs just now ends a moment later."""
+    await jobs.cancel(owner.id, JobId(job_id))
+
+
+@router.get(
+    "/{job_id}/result",
+    status_code=200,
+    summary="Download a job's file",
+    response_class=StreamingResponse,
+    responses={
+        **problems(JobNotFound, ObjectNotFound, JobNotDone, FileStoreUnavailable),
+        200: {
+            "description": "The file.",
+            "content": {
+                media_type.partition(";")[0]: {"schema": {"type": "string"}}
+                for media_type in MEDIA_TYPES.values()
+            },
+        },
+    },
+)
+async def get_job_result(
+    owner: ItemViewer, job_id: JobIdPath, jobs: JobServiceDep, download: DownloadDep
+) -> StreamingResponse:
+    """Download the file that one of your jobs has made."""
+    file = await jobs.file(owner.id, JobId(job_id))
+    stored, chunks = await download.enter_async_context(jobs.open(file))
+    return StreamingResponse(
+        chunks,
+        media_type=file.media_type,
+        headers={
+            "Content-Disposition": f'attachment; filename="{file.filename}"',
+            "Content-Length": str(stored.size),
+        },
+    )

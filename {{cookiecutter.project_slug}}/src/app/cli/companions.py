@@ -1,0 +1,79 @@
+"""What `app dev` runs beside the service: a worker."""
+
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+import watchfiles
+
+from app.cli.output import CommandFailed, say
+from app.cli.processes import end_with_parent
+from app.core.config import Settings, load_settings
+from app.core.logging import configure_logging
+from app.infrastructure.jobs.connection import open_job_redis
+from app.infrastructure.jobs.store import JobStore
+from app.worker.running import run
+
+SOURCE: Final = Path(__file__).parents[1]
+_POLL_SECONDS: Final = 0.05
+_SECONDS_TO_START: Final = 60.0
+_SECONDS_TO_STOP: Final = 10.0
+
+
+@contextmanager
+def companions(settings: Settings, *, reload: bool) -> Iterator[None]:
+    """Run a worker while the block does, as a process of its own that ends with this one.
+
+    Args:
+        settings: With the addresses of all servers.
+        reload: Whether to start again whenever a source file changes.
+
+    Raises:
+        CommandFailed: It does not start.
+    """
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=work_anew if reload else work, name="worker")
+    process.start()
+    try:
+        if not asyncio.run(_lives(settings, process)):
+            raise CommandFailed("The worker did not start; its log says why.")
+        say("A worker does the jobs beside it.")
+        yield
+    finally:
+        process.terminate()
+        process.join(_SECONDS_TO_STOP)
+        process.kill()
+        process.join()
+
+
+def work() -> None:
+    """Do jobs, by the settings that this process's environment has."""
+    end_with_parent()
+    settings = load_settings()
+    configure_logging(settings.logging, production=settings.is_production)
+    run(settings)
+
+
+def work_anew() -> None:
+    """Do jobs in a further process, and start that again whenever a source file changes."""
+    end_with_parent()
+    # Ctrl-C comes twice: from the terminal, and from whoever started us.
+    with suppress(KeyboardInterrupt):
+        watchfiles.run_process(SOURCE, target=work, watch_filter=watchfiles.PythonFilter())
+
+
+async def _lives(settings: Settings, process: BaseProcess) -> bool:
+    """Wait until a worker has given a sign of life; tell if one has."""
+    deadline = time.monotonic() + _SECONDS_TO_START
+    async with open_job_redis(settings) as redis:
+        store = JobStore(redis, settings.jobs)
+        while process.is_alive() and time.monotonic() < deadline:
+            if await store.workers():
+                return True
+            await asyncio.sleep(_POLL_SECONDS)
+    return False

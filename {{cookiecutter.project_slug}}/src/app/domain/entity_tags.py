@@ -1,0 +1,15 @@
+"""Entity tags: how HTTP names versions (RFC 9110 §8.8.3)."""
+
+
+def names_tag(header: str, tag: str, *, weak: bool = False) -> bool:
+    """Tell whether an `If-Match` or `If-None-Match` header names a tag.
+
+    Args:
+        header: `*` or a list of entity tags.
+        tag: The tag of what is stored.
+        weak: Whether weak tags count, as they do for `If-None-Match` (RFC 9110 §13.1.2).
+    """
+    tags = [each.strip() for each in header.split(",")]
+    if weak:
+        tags = [each.removeprefix("W/") for each in tags]
+    return "*" in tags or tag in tags

@@ -1,0 +1,6 @@
+"""Redis: what all processes of the service share, and can do without for a while."""
+
+from app.infrastructure.redis.breaker import Breaker, RedisUnavailable
+from app.infrastructure.redis.client import GuardedRedis, Script, open_redis
+
+__all__ = ["Breaker", "GuardedRedis", "RedisUnavailable", "Script", "open_redis"]

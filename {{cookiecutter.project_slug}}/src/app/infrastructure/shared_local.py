@@ -1,0 +1,43 @@
+"""What the processes of the service share: by the database what must be, and each its own rest."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from limits.aio.storage import Storage
+
+from app.core.config import Settings
+from app.infrastructure.database import Database
+from app.infrastructure.idempotency import DatabaseIdempotency
+from app.infrastructure.principals import NullPrincipals
+from app.infrastructure.rate_limits import CounterMemory
+from app.services.health import HealthCheck
+from app.services.ports import IdempotencyStore, PrincipalCache
+
+
+@dataclass(frozen=True, slots=True)
+class SharedState:
+    """What processes share, or have each for itself.
+
+    Attributes:
+        rate_limits: Counts requests, those of this process.
+        principals: Asks the database who stands behind a token, each time.
+        idempotency: Knows which requests were sent before, by the database.
+        health_checks: What `/ready` asks of it.
+    """
+
+    rate_limits: Storage
+    principals: PrincipalCache
+    idempotency: IdempotencyStore
+    health_checks: tuple[HealthCheck, ...]
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings, database: Database) -> AsyncIterator["SharedState"]:
+        """Yield what is shared; nothing needs to be opened for it."""
+        idempotency = DatabaseIdempotency(
+            database,
+            answer_seconds=settings.idempotency.answer_seconds,
+            claim_seconds=settings.idempotency.claim_seconds,
+        )
+        yield cls(CounterMemory(), NullPrincipals(), idempotency, ())

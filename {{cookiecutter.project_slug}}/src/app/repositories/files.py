@@ -1,0 +1,89 @@
+"""Files, stored: what is known of them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, bindparam, func, select
+
+from app import models
+from app.domain.files import File, FileId, FileSort, FileState, PendingFile, Usage
+from app.domain.ids import UserId
+from app.domain.pages import Page, PageRequest
+from app.repositories.base import Reader, Repository, Sorts, columns_of, table_of
+from app.repositories.statements import Statement
+
+_files = table_of(models.File).c
+_FILE = columns_of(models.File, File)
+_PENDING = columns_of(models.File, PendingFile)
+_SORTS: Sorts = {"created_at": _files.created_at, "name": _files.name}
+
+
+class FileReader(Reader):
+    """Reads files; those of others are not found, nor those that are not all there."""
+
+    async def one(self, owner_id: UserId, file_id: FileId) -> File | None:
+        """Return one file of an owner."""
+        return await self._one(Statement(_of_id), File, file_id=file_id, owner_id=owner_id)
+
+    async def page(self, owner_id: UserId, sort: FileSort, page: PageRequest) -> Page[File]:
+        """Return a page of an owner's files.
+
+        Raises:
+            InvalidInput: The cursor is not one of this list.
+        """
+        return await self._page(
+            Statement(_of_owner),
+            File,
+            page,
+            sort=sort,
+            sorts=_SORTS,
+            id_column=_files.id,
+            owner_id=owner_id,
+        )
+
+    async def place(self, owner_id: UserId, file_id: FileId) -> PendingFile | None:
+        """Return one file of an owner, whether or not it is there yet."""
+        statement = select(*_PENDING).where(_files.id == file_id, _files.owner_id == owner_id)
+        return await self._one(statement, PendingFile)
+
+    async def usage(self, owner_id: UserId) -> Usage:
+        """Return what the files of an owner take, with those that are on their way."""
+        statement = select(func.count(), func.coalesce(func.sum(_files.size), 0)).where(
+            _files.owner_id == owner_id
+        )
+        [(files, size)] = await self._rows(statement)
+        return Usage(files, int(size))
+
+    async def expired(self, now: datetime, limit: int) -> list[FileId]:
+        """Return pending files whose time is over, the oldest first."""
+        statement = (
+            select(_files.id)
+            .where(_files.expires_at < now)
+            .order_by(_files.expires_at)
+            .limit(limit)
+        )
+        return [FileId(file_id) for (file_id,) in await self._rows(statement)]
+
+    async def states(self, file_ids: Sequence[FileId]) -> dict[FileId, FileState]:
+        """Return which of these files there are, and how far they are."""
+        statement = select(_files.id, _files.state).where(_files.id.in_(file_ids))
+        return {FileId(file_id): state for file_id, state in await self._rows(statement)}
+
+
+class FileRepository(FileReader, Repository[models.File]):
+    """Stores files."""
+
+    entity = models.File
+
+    async def delete_pending(self, file_id: FileId) -> bool:
+        """Give up the place of a file, unless the file is there; tell whether it was pending."""
+        return bool(await self._delete_where((_files.id == file_id) & (_files.state == "pending")))
+
+
+def _of_owner() -> Select[Any]:
+    return select(*_FILE).where(_files.owner_id == bindparam("owner_id"), _files.state == "ready")
+
+
+def _of_id() -> Select[Any]:
+    return _of_owner().where(_files.id == bindparam("file_id"))

@@ -1,0 +1,71 @@
+"""Requests that may be sent twice, stored."""
+
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+
+from app.domain.errors import Conflict
+from app.domain.idempotency import Answer
+from app.models.idempotency_key import IdempotencyKey
+from app.repositories.base import Repository
+
+
+class IdempotencyKeyRepository(Repository[IdempotencyKey]):
+    """Stores keys and answers."""
+
+    entity = IdempotencyKey
+
+    async def insert(self, key: IdempotencyKey) -> bool:
+        """Store a key; tell whether it was new."""
+        try:
+            async with self._session.begin_nested():
+                await self.add(key)
+        except Conflict:
+            return False
+        return True
+
+    async def take_over(self, key: IdempotencyKey, now: datetime) -> bool:
+        """Put a key in the place of the one of its name if that has expired; tell whether."""
+        statement = (
+            update(IdempotencyKey)
+            .where(IdempotencyKey.name == key.name, IdempotencyKey.expires_at <= now)
+            .values(
+                fingerprint=key.fingerprint,
+                token=key.token,
+                expires_at=key.expires_at,
+                status=None,
+                headers=None,
+                body=None,
+            )
+            .returning(IdempotencyKey.name)
+            .execution_options(synchronize_session=False)
+        )
+        return (await self._session.execute(statement)).first() is not None
+
+    async def find(self, name: str) -> IdempotencyKey | None:
+        """Return a key by its name."""
+        statement = select(IdempotencyKey).where(IdempotencyKey.name == name)
+        found: IdempotencyKey | None = await self._session.scalar(statement)
+        return found
+
+    async def keep(
+        self, name: str, token: str, answer: Answer, headers: str, until: datetime
+    ) -> None:
+        """Store the answer of a claim, unless that has lapsed and another has the key."""
+        statement = (
+            update(IdempotencyKey)
+            .where(IdempotencyKey.name == name, IdempotencyKey.token == token)
+            .values(status=answer.status, headers=headers, body=answer.body, expires_at=until)
+            .execution_options(synchronize_session=False)
+        )
+        await self._session.execute(statement)
+
+    async def release(self, name: str, token: str) -> None:
+        """Delete the key of a claim, unless that has lapsed and another has the key."""
+        await self._session.execute(
+            delete(IdempotencyKey).where(IdempotencyKey.name == name, IdempotencyKey.token == token)
+        )
+
+    async def delete_expired(self, now: datetime) -> int:
+        """Delete the keys that have expired; return how many."""
+        return await self._delete_where(IdempotencyKey.expires_at <= now)

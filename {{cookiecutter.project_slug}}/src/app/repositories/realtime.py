@@ -1,0 +1,118 @@
+"""Tickets, and who may stay connected, as they are stored."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, delete, insert, select, update
+
+from app.core.security.tickets import TICKET_MARK
+from app.domain.ids import SessionId, new_id
+from app.domain.users import UserProfile
+from app.models import ApiKey, AuthSession, RefreshToken, User
+from app.repositories.base import Reader, columns_of, table_of
+from app.repositories.session import Session
+
+_users = table_of(User).c
+_sessions = table_of(AuthSession).c
+_keys = table_of(ApiKey).c
+_PROFILE = columns_of(User, UserProfile)
+_PROFILE_LENGTH: Final = len(fields(UserProfile))
+
+Credential = tuple[UserProfile, str]
+"""A user, and the scope of the login or the key that it came in by."""
+
+
+class TicketRepository:
+    """Stores tickets beside the other tokens of a login that are good for one use.
+
+    None of them passes for another: the hash of a ticket is not that of a refresh token.
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Work inside the transaction of this session."""
+        self._session = session
+
+    async def add(
+        self, session_id: SessionId, ticket_hash: str, now: datetime, expired: datetime
+    ) -> None:
+        """Store a ticket of a login, in place of those that nobody has used.
+
+        Args:
+            session_id: The login.
+            ticket_hash: What is kept of the ticket.
+            now: When it is made.
+            expired: Tickets made at this moment or earlier are no longer good.
+        """
+        await self._session.execute(
+            delete(RefreshToken)
+            .where(
+                RefreshToken.session_id == session_id,
+                RefreshToken.token_hash.startswith(TICKET_MARK),
+                RefreshToken.created_at <= expired,
+            )
+            .execution_options(synchronize_session=False)
+        )
+        await self._session.execute(
+            insert(RefreshToken).values(
+                id=new_id(), session_id=session_id, token_hash=ticket_hash, created_at=now
+            )
+        )
+
+    async def use(self, ticket_hash: str, made_after: datetime, now: datetime) -> SessionId | None:
+        """Use a ticket up; return whose login it was, or None if it was not, or no longer, good.
+
+        Of several processes that try at once, one succeeds.
+        """
+        statement = (
+            update(RefreshToken)
+            .where(
+                RefreshToken.token_hash == ticket_hash,
+                RefreshToken.used_at.is_(None),
+                RefreshToken.created_at > made_after,
+            )
+            .values(used_at=now)
+            .returning(RefreshToken.session_id)
+            .execution_options(synchronize_session=False)
+        )
+        found = (await self._session.execute(statement)).scalar_one_or_none()
+        return None if found is None else SessionId(found)
+
+
+class CredentialReader(Reader):
+    """Reads who stands behind logins and keys; those who may no longer come in are not found."""
+
+    async def of_sessions(self, ids: Collection[UUID], now: datetime) -> Mapping[UUID, Credential]:
+        """Return the active users of logins that have not ended, by the ids of these."""
+        statement: Select[Any] = (
+            select(*_PROFILE, _sessions.id, _sessions.scope)
+            .join(AuthSession, _sessions.user_id == _users.id)
+            .where(
+                _sessions.id.in_(ids),
+                _users.is_active,
+                _sessions.revoked_at.is_(None),
+                _sessions.expires_at > now,
+            )
+        )
+        return await self._by_id(statement)
+
+    async def of_keys(self, ids: Collection[UUID], now: datetime) -> Mapping[UUID, Credential]:
+        """Return the active users of keys that have not expired, by the ids of these."""
+        statement: Select[Any] = (
+            select(*_PROFILE, _keys.id, _keys.scope)
+            .join(ApiKey, _keys.user_id == _users.id)
+            .where(
+                _keys.id.in_(ids),
+                _users.is_active,
+                _keys.expires_at.is_(None) | (_keys.expires_at > now),
+            )
+        )
+        return await self._by_id(statement)
+
+    async def _by_id(self, statement: Select[Any]) -> Mapping[UUID, Credential]:
+        return {
+            row[_PROFILE_LENGTH]: (UserProfile(*row[:_PROFILE_LENGTH]), row[_PROFILE_LENGTH + 1])
+            for row in await self._rows(statement)
+        }

@@ -1,0 +1,92 @@
+"""What a file is, by what it begins with rather than by what it says of itself."""
+
+import re
+from collections.abc import Collection
+from typing import Final
+
+import puremagic
+
+from app.domain.files import FileTypeMismatch, UnsupportedFileType
+
+SNIFFED_BYTES: Final = 4096
+"""How much of a file has to be seen."""
+
+UNKNOWN: Final = "application/octet-stream"
+"""What a client says that doesn't know."""
+
+_ALIASES: Final = {
+    "application/x-pdf": "application/pdf",
+    "application/x-zip-compressed": "application/zip",
+    "application/x-gzip": "application/gzip",
+    "audio/mp3": "audio/mpeg",
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "text/json": "application/json",
+}
+_TEXTUAL: Final = frozenset({"application/json", "application/x-ndjson", "application/xml"})
+_JSON_BEGINS: Final = re.compile(rb'\s*[{\["\-0-9tfn]')
+_CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
+
+
+def identified(declared: str | None, head: bytes, allowed: Collection[str]) -> str:
+    """Return the type of a file: the declared one, if it is allowed and its content agrees.
+
+    Binary types are known by their signatures. Text has none: it is what has no control
+    characters. Where nothing is declared, it is the first allowed type that its content fits.
+
+    Args:
+        declared: What the client says it is.
+        head: Its first `SNIFFED_BYTES` bytes.
+        allowed: The types that are taken.
+
+    Raises:
+        UnsupportedFileType: Its type is not allowed, or can't be told.
+        FileTypeMismatch: Its content is of another type.
+    """
+    name = (declared or UNKNOWN).partition(";")[0].strip().lower()
+    name = _ALIASES.get(name, name)
+    if name == UNKNOWN:
+        found = next((each for each in _fitting(head) if each in allowed), None)
+        if found is None:
+            raise UnsupportedFileType("No type that is accepted fits the content of the file.")
+        return found
+    require_allowed(name, allowed)
+    if not _agrees(name, head):
+        raise FileTypeMismatch("The content of the file is not of the type that it was sent as.")
+    return name
+
+
+def require_allowed(name: str, allowed: Collection[str]) -> None:
+    """Pass if a type is taken.
+
+    Raises:
+        UnsupportedFileType: It isn't.
+    """
+    if name not in allowed:
+        raise UnsupportedFileType(f"Accepted are {', '.join(sorted(allowed))}.")
+
+
+def _agrees(name: str, head: bytes) -> bool:
+    if name == "application/json":
+        return _is_text(head) and _JSON_BEGINS.match(head) is not None
+    if name.startswith("text/") or name in _TEXTUAL:
+        return _is_text(head)
+    return name in _signatures(head)
+
+
+def _fitting(head: bytes) -> list[str]:
+    return [*_signatures(head), *(["text/plain"] if _is_text(head) else [])]
+
+
+def _signatures(head: bytes) -> list[str]:
+    """The types whose signature this begins with, the likeliest first."""
+    try:
+        found = puremagic.magic_string(head)
+    except (puremagic.PureError, ValueError):
+        return []
+    names = (match.mime_type.lower() for match in found)
+    return list(dict.fromkeys(_ALIASES.get(name, name) for name in names if name))
+
+
+def _is_text(head: bytes) -> bool:
+    return _CONTROLS.search(head) is None

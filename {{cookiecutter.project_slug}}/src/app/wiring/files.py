@@ -1,0 +1,27 @@
+"""What files are made of."""
+
+from app.repositories.files import FileReader
+from app.repositories.statements import Lookups
+from app.resources import Resources
+from app.services.file_sweep import FileSweep
+from app.services.files import FileQueries, FileService
+
+
+def file_queries(source: Lookups) -> FileQueries:
+    """Return what reads what is known of files."""
+    return FileQueries(FileReader(source))
+
+
+def file_service(resources: Resources) -> FileService:
+    """Return what takes, gives and deletes files, in transactions of its own."""
+    return FileService(
+        database=resources.database,
+        storage=resources.storage,
+        direct=resources.storage,
+        settings=resources.settings.storage,
+    )
+
+
+def file_sweep(resources: Resources) -> FileSweep:
+    """Return what removes what crashes have left of files."""
+    return FileSweep(resources.database, resources.storage, resources.settings.storage)

@@ -1,0 +1,1 @@
+"""The process that does jobs: `app worker run`."""

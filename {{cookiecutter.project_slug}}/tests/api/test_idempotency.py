@@ -1,0 +1,362 @@
+"""`Idempotency-Key`: what is sent twice is done once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Annotated, Any
+from unittest.mock import AsyncMock
+
+import httpx2
+import pytest
+from fastapi import Depends, FastAPI
+from sqlalchemy import func, select
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.responses import StreamingResponse
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from app import models
+from app.api import errors
+from app.api.context import identify, request_context
+from app.api.deps.idempotency import IdempotencyDep
+from app.api.deps.services import get_item_service
+from app.api.middleware import middleware
+from app.api.middleware.idempotency import KeptAnswers
+from app.core.config import Settings
+from app.domain.errors import DatabaseUnavailable
+from app.domain.idempotency import Answer, Claim, IdempotencyKey, IdempotencyUnavailable
+from app.domain.ids import new_id
+from app.services.items import ItemService
+from tests.conftest import async_client_of
+from tests.support.arrange import Arrange, ArrangeSync, Someone
+from tests.support.document import OPERATIONS
+
+ITEMS = "/api/v1/items"
+BODY = {"title": "Note G"}
+
+
+@pytest.fixture
+def user(arrange: ArrangeSync) -> Someone:
+    return arrange.someone()
+
+
+def create(
+    client: TestClient, who: Someone, key: str, body: dict[str, Any] | None = None, query: str = ""
+) -> httpx2.Response:
+    headers = {**who.headers, "Idempotency-Key": key}
+    response: httpx2.Response = client.post(ITEMS + query, json=body or BODY, headers=headers)
+    return response
+
+
+def titles(client: TestClient, who: Someone) -> list[str]:
+    return [item["title"] for item in client.get(ITEMS, headers=who.headers).json()["items"]]
+
+
+class TestSameRequest:
+    def test_gets_the_first_answer_again_and_is_not_carried_out(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        key = new_id().hex
+        first, second, third = (create(client, user, key) for _ in range(3))
+        assert [each.status_code for each in (first, second, third)] == [201] * 3
+        assert first.content == second.content == third.content
+        for name in ("location", "etag", "content-type"):
+            assert first.headers[name] == second.headers[name]
+        assert "idempotency-replayed" not in first.headers
+        assert second.headers["idempotency-replayed"] == "true"
+        assert second.headers["x-request-id"] != first.headers["x-request-id"]
+        assert titles(client, user) == ["Note G"]
+
+    def test_gets_the_first_answer_also_if_that_was_a_refusal(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        key = new_id().hex
+        first, second = (create(client, user, key, {"title": ""}) for _ in range(2))
+        assert (first.status_code, second.status_code) == (422, 422)
+        assert first.json() == second.json()
+        assert second.headers["idempotency-replayed"] == "true"
+
+    def test_is_carried_out_twice_without_a_key(self, client: TestClient, user: Someone) -> None:
+        for _ in range(2):
+            assert client.post(ITEMS, json=BODY, headers=user.headers).status_code == 201
+        assert titles(client, user) == ["Note G"] * 2
+
+
+class TestOtherRequest:
+    @pytest.mark.parametrize(("body", "query"), [({"title": "Note A"}, ""), (BODY, "?x=1")])
+    def test_is_refused(
+        self, client: TestClient, user: Someone, body: dict[str, Any], query: str
+    ) -> None:
+        key = new_id().hex
+        assert create(client, user, key).status_code == 201
+        response = create(client, user, key, body, query)
+        assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
+        assert response.json()["errors"][0]["field"] == "header.Idempotency-Key"
+        assert titles(client, user) == ["Note G"]
+
+    def test_of_another_account_is_its_own(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        key, other = new_id().hex, arrange.someone()
+        for who in (user, other):
+            response = create(client, who, key)
+            assert response.status_code == 201
+            assert "idempotency-replayed" not in response.headers
+
+
+class TestKey:
+    @pytest.mark.parametrize("key", ["x", '"quoted"', "!~", "k" * 255])
+    def test_is_any_visible_text(self, client: TestClient, user: Someone, key: str) -> None:
+        assert create(client, user, key).status_code == 201
+
+    @pytest.mark.parametrize("key", ["", "a b", "k" * 256, "\t", "\u00e4".encode()])
+    def test_is_refused_otherwise(self, client: TestClient, user: Someone, key: Any) -> None:
+        response = create(client, user, key)
+        assert (response.status_code, response.json()["code"]) == (422, "validation_error")
+        assert response.json()["errors"][0]["field"] == "header.Idempotency-Key"
+        assert titles(client, user) == []
+
+    def test_is_not_asked_for_before_it_is_known_whose_it_is(self, client: TestClient) -> None:
+        headers = {"Idempotency-Key": new_id().hex}
+        assert client.post(ITEMS, json=BODY, headers=headers).status_code == 401
+
+    def test_is_taken_after_who_is_asking_and_before_a_session_is_opened(self) -> None:
+        having = [each for each in OPERATIONS if "Idempotency-Key" in _headers_of(each.definition)]
+        assert "create_item" in {each.id for each in having}
+        assert {each.method for each in having} == {"post"}
+        assert not [each.id for each in having if not each.schemes]
+        assert "create_api_key" not in {each.id for each in having}
+
+
+class Failing:
+    """A service that fails as often as it is told to."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        self.error, self.times = error, times
+
+    async def create(self, *_: object) -> object:
+        self.times -= 1
+        raise self.error
+
+
+class TestFailedRequest:
+    @pytest.fixture
+    def failing(self, app: FastAPI) -> Iterator[Callable[[Exception], None]]:
+        def fail(error: Exception) -> None:
+            app.dependency_overrides[get_item_service] = lambda: Failing(error, 1)
+
+        yield fail
+        app.dependency_overrides.clear()
+
+    @pytest.mark.parametrize(
+        ("error", "status"), [(DatabaseUnavailable(), 503), (RuntimeError("no"), 500)]
+    )
+    def test_gives_its_key_free(
+        self,
+        client: TestClient,
+        app: FastAPI,
+        user: Someone,
+        failing: Callable[[Exception], None],
+        error: Exception,
+        status: int,
+    ) -> None:
+        key = new_id().hex
+        failing(error)
+        assert create(client, user, key).status_code == status
+        app.dependency_overrides.clear()
+        response = create(client, user, key)
+        assert response.status_code == 201
+        assert "idempotency-replayed" not in response.headers
+
+
+class Away:
+    """A store that does not answer."""
+
+    async def claim(self, *_: object) -> object:
+        raise IdempotencyUnavailable
+
+    async def keep(self, *_: object) -> None:
+        raise IdempotencyUnavailable
+
+
+class TestStoreIsAway:
+    """Nothing can be promised then."""
+
+    def test_refuses_what_has_a_key_and_nothing_else(
+        self, client: TestClient, app: FastAPI, user: Someone, use: Callable[..., None]
+    ) -> None:
+        use(state=replace(app.state.resources.state, idempotency=Away()))
+        response = create(client, user, new_id().hex)
+        assert (response.status_code, response.json()["code"]) == (503, "idempotency_unavailable")
+        assert int(response.headers["retry-after"]) >= 1
+        assert client.post(ITEMS, json=BODY, headers=user.headers).status_code == 201
+        assert titles(client, user) == ["Note G"]
+
+    def test_answers_what_is_done_already(
+        self, client: TestClient, app: FastAPI, user: Someone, use: Callable[..., None]
+    ) -> None:
+        state = app.state.resources.state
+
+        class Lost(Away):
+            async def claim(self, *arguments: Any) -> object:
+                return await state.idempotency.claim(*arguments)
+
+        use(state=replace(state, idempotency=Lost()))
+        assert create(client, user, new_id().hex).status_code == 201
+
+
+class TestConcurrentRequests:
+    async def test_are_carried_out_once(
+        self,
+        own_client: httpx2.AsyncClient,
+        arrange_own: Arrange,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        someone = await arrange_own.someone()
+        headers = {**someone.headers, "Idempotency-Key": new_id().hex}
+        under_way, may_end = asyncio.Event(), asyncio.Event()
+        create_item = ItemService.create
+
+        async def slow(service: ItemService, *args: Any) -> Any:
+            under_way.set()
+            await may_end.wait()
+            return await create_item(service, *args)
+
+        monkeypatch.setattr(ItemService, "create", slow)
+        async with asyncio.timeout(60):
+            first = asyncio.create_task(own_client.post(ITEMS, json=BODY, headers=headers))
+            await under_way.wait()
+            second = await own_client.post(ITEMS, json=BODY, headers=headers)
+            may_end.set()
+            assert (await first).status_code == 201
+            third = await own_client.post(ITEMS, json=BODY, headers=headers)
+        assert (second.status_code, second.json()["code"]) == (409, "idempotency_key_in_use")
+        assert third.content == (await first).content
+        (row,) = await arrange_own.rows(select(func.count()).select_from(models.Item))
+        assert row[0] == 1
+
+
+class Store:
+    """Notes what it is to keep, by the fingerprints of the requests."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, Answer | None]] = []
+
+    async def claim(self, key: IdempotencyKey, fingerprint: str) -> Claim:
+        return Claim(key, fingerprint, "token")
+
+    async def keep(self, claim: Claim, answer: Answer) -> None:
+        self.ended.append((claim.fingerprint, answer))
+
+    async def release(self, claim: Claim) -> None:
+        self.ended.append((claim.fingerprint, None))
+
+
+class TestAnyRoute:
+    """What holds for routes that are not written yet."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        return Store()
+
+    @pytest.fixture
+    async def caller(self, store: Store) -> AsyncIterator[httpx2.AsyncClient]:
+        app = FastAPI(middleware=middleware(Settings(environment="test")))
+        errors.install(app)
+        app.state.resources = SimpleNamespace(state=SimpleNamespace(idempotency=store))
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"one, "
+            yield b"two"
+
+        async def broken() -> AsyncIterator[bytes]:
+            yield b"one, "
+            raise RuntimeError
+
+        @app.post("/stream")
+        async def stream(_: Asking, __: IdempotencyDep) -> StreamingResponse:
+            return StreamingResponse(parts(), media_type="text/plain")
+
+        @app.post("/broken")
+        async def broken_stream(_: Asking, __: IdempotencyDep) -> StreamingResponse:
+            return StreamingResponse(broken(), media_type="text/plain")
+
+        @app.post("/gone")
+        async def gone(_: Asking, __: IdempotencyDep) -> None:
+            raise ClientDisconnect
+
+        @app.post("/nobody")
+        async def nobody(_: IdempotencyDep) -> None: ...
+
+        async with async_client_of(app) as client:
+            yield client
+
+    async def test_has_its_streams_kept_as_a_whole(
+        self, caller: httpx2.AsyncClient, store: Store
+    ) -> None:
+        response = await caller.post("/stream", headers=KEYED)
+        assert (response.status_code, response.text) == (200, "one, two")
+        ((_, answer),) = store.ended
+        assert answer is not None
+        assert answer.body == b"one, two"
+        assert dict(answer.headers) == {"content-type": response.headers["content-type"]}
+
+    async def test_has_its_key_given_free_if_it_breaks_off(
+        self, caller: httpx2.AsyncClient, store: Store
+    ) -> None:
+        response = await caller.post("/broken", headers=KEYED)
+        assert (response.status_code, response.json()["code"]) == (500, "internal_error")
+        assert [answer for _, answer in store.ended] == [None]
+
+    async def test_has_its_key_given_free_if_its_client_is_gone(
+        self, caller: httpx2.AsyncClient, store: Store
+    ) -> None:
+        with pytest.raises(AssertionError):  # the transport misses an answer
+            await caller.post("/gone", headers=KEYED)
+        assert [answer for _, answer in store.ended] == [None]
+
+    async def test_has_its_key_given_free_if_nothing_catches_its_error(self, store: Store) -> None:
+        async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+            request_context(scope).claim = claim
+            raise RuntimeError
+
+        claim = await store.claim(IdempotencyKey(new_id(), "POST /", "key"), "f")
+        state = SimpleNamespace(resources=SimpleNamespace(state=SimpleNamespace(idempotency=store)))
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "headers": [(b"idempotency-key", b"key")],
+            "app": SimpleNamespace(state=state),
+        }
+        with pytest.raises(RuntimeError):
+            await KeptAnswers(fail)(scope, AsyncMock(), AsyncMock())
+        assert [answer for _, answer in store.ended] == [None]
+
+    async def test_does_not_have_its_body_read_unless_that_is_json(
+        self, caller: httpx2.AsyncClient, store: Store
+    ) -> None:
+        for content, kind in ((b"a", "text/plain"), (b"b", "text/plain"), (b"a", "text/csv")):
+            headers = {**KEYED, "Content-Type": kind}
+            await caller.post("/stream", headers=headers, content=content)
+        first, second, third = (fingerprint for fingerprint, _ in store.ended)
+        assert first == second != third
+
+    async def test_has_to_know_who_is_asking(
+        self, caller: httpx2.AsyncClient, store: Store
+    ) -> None:
+        assert (await caller.post("/nobody", headers=KEYED)).status_code == 500
+        assert (await caller.post("/nobody")).status_code == 200
+        assert store.ended == []
+
+
+def _asking(connection: HTTPConnection) -> None:
+    identify(connection, new_id())
+
+
+Asking = Annotated[None, Depends(_asking)]
+KEYED = {"Idempotency-Key": "key"}
+
+
+def _headers_of(definition: dict[str, Any]) -> set[str]:
+    return {each["name"] for each in definition.get("parameters", ()) if each["in"] == "header"}

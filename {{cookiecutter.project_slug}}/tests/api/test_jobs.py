@@ -1,0 +1,299 @@
+"""Jobs over HTTP: started, followed, cancelled, and what they have made."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+
+from app.core.config import Settings
+from app.domain.exports import EXPORTS, ExportItems
+from app.domain.ids import new_id
+from app.domain.tracking import JobId
+from app.infrastructure.jobs.connection import open_job_redis
+from app.infrastructure.jobs.queue import OpenJobs, open_jobs
+from app.infrastructure.jobs.store import JobStore
+from app.infrastructure.mail import ConsoleMailer
+from app.services.handlers import Handlers
+from app.services.jobs import JobService
+from app.worker.tasks import worker_handlers
+from tests.support.arrange import ArrangeSync, Someone
+from tests.support.queues import Witness, eventually, on, quick, working
+from tests.support.redis_plugin import OwnRedis
+
+JOBS = "/api/v1/jobs"
+EXPORT = f"{JOBS}/items-export"
+OVER = {"done", "failed", "cancelled"}
+
+Json = dict[str, Any]
+Work = Callable[..., None]
+
+
+@pytest.fixture
+def ada(arrange: ArrangeSync) -> Someone:
+    return arrange.someone()
+
+
+@pytest.fixture
+def own(settings: Settings) -> Settings:
+    return quick(settings, max_tries=1)
+
+
+@pytest.fixture
+def queue(client: TestClient, use: Callable[..., None], own: Settings) -> Iterator[OpenJobs]:
+    """A queue of this test's own, which the application takes for its jobs."""
+    assert client.portal is not None
+    opening = open_jobs(own, ConsoleMailer())
+    with client.portal.wrap_async_context_manager(opening) as opened:
+        use(queue=opened)
+        yield opened
+
+
+@pytest.fixture
+def work(client: TestClient, app: FastAPI, queue: OpenJobs, own: Settings) -> Work:
+    """Have a worker do jobs until one of them is over."""
+
+    async def run(job_id: JobId, handlers: Handlers | None) -> None:
+        async with open_job_redis(own) as redis:
+            known = handlers or worker_handlers(app.state.resources, JobStore(redis, own.jobs))
+
+            async def is_over() -> bool:
+                job = await queue.tracked.find(job_id)
+                assert job is not None
+                return job.state in OVER
+
+            async with working(own, known, Witness()):
+                await eventually(is_over)
+
+    def do(job: Json, handlers: Handlers | None = None) -> None:
+        assert client.portal is not None
+        client.portal.call(run, JobId(UUID(job["id"])), handlers)
+
+    return do
+
+
+def start(client: TestClient, someone: Someone, **body: Any) -> Json:
+    response = client.post(EXPORT, headers=someone.headers, json=body)
+    assert response.status_code == 202, response.text
+    job: Json = response.json()
+    return job
+
+
+def read(client: TestClient, someone: Someone, job: Json) -> Json:
+    response = client.get(f"{JOBS}/{job['id']}", headers=someone.headers)
+    assert response.status_code == 200, response.text
+    answer: Json = response.json()
+    return answer
+
+
+def status_and_code(response: Any) -> tuple[int, str]:
+    return response.status_code, response.json()["code"]
+
+
+@pytest.mark.usefixtures("queue")
+class TestStartExport:
+    def test_answers_where_the_job_is(self, client: TestClient, ada: Someone) -> None:
+        response = client.post(EXPORT, headers=ada.headers, json={})
+        job = response.json()
+        assert response.status_code == 202
+        assert response.headers["Location"] == f"{JOBS}/{job['id']}"
+        assert (job["kind"], job["state"], job["progress"]) == ("ExportItems", "queued", 0)
+        assert (job["started_at"], job["finished_at"], job["result"]) == (None, None, None)
+        assert UUID(job["id"]).version == 7
+        assert read(client, ada, job) == job
+
+    def test_is_the_one_that_is_under_way_for_the_same_items(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    ) -> None:
+        active = {"filter": {"status": "active"}}
+        first = start(client, ada, **active)
+        assert start(client, ada, **active)["id"] == first["id"]
+        assert start(client, ada, **active, format="ndjson")["id"] != first["id"]
+        assert start(client, ada)["id"] != first["id"]
+        assert start(client, arrange.someone(), **active)["id"] != first["id"]
+
+    def test_is_carried_out_once_for_an_idempotency_key(
+        self, client: TestClient, ada: Someone, work: Work
+    ) -> None:
+        headers = {**ada.headers, "Idempotency-Key": new_id().hex}
+        first = client.post(EXPORT, headers=headers, json={})
+        work(first.json())
+        again = client.post(EXPORT, headers=headers, json={})
+        assert again.json() == first.json()
+        assert again.headers["Location"] == first.headers["Location"]
+
+    def test_refuses_an_idempotency_key_whose_request_is_under_way(
+        self, client: TestClient, ada: Someone, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        headers = {**ada.headers, "Idempotency-Key": new_id().hex}
+        export_items, meanwhile = JobService.export_items, []
+
+        async def asked_twice(service: JobService, *args: Any) -> Any:
+            monkeypatch.undo()
+            meanwhile.append(await client_again())
+            return await export_items(service, *args)
+
+        async def client_again() -> Any:
+            from tests.conftest import async_client_of  # noqa: PLC0415
+
+            assert isinstance(client.app, FastAPI)
+            async with async_client_of(client.app) as other:
+                return await other.post(EXPORT, headers=headers, json={})
+
+        monkeypatch.setattr(JobService, "export_items", asked_twice)
+        assert client.post(EXPORT, headers=headers, json={}).status_code == 202
+        assert status_and_code(meanwhile[0]) == (409, "idempotency_key_in_use")
+
+    def test_refuses_what_it_does_not_know(self, client: TestClient, ada: Someone) -> None:
+        for body in ({"format": "pdf"}, {"filter": {"colour": "red"}}, {"more": 1}):
+            assert client.post(EXPORT, headers=ada.headers, json=body).status_code == 422
+
+    def test_is_unavailable_while_redis_is(
+        self,
+        client: TestClient,
+        ada: Someone,
+        own: Settings,
+        own_redis: Callable[[], OwnRedis],
+        use: Callable[..., None],
+    ) -> None:
+        server = own_redis()
+        assert client.portal is not None
+        opening = open_jobs(on(own, server), ConsoleMailer())
+        with client.portal.wrap_async_context_manager(opening) as opened:
+            use(queue=opened)
+            job = start(client, ada)
+            server.kill()
+            for response in (
+                client.post(EXPORT, headers=ada.headers, json={}),
+                client.get(f"{JOBS}/{job['id']}", headers=ada.headers),
+                client.delete(f"{JOBS}/{job['id']}", headers=ada.headers),
+            ):
+                assert status_and_code(response) == (503, "queue_unavailable")
+                assert int(response.headers["Retry-After"]) > 0
+
+
+class TestReadJob:
+    def test_is_its_owners_alone(
+        self, client: TestClient, arrange: ArrangeSync, queue: OpenJobs, ada: Someone
+    ) -> None:
+        job, other = start(client, ada), arrange.someone()
+        for method, path in (
+            ("GET", f"{JOBS}/{job['id']}"),
+            ("DELETE", f"{JOBS}/{job['id']}"),
+            ("GET", f"{JOBS}/{job['id']}/result"),
+        ):
+            response = client.request(method, path, headers=other.headers)
+            assert status_and_code(response) == (404, "job_not_found")
+        assert read(client, ada, job)["state"] == "queued"
+
+    def test_tells_what_came_of_it(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone, work: Work
+    ) -> None:
+        arrange.items(ada, 3)
+        job = start(client, ada)
+        work(job)
+        done = read(client, ada, job)
+        assert (done["state"], done["progress"], done["tries"]) == ("done", 3, 1)
+        assert job["created_at"] <= done["started_at"] <= done["finished_at"]
+        assert done["result"]["href"] == f"{JOBS}/{job['id']}/result"
+
+    def test_tells_that_it_has_failed_and_not_why(
+        self, client: TestClient, ada: Someone, work: Work
+    ) -> None:
+        async def fail(_: ExportItems) -> None:
+            raise OSError("hunter2")
+
+        handlers = Handlers()
+        handlers.add(ExportItems, fail)
+        job = start(client, ada)
+        work(job, handlers)
+        response = client.get(f"{JOBS}/{job['id']}", headers=ada.headers)
+        assert (response.json()["state"], response.json()["result"]) == ("failed", None)
+        assert "hunter2" not in response.text
+
+    def test_has_the_request_in_the_log_lines_of_the_job(
+        self, client: TestClient, ada: Someone, work: Work
+    ) -> None:
+        with capture_logs([merge_contextvars]) as lines:
+            response = client.post(
+                EXPORT, headers={**ada.headers, "X-Request-ID": "request-1"}, json={}
+            )
+            work(response.json())
+        of_job = [line for line in lines if line.get("job_id") == response.json()["id"]]
+        assert [line["event"] for line in of_job] == ["job begins", "job ends"]
+        for line in of_job:
+            assert line["request_id"] == "request-1"
+            assert line["user_id"] == str(ada.id)
+
+
+class TestCancelJob:
+    def test_ends_one_that_waits(self, client: TestClient, queue: OpenJobs, ada: Someone) -> None:
+        job = start(client, ada)
+        path = f"{JOBS}/{job['id']}"
+        assert client.delete(path, headers=ada.headers).status_code == 204
+        assert read(client, ada, job)["state"] == "cancelled"
+        assert client.delete(path, headers=ada.headers).status_code == 204
+        assert start(client, ada)["id"] != job["id"]
+
+    def test_refuses_one_that_is_over(self, client: TestClient, ada: Someone, work: Work) -> None:
+        job = start(client, ada)
+        work(job)
+        response = client.delete(f"{JOBS}/{job['id']}", headers=ada.headers)
+        assert status_and_code(response) == (409, "job_finished")
+
+
+class TestDownloadResult:
+    @pytest.mark.parametrize("chosen", ["csv", "ndjson"])
+    def test_is_what_the_export_of_the_request_would_have_been(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone, work: Work, chosen: str
+    ) -> None:
+        arrange.items(ada, 2, title="=1+1", status="active")
+        arrange.items(ada, 1, status="draft")
+        arrange.items(arrange.someone(), 1, status="active")
+        job = start(client, ada, format=chosen, filter={"status": "active"})
+        work(job)
+
+        as_it_is = {**ada.headers, "Accept-Encoding": "identity"}
+        response = client.get(f"{JOBS}/{job['id']}/result", headers=as_it_is)
+
+        parameters = {"format": chosen, "status": "active"}
+        at_once = client.get("/api/v1/items/export", headers=ada.headers, params=parameters)
+        assert response.status_code == 200
+        assert response.content == at_once.content
+        for header in ("Content-Type", "Content-Disposition"):
+            assert response.headers[header] == at_once.headers[header]
+        file = read(client, ada, job)["result"]
+        assert file["size"] == len(response.content) == int(response.headers["Content-Length"])
+        assert file["sha256"] == hashlib.sha256(response.content).hexdigest()
+        if chosen == "ndjson":
+            assert len([json.loads(line) for line in response.text.splitlines()]) == 2
+
+    def test_is_not_there_before_the_job_is_done(
+        self, client: TestClient, queue: OpenJobs, ada: Someone
+    ) -> None:
+        job = start(client, ada)
+        response = client.get(f"{JOBS}/{job['id']}/result", headers=ada.headers)
+        assert status_and_code(response) == (409, "job_not_done")
+        assert response.json()["detail"] == "The job is queued."
+
+    def test_is_not_there_when_its_file_is_gone(
+        self, client: TestClient, app: FastAPI, ada: Someone, work: Work
+    ) -> None:
+        job = start(client, ada)
+        work(job)
+        assert client.portal is not None
+        client.portal.call(app.state.resources.storage.delete, f"{EXPORTS}{job['id']}.csv")
+        response = client.get(f"{JOBS}/{job['id']}/result", headers=ada.headers)
+        assert status_and_code(response) == (404, "object_not_found")
+
+
+class TestReady:
+    def test_tells_whether_there_are_workers(self, client: TestClient) -> None:
+        statuses = {each["name"]: each["status"] for each in client.get("/ready").json()["checks"]}
+        assert statuses["workers"] == "degraded"

@@ -1,0 +1,358 @@
+"""What every adapter of the ports promises by which the processes of the service share things."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from limits.aio.storage import Storage
+
+from app.core.config import Settings
+from app.domain.clock import utc_now
+from app.domain.idempotency import (
+    Answer,
+    Claim,
+    IdempotencyKey,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+)
+from app.domain.ids import ApiKeyId, SessionId, UserId, new_id
+from app.domain.principals import KeyHolder, SessionHolder
+from app.domain.users import UserProfile
+from app.infrastructure.database import Database
+from app.infrastructure.rate_limits import CounterMemory, CountsAtOnce
+from app.infrastructure.shared import SharedState
+from app.services.ports import IdempotencyStore, PrincipalCache
+from tests.support.databases import TestDatabases
+from tests.support.factories import UserFactory
+
+ANSWER = Answer(201, (("content-type", "application/json"), ("etag", '"1"')), b'{"a":"\xc3\xa4"}')
+
+
+@pytest.fixture(scope="module")
+def url(databases: TestDatabases) -> Iterator[str]:
+    """A database of these tests, in which commits are commits."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture(scope="module")
+def own_settings(make_settings: Callable[..., Settings], url: str) -> Settings:
+    return make_settings(url)
+
+
+@pytest.fixture(scope="module")
+async def database(own_settings: Settings) -> AsyncIterator[Database]:
+    async with Database.open(own_settings) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+async def state(own_settings: Settings, database: Database) -> AsyncIterator[SharedState]:
+    async with SharedState.open(own_settings, database) as state:
+        yield state
+
+
+class TestCounters:
+    @pytest.fixture(params=["shared", "of this process"])
+    def counters(self, request: pytest.FixtureRequest, state: SharedState) -> CountsAtOnce:
+        storage = state.rate_limits if request.param == "shared" else CounterMemory()
+        assert isinstance(storage, CountsAtOnce)
+        return storage
+
+    @pytest.fixture
+    def storage(self, counters: CountsAtOnce) -> Storage:
+        assert isinstance(counters, Storage)
+        return counters
+
+    @pytest.fixture
+    def key(self) -> str:
+        return new_id().hex
+
+    async def test_allow_as_many_as_the_limit_says(self, counters: CountsAtOnce, key: str) -> None:
+        hits = [await counters.hit(key, 3, 3600) for _ in range(5)]
+        assert [hit.allowed for hit in hits] == [True] * 3 + [False] * 2
+        assert [hit.window[2] for hit in hits] == [1, 2, 3, 3, 3]
+
+    async def test_allow_no_more_however_many_ask_at_once(
+        self, counters: CountsAtOnce, key: str
+    ) -> None:
+        hits = await asyncio.gather(*(counters.hit(key, 7, 3600) for _ in range(40)))
+        assert sum(hit.allowed for hit in hits) == 7
+
+    async def test_count_each_key_by_itself(self, counters: CountsAtOnce, key: str) -> None:
+        assert (await counters.hit(key, 1, 3600)).allowed
+        assert not (await counters.hit(key, 1, 3600)).allowed
+        assert (await counters.hit(f"{key}-other", 1, 3600)).allowed
+
+    async def test_say_how_long_a_window_lasts(self, counters: CountsAtOnce, key: str) -> None:
+        before = 3600 - time.time() % 3600
+        _, left, _, life = (await counters.hit(key, 1, 3600)).window
+        assert left == pytest.approx(before, abs=2) or left == pytest.approx(3600, abs=2)
+        assert life == left + 3600
+
+    async def test_weigh_the_window_before(self, counters: CountsAtOnce, key: str) -> None:
+        async with asyncio.timeout(60):
+            assert (await counters.hit(key, 4, 1, 4)).allowed
+            previous, weight, current, _ = (await counters.hit(key, 4, 1)).window
+            while not previous:
+                assert 0 <= weight <= 1
+                assert current == 4
+                await asyncio.sleep(weight)
+                previous, weight, current, _ = (await counters.hit(key, 4, 1)).window
+        # All four of the window before still count, and this one.
+        assert (previous, current) == (4, 1)
+        assert not (await counters.hit(key, 4, 1)).allowed
+
+    async def test_answer_the_questions_of_strategies(
+        self, storage: Storage, counters: CountsAtOnce, key: str
+    ) -> None:
+        assert await storage.acquire_sliding_window_entry(key, 2, 3600)  # type: ignore[attr-defined]
+        window = await storage.get_sliding_window(key, 3600)  # type: ignore[attr-defined]
+        assert window[::2] == (0, 1)
+        await storage.clear_sliding_window(key, 3600)  # type: ignore[attr-defined]
+        assert (await counters.hit(key, 1, 3600)).allowed
+
+    async def test_count_without_a_limit(self, storage: Storage, key: str) -> None:
+        assert [await storage.incr(key, 60), await storage.incr(key, 60, 4)] == [1, 5]
+        assert await storage.get(key) == 5
+        assert await storage.get_expiry(key) == pytest.approx(time.time() + 60, abs=2)
+        await storage.clear(key)
+        assert await storage.get(key) == 0
+        assert await storage.get_expiry(key) == pytest.approx(time.time(), abs=2)
+
+    async def test_forget_all(self, storage: Storage, counters: CountsAtOnce, key: str) -> None:
+        assert await storage.check()
+        for number in range(20):
+            await counters.hit(f"{key}-{number}", 1, 3600)
+        number_of_keys = await storage.reset()
+        assert number_of_keys is not None
+        assert number_of_keys >= 20
+        assert (await counters.hit(f"{key}-7", 1, 3600)).allowed
+        assert issubclass(storage.base_exceptions, Exception)  # type: ignore[arg-type]
+
+
+class Source:
+    """What stands in the database, and how often that was asked."""
+
+    def __init__(self) -> None:
+        now = utc_now()
+        self.user = UserProfile(
+            id=UserId(new_id()),
+            email="ada@example.com",
+            username="ada",
+            full_name=None,
+            role="user",
+            is_active=True,
+            created_at=now,
+            updated_at=now,
+        )
+        self.session_id = SessionId(new_id())
+        self.session: SessionHolder | None = SessionHolder(self.user, now + timedelta(hours=1))
+        self.key_hash = new_id().hex
+        self.key: KeyHolder | None = KeyHolder(
+            self.user, ApiKeyId(new_id()), "items:read", None, None
+        )
+        self.asked = 0
+
+    async def load_session(self) -> SessionHolder | None:
+        self.asked += 1
+        return self.session
+
+    async def load_key(self) -> KeyHolder | None:
+        self.asked += 1
+        return self.key
+
+
+class TestPrincipals:
+    @pytest.fixture
+    def cache(self, state: SharedState) -> PrincipalCache:
+        return state.principals
+
+    @pytest.fixture
+    def source(self) -> Source:
+        return Source()
+
+    async def session(self, cache: PrincipalCache, source: Source) -> SessionHolder | None:
+        return await cache.session(source.user.id, source.session_id, source.load_session)
+
+    async def key(self, cache: PrincipalCache, source: Source) -> KeyHolder | None:
+        return await cache.api_key(source.key_hash, source.load_key)
+
+    async def test_are_what_the_database_says(self, cache: PrincipalCache, source: Source) -> None:
+        for _ in range(3):
+            assert await self.session(cache, source) == source.session
+            assert await self.key(cache, source) == source.key
+
+    async def test_are_nobody_where_the_database_knows_nobody(
+        self, cache: PrincipalCache, source: Source
+    ) -> None:
+        source.session = source.key = None
+        for _ in range(2):
+            assert await self.session(cache, source) is None
+            assert await self.key(cache, source) is None
+        assert source.asked == 4
+
+    async def test_change_when_the_user_does(self, cache: PrincipalCache, source: Source) -> None:
+        assert source.session is not None
+        assert source.key is not None
+        await self.session(cache, source)
+        await self.key(cache, source)
+        await self.key(cache, source)
+        promoted = replace(source.user, role="admin")
+        source.session = replace(source.session, user=promoted)
+        source.key = replace(source.key, user=promoted)
+        await cache.forget_user(promoted.id)
+        assert await self.session(cache, source) == source.session
+        assert await self.key(cache, source) == source.key
+
+    async def test_end_when_the_user_is_gone(self, cache: PrincipalCache, source: Source) -> None:
+        await self.session(cache, source)
+        await self.key(cache, source)
+        source.session = source.key = None
+        await cache.forget_user(source.user.id)
+        assert await self.session(cache, source) is None
+        assert await self.key(cache, source) is None
+
+    async def test_end_with_their_session(self, cache: PrincipalCache, source: Source) -> None:
+        await self.session(cache, source)
+        source.session = None
+        await cache.forget_sessions([source.session_id])
+        assert await self.session(cache, source) is None
+        assert await self.key(cache, source) == source.key
+
+    async def test_end_with_their_key(self, cache: PrincipalCache, source: Source) -> None:
+        await self.key(cache, source)
+        source.key = None
+        await cache.forget_api_key(source.key_hash)
+        assert await self.key(cache, source) is None
+        assert await self.session(cache, source) == source.session
+
+    async def test_are_nobody_elses(self, cache: PrincipalCache, source: Source) -> None:
+        await self.session(cache, source)
+        other = Source()
+        other.session = None
+        stolen = await cache.session(other.user.id, source.session_id, other.load_session)
+        assert stolen is None
+
+    async def test_are_not_known_while_the_database_is_away(
+        self, cache: PrincipalCache, source: Source
+    ) -> None:
+        async def fail() -> SessionHolder | None:
+            raise ConnectionError
+
+        with pytest.raises(ConnectionError):
+            await cache.session(source.user.id, source.session_id, fail)
+        assert await self.session(cache, source) == source.session
+
+
+class TestIdempotencyStore:
+    @pytest.fixture
+    def store(self, state: SharedState) -> IdempotencyStore:
+        return state.idempotency
+
+    @pytest.fixture
+    async def key(self, database: Database) -> IdempotencyKey:
+        user = UserFactory.build(password_hash="-")
+        async with database.transaction() as session:
+            session.add(user)
+        return IdempotencyKey(user.id, "POST /api/v1/items", new_id().hex)
+
+    async def claimed(self, store: IdempotencyStore, key: IdempotencyKey) -> Claim:
+        claim = await store.claim(key, "f")
+        assert isinstance(claim, Claim)
+        return claim
+
+    async def test_gives_the_first_answer_again(
+        self, store: IdempotencyStore, key: IdempotencyKey
+    ) -> None:
+        await store.keep(await self.claimed(store, key), ANSWER)
+        assert [await store.claim(key, "f") for _ in range(2)] == [ANSWER] * 2
+
+    async def test_refuses_a_second_request_while_the_first_is_under_way(
+        self, store: IdempotencyStore, key: IdempotencyKey
+    ) -> None:
+        await self.claimed(store, key)
+        with pytest.raises(IdempotencyKeyInUse):
+            await store.claim(key, "f")
+
+    async def test_lets_one_of_many_through(
+        self, store: IdempotencyStore, key: IdempotencyKey
+    ) -> None:
+        outcomes = await asyncio.gather(
+            *(store.claim(key, "f") for _ in range(5)), return_exceptions=True
+        )
+        kinds = sorted(type(outcome).__name__ for outcome in outcomes)
+        assert kinds == ["Claim"] + ["IdempotencyKeyInUse"] * 4
+
+    async def test_refuses_another_request_with_the_key(
+        self, store: IdempotencyStore, key: IdempotencyKey
+    ) -> None:
+        claim = await self.claimed(store, key)
+        with pytest.raises(IdempotencyKeyReused):
+            await store.claim(key, "another")
+        await store.keep(claim, ANSWER)
+        with pytest.raises(IdempotencyKeyReused):
+            await store.claim(key, "another")
+
+    async def test_keeps_accounts_and_operations_apart(
+        self, store: IdempotencyStore, key: IdempotencyKey, database: Database
+    ) -> None:
+        other = UserFactory.build(password_hash="-")
+        async with database.transaction() as session:
+            session.add(other)
+        await store.keep(await self.claimed(store, key), ANSWER)
+        assert isinstance(await store.claim(replace(key, account=other.id), "f"), Claim)
+        assert isinstance(await store.claim(replace(key, operation="POST /x"), "f"), Claim)
+        assert isinstance(await store.claim(replace(key, text=f"{key.text}2"), "f"), Claim)
+
+    async def test_gives_a_key_free_whose_request_has_failed(
+        self, store: IdempotencyStore, key: IdempotencyKey
+    ) -> None:
+        await store.release(await self.claimed(store, key))
+        await self.claimed(store, key)
+
+    async def test_keeps_nothing_of_a_claim_that_another_has_by_now(
+        self, store: IdempotencyStore, key: IdempotencyKey
+    ) -> None:
+        late = await self.claimed(store, key)
+        await store.release(late)
+        now = await self.claimed(store, key)
+        await store.keep(late, replace(ANSWER, status=200))
+        await store.release(late)
+        await store.keep(now, ANSWER)
+        assert await store.claim(key, "f") == ANSWER
+
+    async def test_forgets(
+        self, own_settings: Settings, database: Database, key: IdempotencyKey
+    ) -> None:
+        brief = own_settings.idempotency.model_copy(
+            update={"claim_seconds": 1, "answer_seconds": 1}
+        )
+        settings = own_settings.model_copy(update={"idempotency": brief})
+        async with AsyncExitStack() as stack:
+            state = await stack.enter_async_context(SharedState.open(settings, database))
+            store = state.idempotency
+            first = await self.claimed(store, key)
+            second = await self.when_free(store, key)
+            assert second.token != first.token
+            await store.keep(second, ANSWER)
+            assert await store.claim(key, "f") == ANSWER
+            await self.when_free(store, key)
+            assert await store.prune() == 0
+
+    async def when_free(self, store: IdempotencyStore, key: IdempotencyKey) -> Claim:
+        """Claim a key as soon as whoever has it has it no more."""
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    claimed = await store.claim(key, "f")
+                except IdempotencyKeyInUse:
+                    claimed = ANSWER
+                if isinstance(claimed, Claim):
+                    return claimed
+                await asyncio.sleep(0.05)

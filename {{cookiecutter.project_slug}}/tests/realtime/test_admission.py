@@ -1,0 +1,224 @@
+"""Who is let in, and with which code everybody else is turned away."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient, WebSocketDenialResponse
+
+from app.core.config import RateLimitSettings, Settings
+from app.domain.ids import new_id
+from app.infrastructure.database import Database
+from app.infrastructure.events.adapter import LiveEvents
+from app.infrastructure.events.logged import LoggedEvents
+from app.infrastructure.rate_limits import RateLimiter
+from app.infrastructure.realtime import Hub
+from app.wiring import realtime as wiring
+from tests.support.arrange import ArrangeSync, Someone, bearer
+from tests.support.sockets import PATH, connected, refusal
+
+UNAUTHENTICATED, FORBIDDEN, TRY_LATER = 4001, 4003, 1013
+LOBBY = f"{PATH}lobby"
+
+
+@pytest.fixture
+def ada(arrange: ArrangeSync) -> Someone:
+    return arrange.someone()
+
+
+@pytest.fixture
+def with_limits(
+    client: TestClient, settings: Settings, use: Callable[..., None]
+) -> Iterator[Callable[..., None]]:
+    """Have a hub with limits of the test's own."""
+    assert client.portal is not None
+    portal, opened = client.portal, []
+
+    def open_hub(**limits: Any) -> None:
+        realtime = settings.realtime.model_copy(update=limits)
+        own = settings.model_copy(update={"realtime": realtime})
+        manager = portal.wrap_async_context_manager(Hub.open(own))
+        use(events=LiveEvents(manager.__enter__()), settings=own)
+        opened.append(manager)
+
+    yield open_hub
+    for manager in opened:
+        manager.__exit__(None, None, None)
+
+
+class TestCredentials:
+    def test_in_the_header_let_in(self, client: TestClient, ada: Someone) -> None:
+        with connected(client, ada):
+            pass
+
+    def test_of_a_machine_let_in(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    ) -> None:
+        key = arrange.api_key(ada, frozenset({"profile:read"}))
+        with client.websocket_connect(LOBBY, headers=bearer(key)) as session:
+            assert session.receive_json()["type"] == "welcome"
+
+    def test_are_needed(self, client: TestClient) -> None:
+        assert refusal(client, LOBBY) == UNAUTHENTICATED
+
+    @pytest.mark.parametrize("header", ["Bearer nonsense", "Bearer ", "Basic YTpi", "Bearer ak_x"])
+    def test_have_to_be_good(self, client: TestClient, header: str) -> None:
+        assert refusal(client, LOBBY, Authorization=header) == UNAUTHENTICATED
+
+    def test_are_not_taken_from_the_address(self, client: TestClient, ada: Someone) -> None:
+        path = f"{LOBBY}?access_token={ada.access_token}&token={ada.access_token}"
+        assert refusal(client, path) == UNAUTHENTICATED
+
+    def test_need_the_permission_to_see_who_one_is(
+        self, client: TestClient, arrange: ArrangeSync
+    ) -> None:
+        someone = arrange.someone(permissions=frozenset({"items:read"}))
+        assert refusal(client, LOBBY, **someone.headers) == FORBIDDEN
+        assert refusal(client, f"{PATH}me", **someone.headers) == FORBIDDEN
+
+
+class TestChannel:
+    @pytest.mark.parametrize("name", ["me", "lobby"])
+    def test_of_ones_own_or_of_all_is_open(
+        self, client: TestClient, ada: Someone, name: str
+    ) -> None:
+        with connected(client, ada, name):
+            pass
+
+    def test_of_ones_own_has_two_names(self, client: TestClient, ada: Someone) -> None:
+        with (
+            client.websocket_connect(f"{PATH}user:{ada.id}", headers=ada.headers) as one,
+            client.websocket_connect(f"{PATH}me", headers=ada.headers) as other,
+        ):
+            assert one.receive_json()["channel"] == other.receive_json()["channel"]
+
+    def test_of_another_is_closed(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    ) -> None:
+        other = arrange.someone(role="admin")
+        assert refusal(client, f"{PATH}user:{ada.id}", **other.headers) == FORBIDDEN
+
+    @pytest.mark.parametrize("name", ["nothing", "*", "user:", "user:me", "LOBBY", "user:*", "-"])
+    def test_that_does_not_exist_looks_the_same(
+        self, client: TestClient, ada: Someone, name: str
+    ) -> None:
+        assert refusal(client, f"{PATH}{name}", **ada.headers) == FORBIDDEN
+        assert refusal(client, f"{PATH}user:{new_id()}", **ada.headers) == FORBIDDEN
+
+    def test_for_administrators_needs_the_permission(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    ) -> None:
+        assert refusal(client, f"{PATH}admin", **ada.headers) == FORBIDDEN
+        with connected(client, arrange.someone(role="support"), "admin"):
+            pass
+
+
+class TestOrigin:
+    """Browsers let every page open a WebSocket to every host (OWASP, WSTG-CLNT-10)."""
+
+    @pytest.mark.parametrize(
+        "origin", ["https://evil.example", "null", "http://testserver.evil.example", "testserver"]
+    )
+    def test_of_a_strangers_page_is_turned_away(
+        self, client: TestClient, ada: Someone, origin: str
+    ) -> None:
+        assert refusal(client, LOBBY, **ada.headers, Origin=origin) == FORBIDDEN
+
+    @pytest.mark.parametrize("origin", ["http://testserver", "https://TESTSERVER"])
+    def test_of_our_own_page_is_let_in(self, client: TestClient, ada: Someone, origin: str) -> None:
+        with connected(client, ada, Origin=origin):
+            pass
+
+    @pytest.mark.parametrize("origins", [["https://www.example.com"], ["*"]])
+    def test_that_is_configured_is_let_in(
+        self,
+        client: TestClient,
+        settings: Settings,
+        use: Callable[..., None],
+        ada: Someone,
+        origins: list[str],
+    ) -> None:
+        http = settings.http.model_copy(update={"cors_origins": origins})
+        use(settings=settings.model_copy(update={"http": http}))
+        with connected(client, ada, Origin="https://www.example.com"):
+            pass
+
+
+class TestLimits:
+    def test_hold_one_user_to_a_number_of_connections(
+        self,
+        client: TestClient,
+        arrange: ArrangeSync,
+        ada: Someone,
+        with_limits: Callable[..., None],
+    ) -> None:
+        with_limits(connections_per_user=1)
+        with connected(client, ada):
+            assert refusal(client, LOBBY, **ada.headers) == TRY_LATER
+            with connected(client, arrange.someone()):
+                pass
+        with connected(client, ada):
+            pass
+
+    def test_hold_the_process_to_a_number_of_connections(
+        self,
+        client: TestClient,
+        arrange: ArrangeSync,
+        ada: Someone,
+        with_limits: Callable[..., None],
+    ) -> None:
+        with_limits(connections=1)
+        with connected(client, ada):
+            assert refusal(client, LOBBY, **arrange.someone().headers) == TRY_LATER
+
+    def test_hold_an_account_to_a_rate(
+        self, client: TestClient, ada: Someone, use: Callable[..., None]
+    ) -> None:
+        use(rate_limiter=RateLimiter(RateLimitSettings(general_account="1/hour")))
+        with connected(client, ada):
+            assert refusal(client, LOBBY, **ada.headers) == TRY_LATER
+
+    def test_answer_an_address_before_there_is_a_connection(
+        self, client: TestClient, ada: Someone, use: Callable[..., None]
+    ) -> None:
+        use(rate_limiter=RateLimiter(RateLimitSettings(general_address="1/hour")))
+        with connected(client, ada), pytest.raises(WebSocketDenialResponse) as denied:
+            refusal(client, LOBBY, **ada.headers)
+        assert denied.value.status_code == 429
+        assert denied.value.json()["code"] == "too_many_requests"
+
+
+class TestOutage:
+    def test_of_the_database_sends_everybody_away_for_a_while(
+        self,
+        client: TestClient,
+        make_settings: Callable[..., Settings],
+        no_database_url: str,
+        ada: Someone,
+        use: Callable[..., None],
+    ) -> None:
+        assert client.portal is not None
+        absent = Database.open(make_settings(no_database_url))
+        with client.portal.wrap_async_context_manager(absent) as database:
+            use(database=database)
+            assert refusal(client, LOBBY, **ada.headers) == TRY_LATER
+
+
+class TestRefusal:
+    def test_says_why(self, client: TestClient, ada: Someone) -> None:
+        with client.websocket_connect(f"{PATH}admin", headers=ada.headers) as session:
+            end = session.receive()
+        assert end["type"] == "websocket.close"
+        assert end["code"] == FORBIDDEN
+        assert end["reason"] == "The channel is not open to you."
+
+    def test_leaves_no_trace(self, client: TestClient, app: FastAPI, ada: Someone) -> None:
+        refusal(client, LOBBY)
+        refusal(client, f"{PATH}admin", **ada.headers)
+        assert wiring.hub(app.state.resources).connections == 0
+
+    def test_needs_events_that_can_be_heard(self, app: FastAPI, use: Callable[..., None]) -> None:
+        use(events=LoggedEvents())
+        with pytest.raises(TypeError, match="LoggedEvents"):
+            wiring.hub(app.state.resources)

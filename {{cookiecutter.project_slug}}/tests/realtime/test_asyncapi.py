@@ -1,0 +1,166 @@
+"""The AsyncAPI document tells what is really sent and heard."""
+
+import json
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+from openapi_schema_validator import OAS31Validator, oas31_format_checker
+from starlette.testclient import TestClient
+
+from app.api.asyncapi import CLOSE_CODES, asyncapi
+from app.api.realtime import encode
+from app.api.schemas.realtime import CLIENT_MESSAGE, ClientMessage, ServerMessage
+from app.core.config import Settings
+from app.domain import realtime as domain
+from app.domain.clock import utc_now
+from app.domain.ids import ItemId, UserId, new_id
+from app.domain.realtime import (
+    Channel,
+    ConnectionId,
+    Fault,
+    ItemNotice,
+    Member,
+    Message,
+    Pong,
+    Presence,
+    Resync,
+    Roll,
+    Sender,
+    Spoken,
+    Welcome,
+)
+from tests.support.document import walk
+
+Json = dict[str, Any]
+
+DOCUMENT = asyncapi()
+SCHEMAS: Json = DOCUMENT["components"]["schemas"]
+MESSAGES: Json = DOCUMENT["components"]["messages"]
+SENT = [model.__name__ for model in get_args(get_args(ClientMessage)[0])]
+HEARD = [model.__name__ for model in get_args(get_args(ServerMessage)[0])]
+MEMBER = Member(ConnectionId(new_id()), UserId(new_id()), "ada")
+SENDER = Sender(MEMBER.user_id, MEMBER.username)
+EVERY_MESSAGE: list[Message] = [
+    Welcome(MEMBER.connection_id, Channel("lobby"), (MEMBER,), 1),
+    Roll((MEMBER,), 1),
+    Presence("joined", MEMBER),
+    Presence("left", MEMBER),
+    Spoken("said", SENDER, "Good morning", utc_now()),
+    Spoken("told", SENDER, "Good morning", utc_now()),
+    Spoken("announced", SENDER, "Good morning", utc_now()),
+    ItemNotice("item_created", ItemId(new_id()), 1),
+    ItemNotice("item_changed", ItemId(new_id()), 2),
+    ItemNotice("item_deleted", ItemId(new_id()), 2),
+    Resync(),
+    Pong("7"),
+    Fault("malformed_message", "The message is not valid JSON."),
+]
+
+
+def resolved(reference: Json) -> Json:
+    found: Json = DOCUMENT
+    for key in reference["$ref"].removeprefix("#/").split("/"):
+        found = found[key]
+    return resolved(found) if "$ref" in found else found
+
+
+def faults(name: str, value: object) -> list[str]:
+    schema = {**SCHEMAS[name], "components": {"schemas": SCHEMAS}}
+    validator = OAS31Validator(schema, format_checker=oas31_format_checker)
+    return [error.message for error in validator.iter_errors(value)]
+
+
+def example_of(schema: Json) -> Any:
+    if "$ref" in schema:
+        schema = resolved(schema)
+    if "examples" in schema:
+        return schema["examples"][0]
+    if schema.get("type") == "array":
+        return [example_of(schema["items"])]
+    return {name: example_of(each) for name, each in schema["properties"].items()}
+
+
+class TestDocument:
+    def test_is_of_a_version_that_has_what_it_uses(self) -> None:
+        assert DOCUMENT["asyncapi"] == "3.0.0"
+        assert DOCUMENT.keys() >= {"info", "channels", "operations", "components"}
+        assert DOCUMENT["info"]["title"]
+
+    def test_has_no_reference_that_leads_nowhere(self) -> None:
+        targets = [each for _, each in walk(DOCUMENT) if "$ref" in each]
+        assert targets
+        assert all(resolved(each) for each in targets)
+
+    def test_names_every_message_in_its_direction(self) -> None:
+        operations = DOCUMENT["operations"]
+        for name, models in (("receive", SENT), ("send", HEARD)):
+            operation = operations[name]
+            assert operation["action"] == name
+            assert resolved(operation["channel"])["address"] == "/api/v1/ws/{channel}"
+            assert [resolved(each)["name"] for each in operation["messages"]] == models
+        assert MESSAGES.keys() == {*SENT, *HEARD}
+
+    def test_has_words_for_everything(self) -> None:
+        assert [name for name, each in MESSAGES.items() if not each["summary"]] == []
+        for name, schema in SCHEMAS.items():
+            assert schema["description"], name
+            assert [k for k, each in schema["properties"].items() if not description(each)] == []
+
+    def test_names_every_code_that_a_connection_is_closed_with(self) -> None:
+        codes = {
+            value
+            for name, value in vars(domain).items()
+            if name.isupper() and isinstance(value, int)
+        }
+        assert codes == CLOSE_CODES.keys()
+        description = DOCUMENT["channels"]["channel"]["description"]
+        assert all(str(code) in description for code in codes)
+
+
+class TestMessages:
+    @pytest.mark.parametrize("message", EVERY_MESSAGE, ids=lambda message: message.type)
+    def test_that_are_heard_are_as_the_document_says(self, message: Message) -> None:
+        written = encode(message)
+        fitting = [name for name in HEARD if not faults(name, json.loads(written))]
+        assert len(fitting) == 1
+
+    def test_are_all_of_those_that_there_are(self) -> None:
+        assert {type(message) for message in EVERY_MESSAGE} == set(get_args(Message))
+
+    @pytest.mark.parametrize("name", SENT)
+    def test_that_are_sent_have_an_example_that_is_understood(self, name: str) -> None:
+        example = example_of(SCHEMAS[name])
+        assert faults(name, example) == []
+        assert type(CLIENT_MESSAGE.validate_python(example)).__name__ == name
+
+    @pytest.mark.parametrize("name", HEARD)
+    def test_that_are_heard_have_an_example_that_fits(self, name: str) -> None:
+        assert faults(name, example_of(SCHEMAS[name])) == []
+
+    @pytest.mark.parametrize("name", SENT)
+    def test_that_are_sent_are_closed_and_bounded(self, name: str) -> None:
+        assert SCHEMAS[name]["additionalProperties"] is False
+        for schema in SCHEMAS[name]["properties"].values():
+            assert schema.keys() & {"const", "format", "maxLength"}
+
+
+class TestServing:
+    PATH = "/api/v1/ws/asyncapi.json"
+
+    def test_shows_the_document(self, client: TestClient) -> None:
+        response = client.get(self.PATH)
+        assert response.status_code == 200
+        assert response.json() == DOCUMENT
+
+    def test_does_not_where_no_documentation_is_shown(
+        self, client: TestClient, settings: Settings, use: Callable[..., None]
+    ) -> None:
+        http = settings.http.model_copy(update={"docs_enabled": False})
+        use(settings=settings.model_copy(update={"http": http}))
+        assert client.get(self.PATH).status_code == 404
+
+
+def description(schema: Json) -> str:
+    text: str = schema.get("description") or resolved(schema)["description"]
+    return text

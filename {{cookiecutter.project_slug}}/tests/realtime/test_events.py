@@ -1,0 +1,62 @@
+"""What happens to an item is heard by its owner, after the commit, and by nobody else."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.support.arrange import ArrangeSync, Someone
+from tests.support.sockets import connected
+
+ITEMS = "/api/v1/items"
+
+
+@pytest.fixture
+def ada(arrange: ArrangeSync) -> Someone:
+    return arrange.someone()
+
+
+class TestOwner:
+    def test_hears_what_happens_to_an_item(self, client: TestClient, ada: Someone) -> None:
+        with connected(client, ada, "me") as session:
+            created = client.post(ITEMS, headers=ada.headers, json={"title": "Note A"}).json()
+            path = f"{ITEMS}/{created['id']}"
+            client.patch(path, headers=ada.headers, json={"title": "Note B"})
+            client.patch(path, headers=ada.headers, json={"title": "Note B"})
+            client.delete(path, headers=ada.headers)
+            heard = [session.receive_json() for _ in range(3)]
+
+        assert heard == [
+            {"type": "item_created", "item_id": created["id"], "version": 1},
+            {"type": "item_changed", "item_id": created["id"], "version": 2},
+            {"type": "item_deleted", "item_id": created["id"], "version": 2},
+        ]
+
+    def test_can_read_what_it_hears_of(self, client: TestClient, ada: Someone) -> None:
+        with connected(client, ada, "me") as session:
+            client.post(ITEMS, headers=ada.headers, json={"title": "Note A"})
+            item_id = session.receive_json()["item_id"]
+            assert client.get(f"{ITEMS}/{item_id}", headers=ada.headers).status_code == 200
+
+    def test_hears_nothing_of_what_was_refused(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    ) -> None:
+        (item,) = arrange.items(ada)
+        with connected(client, ada, "me") as session:
+            stale = {**ada.headers, "If-Match": '"7"'}
+            response = client.patch(f"{ITEMS}/{item.id}", headers=stale, json={"title": "B"})
+            assert response.status_code == 412
+            session.send_json({"type": "ping"})
+            assert session.receive_json()["type"] == "pong"
+
+
+class TestOthers:
+    def test_hear_nothing(self, client: TestClient, arrange: ArrangeSync, ada: Someone) -> None:
+        other = arrange.someone(role="admin")
+        with (
+            connected(client, other, "me") as own,
+            connected(client, other, "lobby") as lobby,
+            connected(client, other, "admin") as admin,
+        ):
+            client.post(ITEMS, headers=ada.headers, json={"title": "Note A"})
+            for session in (own, lobby, admin):
+                session.send_json({"type": "ping"})
+                assert session.receive_json()["type"] == "pong"

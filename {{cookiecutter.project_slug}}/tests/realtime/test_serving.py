@@ -1,0 +1,49 @@
+"""Production and development speak the same protocols, by the settings."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from app.cli import development
+from app.core.config import Settings
+from app.core.config.realtime import RealtimeSettings
+from app.infrastructure.realtime.protocol import SocketProtocol
+from app.infrastructure.serving import protocols
+
+SETTINGS = Settings(
+    realtime=RealtimeSettings(max_message_bytes=2048, heartbeat_seconds=7.0, heartbeat_timeout=3.0)
+)
+OPTIONS = {
+    "ws_max_size": 2048,
+    "ws_ping_interval": 7.0,
+    "ws_ping_timeout": 3.0,
+    "ws_per_message_deflate": False,
+}
+
+
+def test_follows_the_settings() -> None:
+    config = uvicorn.Config("app.asgi:app", log_config=None, **protocols(SETTINGS))
+    config.load()
+    assert config.ws_protocol_class is SocketProtocol
+    assert {name: getattr(config, name) for name in OPTIONS} == OPTIONS
+
+
+def test_is_what_production_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("APP_ENVIRONMENT", "test")
+    for name in ("max_message_bytes", "heartbeat_seconds", "heartbeat_timeout"):
+        value = getattr(SETTINGS.realtime, name)
+        monkeypatch.setenv(f"APP_REALTIME__{name.upper()}", str(value))
+    given = runpy.run_module("app.gunicorn_config")["worker_class"].CONFIG_KWARGS
+    assert given.items() >= protocols(SETTINGS).items()
+
+
+def test_is_what_development_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[uvicorn.Config] = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, **_: made.append(server.config))
+    listening: Any = None
+    development._serve(listening, SETTINGS, reload=False)
+    assert {name: getattr(made[0], name) for name in OPTIONS} == OPTIONS

@@ -1,0 +1,256 @@
+"""WebSockets over real sockets: what a server shows that no test in the process does."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import delete, update
+from websockets.asyncio.client import connect
+
+from app import models
+from app.core.config import Settings
+from app.domain.clock import utc_now
+from app.domain.realtime import LOBBY
+from app.infrastructure.realtime import Hub, protocol
+from app.main import create_app
+from app.wiring import realtime as wiring
+from tests.support.arrange import Arrange, Someone, bearer
+from tests.support.sockets import (
+    PATH,
+    Client,
+    LiveServer,
+    eventually,
+    live,
+    opened,
+    raw_connection,
+    words,
+)
+
+LONG = "x" * 3000
+MESSAGES = 300
+
+
+@dataclass
+class Service:
+    """The whole service on a port."""
+
+    app: FastAPI
+    server: LiveServer
+    arrange: Arrange
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    @property
+    def hub(self) -> Hub:
+        return wiring.hub(self.app.state.resources)
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Service]]
+
+
+@pytest.fixture
+def serve(
+    make_settings: Callable[..., Settings], own_database_url: str, password_hash: str
+) -> Serve:
+    @asynccontextmanager
+    async def serving(**realtime: Any) -> AsyncIterator[Service]:
+        settings = make_settings(own_database_url, realtime=realtime)
+        app = create_app(settings)
+        async with app.router.lifespan_context(app), live(app, settings) as server:
+            yield Service(app, server, Arrange(lambda: app.state.resources, password_hash))
+
+    return serving
+
+
+@asynccontextmanager
+async def slow(port: int, someone: Someone) -> AsyncIterator[Client]:
+    """A client that takes next to nothing until it is asked to hear."""
+    with socket.socket() as narrow:
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", port))
+        async with opened(port, someone, sock=narrow, max_queue=1, close_timeout=1) as client:
+            yield client
+
+
+class TestSlowReader:
+    async def test_is_dropped_and_slows_nobody(self, serve: Serve) -> None:
+        async with serve(queue_size=32) as service:
+            ada, bob = await service.arrange.someone(), await service.arrange.someone()
+            async with opened(service.port, ada) as quick, slow(service.port, bob) as reader:
+                await quick.hear("joined")
+                for number in range(MESSAGES):
+                    service.hub.publish(words(f"{number} {LONG}"), LOBBY)
+                    heard = await quick.hear("said", "left")
+                    if heard["type"] == "left":
+                        heard = await quick.hear("said")
+                    assert heard["text"] == f"{number} {LONG}"
+                await eventually(lambda: counts(service.hub, 1))
+
+                assert await reader.end() == 4008
+
+    async def test_that_takes_nothing_at_all_is_disconnected(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(protocol, "_SECONDS_TO_TAKE_THE_REST", 0.05)
+        async with serve(queue_size=8) as service:
+            someone = await service.arrange.someone()
+            async with slow(service.port, someone):
+                for number in range(MESSAGES):
+                    service.hub.publish(words(f"{number} {LONG}"), LOBBY)
+                    await asyncio.sleep(0)
+                await eventually(lambda: has_no_connections(service.server))
+
+
+class TestLargeMessage:
+    async def test_is_not_even_read(self, serve: Serve) -> None:
+        async with (
+            serve(max_message_bytes=1024) as service,
+            opened(service.port, await service.arrange.someone()) as client,
+        ):
+            await client.connection.send("x" * 100_000)
+            assert await client.end() == 1009
+
+
+class TestMalformedText:
+    async def test_ends_the_connection(self, serve: Serve) -> None:
+        async with (
+            serve() as service,
+            opened(service.port, await service.arrange.someone()) as client,
+        ):
+            await client.connection.send(b"\xff\xfe", text=True)
+            assert await client.end() == 1007
+
+
+class TestHeartbeat:
+    async def test_finds_those_who_are_dead(self, serve: Serve) -> None:
+        async with serve(heartbeat_seconds=0.05, heartbeat_timeout=0.05) as service:
+            someone = await service.arrange.someone()
+            # It answers no ping: nobody is there to do it.
+            async with raw_connection(service.port, someone) as (reader, _):
+                async with asyncio.timeout(60):
+                    heard = await reader.read()
+                await eventually(lambda: counts(service.hub, 0))
+        assert b"keepalive" in heard
+
+    async def test_leaves_the_living_alone(self, serve: Serve) -> None:
+        async with (
+            serve(heartbeat_seconds=0.02, heartbeat_timeout=10.0) as service,
+            opened(service.port, await service.arrange.someone()) as client,
+        ):
+            for number in range(20):
+                await client.send(type="ping", nonce=str(number))
+                assert (await client.hear("pong"))["nonce"] == str(number)
+
+
+class TestShutdown:
+    async def test_closes_with_1012_at_once(self, serve: Serve) -> None:
+        async with serve() as service:
+            someone = await service.arrange.someone()
+            async with opened(service.port, someone) as one, opened(service.port, someone) as two:
+                started = asyncio.get_running_loop().time()
+                await service.server.stop()
+                took = asyncio.get_running_loop().time() - started
+                assert [await one.end(), await two.end()] == [1012, 1012]
+            assert service.hub.connections == 0
+        assert took < 5
+
+    async def test_waits_for_nobody_who_does_not_read(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(protocol, "_SECONDS_TO_TAKE_THE_REST", 0.05)
+        async with serve(queue_size=10_000) as service:
+            async with slow(service.port, await service.arrange.someone()):
+                for number in range(MESSAGES):
+                    service.hub.publish(words(f"{number} {LONG}"), LOBBY)
+                    await asyncio.sleep(0)
+                await service.server.stop()
+            assert service.hub.connections == 0
+
+
+class TestClientThatLeaves:
+    async def test_is_let_go(self, serve: Serve) -> None:
+        async with serve() as service:
+            someone = await service.arrange.someone()
+            async with opened(service.port, someone) as client:
+                client.connection.transport.abort()
+                await eventually(lambda: counts(service.hub, 0))
+
+
+class TestWithdrawal:
+    """Whoever may no longer come in is cut off as well, within `recheck_seconds`."""
+
+    @pytest.fixture
+    async def service(self, serve: Serve) -> AsyncIterator[Service]:
+        async with serve(recheck_seconds=0.02) as service:
+            yield service
+
+    async def test_follows_the_end_of_a_login(self, service: Service) -> None:
+        ada, bob = await service.arrange.someone(), await service.arrange.someone()
+        async with opened(service.port, ada) as client, opened(service.port, bob) as other:
+            ends = update(models.AuthSession).where(models.AuthSession.id == ada.session_id)
+            await service.arrange.execute(ends.values(revoked_at=utc_now()))
+            assert await client.end() == 4001
+            await other.send(type="ping")
+            assert await other.hear("pong")
+
+    async def test_follows_the_deactivation_of_a_user(self, service: Service) -> None:
+        ada = await service.arrange.someone()
+        async with opened(service.port, ada) as client:
+            keeps_out = update(models.User).where(models.User.id == ada.id)
+            await service.arrange.execute(keeps_out.values(is_active=False))
+            assert await client.end() == 4001
+
+    async def test_follows_the_loss_of_a_permission(self, service: Service) -> None:
+        ada = await service.arrange.someone(role="support")
+        async with opened(service.port, ada, "admin") as client:
+            demotes = update(models.User).where(models.User.id == ada.id)
+            await service.arrange.execute(demotes.values(role="user"))
+            assert await client.end() == 4003
+
+    async def test_follows_the_revocation_of_a_key(self, service: Service) -> None:
+        ada = await service.arrange.someone()
+        key = await service.arrange.api_key(ada, frozenset({"profile:read"}))
+        address = f"ws://127.0.0.1:{service.port}{PATH}lobby"
+        async with (
+            opened(service.port, ada) as person,
+            connect(address, additional_headers=bearer(key), proxy=None) as connection,
+        ):
+            machine = Client(connection)
+            await machine.hear("welcome")
+            await service.arrange.execute(delete(models.ApiKey))
+            assert await machine.end() == 4001
+            await person.send(type="ping")
+            assert await person.hear("pong")
+
+
+class TestLog:
+    async def test_holds_no_ticket(self, serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+        async with serve() as service:
+            ada = await service.arrange.someone()
+            resources = service.app.state.resources
+            principal = await wiring.doorkeeper(resources).admit(None, ada.access_token)
+            async with resources.database.transaction() as session:
+                issued = await wiring.ticket_service(resources, session).issue(principal)
+            address = f"ws://127.0.0.1:{service.port}{PATH}me?ticket={issued.ticket}"
+            async with connect(address, proxy=None) as connection:
+                assert (await Client(connection).hear())["type"] == "welcome"
+
+        written = "".join(capsys.readouterr())
+        assert f"{PATH}me?ticket=[redacted]" in written
+        assert issued.ticket not in written
+
+
+async def counts(hub: Hub, number: int) -> bool:
+    return hub.connections == number
+
+
+async def has_no_connections(server: LiveServer) -> bool:
+    return not server.server.server_state.connections

@@ -1,0 +1,145 @@
+"""Calls to Redis that end in time whatever becomes of it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from pydantic import SecretStr
+
+from app.core.config.redis import RedisSettings
+from app.infrastructure.redis import GuardedRedis, RedisUnavailable, Script, open_redis
+from tests.support.redis_plugin import OwnRedis
+
+ECHO = Script("return ARGV[1]")
+
+
+@pytest.fixture
+def own(own_redis: Callable[[], OwnRedis]) -> OwnRedis:
+    return own_redis()
+
+
+@pytest.fixture
+def quick(own: OwnRedis) -> RedisSettings:
+    """A Redis of the test's own, for which nobody waits long."""
+    return RedisSettings(
+        url=SecretStr(own.url),
+        timeout=0.1,
+        connect_timeout=0.2,
+        pool_size=4,
+        breaker_failures=4,
+        breaker_seconds=0.05,
+    )
+
+
+@pytest.fixture
+async def redis(quick: RedisSettings) -> AsyncIterator[GuardedRedis]:
+    async with GuardedRedis.open(quick) as redis:
+        yield redis
+
+
+async def back(redis: GuardedRedis) -> None:
+    """Return when Redis is used again."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await redis.ping()
+            except RedisUnavailable:
+                await asyncio.sleep(0.01)
+
+
+class TestOpenRedis:
+    async def test_gives_a_client_for_all_that_redis_can_do(
+        self, redis_settings: RedisSettings
+    ) -> None:
+        async with open_redis(redis_settings) as client, asyncio.timeout(5):
+            await client.set(redis_settings.prefix, "1", ex=5)
+            assert await client.get(redis_settings.prefix) == b"1"
+            async with client.pubsub() as channel:
+                await channel.subscribe(redis_settings.prefix)
+                await client.publish(redis_settings.prefix, "hello")
+                said = [await channel.get_message(timeout=5) for _ in range(2)]
+        assert said[1] is not None
+        assert said[1]["data"] == b"hello"
+
+    async def test_keeps_tcp_connections_alive(self) -> None:
+        settings = RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"), pool_size=3)
+        async with open_redis(settings) as client:
+            options = client.connection_pool.connection_kwargs
+            assert options["socket_keepalive"] is True
+            assert options["health_check_interval"] > 0
+            assert client.connection_pool.max_connections == 3
+
+
+class TestGuardedRedis:
+    async def test_runs_scripts_also_if_redis_has_forgotten_them(self, redis: GuardedRedis) -> None:
+        for _ in range(2):
+            assert await redis.run(ECHO, [], "a") == b"a"
+        await redis.command("SCRIPT", "FLUSH")
+        assert await redis.run(ECHO, [], "b") == b"b"
+
+    async def test_takes_turns_on_few_connections(self, redis: GuardedRedis) -> None:
+        async with asyncio.timeout(5):
+            answers = await asyncio.gather(*(redis.run(ECHO, [], n) for n in range(50)))
+        assert answers == [str(n).encode() for n in range(50)]
+        connections = (await redis.command("CLIENT", "LIST")).splitlines()
+        assert len(connections) <= 4
+
+    async def test_goes_on_after_a_refusal(self, redis: GuardedRedis) -> None:
+        with pytest.raises(RedisUnavailable):
+            await redis.command("NONSENSE")
+        await redis.ping()
+
+    async def test_goes_on_after_a_restart(self, redis: GuardedRedis, own: OwnRedis) -> None:
+        await redis.command("SET", "kept", "1")
+        own.kill()
+        with pytest.raises(RedisUnavailable):
+            await redis.ping()
+        own.start()
+        await back(redis)
+        assert await redis.command("GET", "kept") == b"1"
+
+    async def test_waits_no_longer_than_it_may_for_one_that_is_frozen(
+        self, redis: GuardedRedis, own: OwnRedis
+    ) -> None:
+        await redis.ping()
+        own.freeze()
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(self.refused(redis)) for _ in range(100)]
+        assert all(call.result() for call in calls)
+        # Four find out, and the others do not queue up to find out for themselves.
+        assert time.monotonic() - started < 1.0
+        own.thaw()
+        await back(redis)
+
+    async def test_never_takes_a_late_answer_for_that_to_another_question(
+        self, redis: GuardedRedis, own: OwnRedis
+    ) -> None:
+        await redis.command("SET", "secret", "of somebody else")
+        own.freeze()
+        with pytest.raises(RedisUnavailable):
+            await redis.command("GET", "secret")
+        own.thaw()
+        await back(redis)
+        for _ in range(8):
+            assert await redis.run(ECHO, [], "mine") == b"mine"
+
+    async def test_gives_connections_back_when_callers_go_away(
+        self, redis: GuardedRedis, own: OwnRedis
+    ) -> None:
+        await redis.ping()
+        own.freeze()
+        calls = [asyncio.create_task(redis.ping()) for _ in range(20)]
+        await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        own.thaw()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(redis.run(ECHO, [], n) for n in range(20)))
+
+    async def refused(self, redis: GuardedRedis) -> bool:
+        with pytest.raises(RedisUnavailable):
+            await redis.ping()
+        return True

@@ -1,0 +1,157 @@
+"""Two processes of the service: limits, who is who, and what was done already are the same."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import func, select
+
+from app import models
+from app.core.config import Settings
+from app.domain.ids import new_id
+from app.resources import Resources, open_resources
+from tests.support.arrange import Arrange, Someone
+from tests.support.databases import TestDatabases
+from tests.support.waiting import until
+
+ME, ITEMS = "/api/v1/users/me", "/api/v1/items"
+LIMIT = 12
+SERVE = """
+import socket, sys, uvicorn
+listener = socket.socket(fileno=int(sys.argv[1]))
+config = uvicorn.Config("app.asgi:app", access_log=False)
+uvicorn.Server(config).run(sockets=[listener])
+"""
+
+
+@contextmanager
+def process(settings: Settings, log: Path) -> Iterator[tuple[str, Callable[[], bool]]]:
+    """Have a process serve while the block runs; gives its address, and what tells if it is up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as output:
+        served = subprocess.Popen(  # noqa: S603 - our own words
+            [sys.executable, "-c", SERVE, str(listener.fileno())],
+            env={**os.environ, **dict(variables(settings))},
+            pass_fds=[listener.fileno()],
+            stdout=output,
+            stderr=output,
+        )
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+        def is_up() -> bool:
+            assert served.poll() is None, log.read_text()
+            return b"startup complete" in log.read_bytes()
+
+        try:
+            yield address, is_up
+        finally:
+            served.terminate()
+            served.wait(20)
+
+
+def variables(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The settings as the environment of another process gives them."""
+    yield "APP_ENVIRONMENT", settings.environment
+    for group, values in settings:
+        for name in getattr(values, "model_fields_set", ()):
+            value = getattr(values, name)
+            text = value.get_secret_value() if isinstance(value, SecretStr) else value
+            yield f"APP_{group}__{name}".upper(), str(text)
+
+
+@pytest.fixture(scope="module")
+def shared(make_settings: Callable[..., Settings], databases: TestDatabases) -> Iterator[Settings]:
+    """The settings of a service with a database of its own."""
+    url = databases.create()
+    yield make_settings(url, rate_limits={"general_account": f"{LIMIT}/hour"})
+    databases.drop(url)
+
+
+@pytest.fixture(scope="module")
+def addresses(
+    shared: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, ...]]:
+    logs = [tmp_path_factory.mktemp("process") / "log" for _ in range(2)]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(process(shared, log)) for log in logs]
+        for address, is_up in processes:
+            until(is_up, f"a process serves at {address}")
+        yield tuple(address for address, _ in processes)
+
+
+@pytest.fixture(scope="module")
+async def resources(shared: Settings) -> AsyncIterator[Resources]:
+    async with open_resources(shared) as resources:
+        yield resources
+
+
+@pytest.fixture
+async def someone(resources: Resources, password_hash: str) -> Someone:
+    return await Arrange(lambda: resources, password_hash).someone()
+
+
+@asynccontextmanager
+async def clients(
+    addresses: tuple[str, ...], someone: Someone
+) -> AsyncIterator[tuple[httpx2.AsyncClient, httpx2.AsyncClient]]:
+    headers = someone.headers
+    async with (
+        httpx2.AsyncClient(
+            base_url=addresses[0], headers=headers, transport=httpx2.AsyncHTTPTransport()
+        ) as one,
+        httpx2.AsyncClient(
+            base_url=addresses[1], headers=headers, transport=httpx2.AsyncHTTPTransport()
+        ) as other,
+    ):
+        yield one, other
+
+
+class TestTwoProcesses:
+    async def test_count_together(self, addresses: tuple[str, ...], someone: Someone) -> None:
+        async with clients(addresses, someone) as pair:
+            statuses = [(await pair[n % 2].get(ME)).status_code for n in range(LIMIT + 2)]
+        assert statuses == [200] * LIMIT + [429] * 2
+
+    async def test_end_a_session_together(
+        self, addresses: tuple[str, ...], someone: Someone
+    ) -> None:
+        async with clients(addresses, someone) as (one, other):
+            for client in (one, other):
+                assert (await client.get(ME)).status_code == 200
+            body = {"refresh_token": someone.refresh_token}
+            assert (await one.post("/api/v1/auth/logout", json=body)).status_code == 204
+            for client in (other, one):
+                assert (await client.get(ME)).status_code == 401
+
+    async def test_see_a_change_together(
+        self, addresses: tuple[str, ...], someone: Someone
+    ) -> None:
+        async with clients(addresses, someone) as (one, other):
+            for client in (one, other):
+                assert (await client.get(ME)).json()["full_name"] != "Ada Lovelace"
+            await one.patch(ME, json={"full_name": "Ada Lovelace"})
+            for client in (other, one):
+                assert (await client.get(ME)).json()["full_name"] == "Ada Lovelace"
+
+    async def test_do_a_request_once_together(
+        self, addresses: tuple[str, ...], someone: Someone, resources: Resources
+    ) -> None:
+        headers = {"Idempotency-Key": new_id().hex}
+        async with clients(addresses, someone) as pair:
+            first, second = [
+                await client.post(ITEMS, json={"title": "Note G"}, headers=headers)
+                for client in pair
+            ]
+        assert first.json() == second.json()
+        assert second.headers["idempotency-replayed"] == "true"
+        async with resources.database.read() as connection:
+            count = await connection.scalar(
+                select(func.count()).where(models.Item.owner_id == someone.id)
+            )
+        assert count == 1

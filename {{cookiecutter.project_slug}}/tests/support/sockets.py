@@ -1,0 +1,270 @@
+"""WebSockets as tests use them: in the process, and over real ones."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from starlette.testclient import TestClient, WebSocketTestSession
+from starlette.types import Message
+from starlette.websockets import WebSocketDisconnect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from app.api.realtime import encode
+from app.core.config import Settings
+from app.domain.clock import utc_now
+from app.domain.ids import SessionId, UserId, new_id
+from app.domain.permissions import ROLES
+from app.domain.principals import Principal
+from app.domain.realtime import (
+    LOBBY,
+    Channel,
+    ConnectionId,
+    Ending,
+    Sender,
+    Spoken,
+    Visitor,
+)
+from app.domain.users import UserProfile
+from app.infrastructure.realtime import Connection, Hub
+from app.infrastructure.serving import protocols
+from tests.support.arrange import Someone
+
+Json = dict[str, Any]
+
+PATH: Final = "/api/v1/ws/"
+TICKETS: Final = "/api/v1/ws/tickets"
+PATIENCE: Final = 60.0
+
+
+def ticket_of(client: TestClient, someone: Someone) -> str:
+    """A new ticket."""
+    response = client.post(TICKETS, headers=someone.headers)
+    assert response.status_code == 200
+    ticket: str = response.json()["ticket"]
+    return ticket
+
+
+@contextmanager
+def connected(
+    client: TestClient, someone: Someone, channel: str = "lobby", **headers: str
+) -> Iterator[WebSocketTestSession]:
+    """A connection in the process, past its welcome."""
+    given = {**someone.headers, **headers}
+    with client.websocket_connect(PATH + channel, headers=given) as session:
+        _be_patient_for_a_while(session)
+        assert session.receive_json()["type"] == "welcome"
+        yield session
+
+
+def _be_patient_for_a_while(session: WebSocketTestSession) -> None:
+    """Have it give up on what does not come: a session of Starlette's waits for ever."""
+
+    async def received() -> Message:
+        with anyio.fail_after(PATIENCE):
+            message: Message = await session._send_rx.receive()
+            return message
+
+    session.receive = lambda: session.portal.call(received)  # type: ignore[method-assign]
+
+
+def close_code(session: WebSocketTestSession) -> int:
+    """The code that the next thing to be heard, the end, comes with."""
+    with pytest.raises(WebSocketDisconnect) as ended:
+        session.receive_json()
+    return ended.value.code
+
+
+def refusal(client: TestClient, path: str, **headers: str) -> int:
+    """The code that a connection is closed with at once."""
+    with client.websocket_connect(path, headers=headers) as session:
+        return close_code(session)
+
+
+class Client:
+    """A connection over a real socket."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.id = ""
+
+    async def hear(self, *types: str) -> Json:
+        """The next message, or the next one of these types."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                message: Json = json.loads(await self.connection.recv())
+                if not types or message["type"] in types:
+                    return message
+
+    async def said(self, number: int) -> list[str]:
+        """The texts of the next so many messages that somebody says."""
+        return [(await self.hear("said"))["text"] for _ in range(number)]
+
+    async def send(self, **message: Any) -> None:
+        await self.connection.send(json.dumps(message))
+
+    async def end(self) -> int | None:
+        """Hear until the connection ends; the code that it ends with."""
+        async with asyncio.timeout(PATIENCE):
+            try:
+                while True:
+                    await self.connection.recv()
+            except ConnectionClosed:
+                return self.connection.close_code
+
+
+@asynccontextmanager
+async def opened(
+    port: int, someone: Someone, channel: str = "lobby", **options: Any
+) -> AsyncIterator[Client]:
+    """A connection over a real socket, past its welcome."""
+    address = f"ws://127.0.0.1:{port}{PATH}{channel}"
+    # Compression and pings would only cost time; a full queue would keep the end from being heard.
+    given: Json = {"compression": None, "ping_interval": None, "max_queue": None, "proxy": None}
+    given |= options
+    async with connect(address, additional_headers=someone.headers, **given) as connection:
+        client = Client(connection)
+        client.id = (await client.hear("welcome"))["connection_id"]
+        yield client
+
+
+@asynccontextmanager
+async def raw_connection(
+    port: int, someone: Someone, channel: str = "lobby"
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection without a library behind it: it says nothing by itself, and costs little."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = (
+        f"GET {PATH}{channel} HTTP/1.1\r\n"
+        "Host: testserver\r\n"
+        "Upgrade: websocket\r\n"
+        "Connection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        "Sec-WebSocket-Version: 13\r\n"
+        f"Authorization: Bearer {someone.access_token}\r\n"
+        "\r\n"
+    )
+    writer.write(head.encode())
+    answer = await reader.readuntil(b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 101 "), answer
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+@dataclass
+class LiveServer:
+    """A server in this process, on a port."""
+
+    server: uvicorn.Server
+    serving: "asyncio.Task[None]"
+    port: int
+
+    async def stop(self) -> None:
+        """End as a signal would have it, and wait until that is done."""
+        self.server.should_exit = True
+        async with asyncio.timeout(PATIENCE):
+            await self.serving
+
+
+@asynccontextmanager
+async def live(app: FastAPI, settings: Settings) -> AsyncIterator[LiveServer]:
+    """Serve a started application over TCP, as production does."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        # Else megabytes fit between the two before anybody notices that one of them does not read.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=int(PATIENCE),
+            **protocols(settings),
+        )
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve([listener]))
+        running = LiveServer(server, serving, listener.getsockname()[1])
+        try:
+            yield running
+        finally:
+            await running.stop()
+
+
+async def all_opened(
+    stack: AsyncExitStack, port: int, people: list[Someone], channel: str = "lobby"
+) -> list[Client]:
+    """Connections of several people, opened one after the other."""
+    return [await stack.enter_async_context(opened(port, each, channel)) for each in people]
+
+
+def visitor(channel: Channel = LOBBY, user_id: UserId | None = None) -> Visitor:
+    """Somebody who wants to be in a channel."""
+    now = utc_now()
+    user = UserProfile(
+        id=user_id or UserId(new_id()),
+        email="ada@example.com",
+        username="ada",
+        full_name=None,
+        role="user",
+        is_active=True,
+        created_at=now,
+        updated_at=now,
+    )
+    principal = Principal(user, ROLES["user"], session_id=SessionId(new_id()))
+    return Visitor(ConnectionId(new_id()), principal, channel)
+
+
+async def nobody_has_to_go(_: Collection[Visitor]) -> dict[ConnectionId, Ending]:
+    return {}
+
+
+def words(text: str) -> Spoken:
+    """Somebody has said something."""
+    return Spoken("said", Sender(UserId(new_id()), "ada"), text, utc_now())
+
+
+async def heard(connection: Connection, *types: str) -> Json:
+    """What a connection hears next, or next of these types."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            message: Json = json.loads((await connection.next()).text(encode))
+            if not types or message["type"] in types:
+                return message
+
+
+@asynccontextmanager
+async def joined(hub: Hub, one: Visitor | None = None) -> AsyncIterator[Connection]:
+    """A connection to a hub, past its welcome."""
+    connection = await hub.join(one or visitor(), nobody_has_to_go)
+    try:
+        assert (await heard(connection))["type"] == "welcome"
+        yield connection
+    finally:
+        await hub.leave(connection)
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Return when something holds that only asking can tell."""
+    async with asyncio.timeout(PATIENCE):
+        while not await holds():  # noqa: ASYNC110 - it happens where no event can be set
+            await asyncio.sleep(0.01)
+
+
+async def outcome_of(port: int, ticket: str) -> str:
+    """What comes of a ticket: the type of the first message, or the code of the end."""
+    address = f"ws://127.0.0.1:{port}{PATH}lobby?ticket={ticket}"
+    async with connect(address, proxy=None) as connection:
+        try:
+            kind: str = (await Client(connection).hear())["type"]
+        except ConnectionClosed:
+            kind = str(connection.close_code)
+    return kind

@@ -1,0 +1,222 @@
+"""What every file store promises, tried on each of them."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from app.domain.clock import utc_now
+from app.infrastructure.storage import Storage
+from app.services.file_store import ByteRange, ObjectNotFound, StoredKey
+from tests.support.stores import LARGE, STORES, opened
+
+TEXT = b"Note G, with a table."
+SOON = timedelta(minutes=5)
+
+
+@pytest.fixture(scope="module", params=STORES)
+async def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Storage]:
+    """A store, opened once; each test has keys of its own."""
+    async with opened(request, request.param, tmp_path_factory.mktemp("store")) as store:
+        yield store
+
+
+@pytest.fixture
+def key() -> str:
+    return f"files/{secrets.token_hex(8)}"
+
+
+async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def failing_after(size: int, error: BaseException) -> AsyncIterator[bytes]:
+    for chunk in pieces(secrets.token_bytes(size)):
+        yield chunk
+    raise error
+
+
+def pieces(data: bytes, size: int = 64 * 1024) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+async def content(store: Storage, key: str, byte_range: ByteRange | None = None) -> bytes:
+    async with store.open(key, byte_range) as (_, chunks):
+        return b"".join([chunk async for chunk in chunks])
+
+
+async def listed(store: Storage, prefix: str) -> list[StoredKey]:
+    return [each async for each in store.list(prefix)]
+
+
+async def leftovers(store: Storage) -> int:
+    """How many unfinished uploads there are; they are gone afterwards."""
+    return await store.abort_unfinished(utc_now() + SOON)
+
+
+class TestPut:
+    @pytest.mark.parametrize("data", [b"", TEXT], ids=["nothing", "a text"])
+    async def test_stores_what_is_small(self, store: Storage, key: str, data: bytes) -> None:
+        stored = await store.put(key, stream(*pieces(data, 5)), media_type="text/plain")
+
+        assert (stored.size, stored.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert await content(store, key) == data
+
+    async def test_stores_what_is_large(self, store: Storage, key: str) -> None:
+        data = secrets.token_bytes(LARGE)
+
+        stored = await store.put(key, stream(*pieces(data)), media_type="video/mp4")
+
+        assert (stored.size, stored.sha256) == (LARGE, hashlib.sha256(data).hexdigest())
+        assert hashlib.sha256(await content(store, key)).hexdigest() == stored.sha256
+        assert await leftovers(store) == 0
+
+    async def test_replaces_what_was_there(self, store: Storage, key: str) -> None:
+        first = await store.put(key, stream(b"first"), media_type="text/plain")
+        second = await store.put(key, stream(b"another"), media_type="text/plain")
+
+        assert first.etag != second.etag
+        assert await content(store, key) == b"another"
+
+    @pytest.mark.parametrize("size", [1000, LARGE], ids=["small", "large"])
+    async def test_leaves_nothing_of_a_stream_that_fails(
+        self, store: Storage, key: str, size: int
+    ) -> None:
+        with pytest.raises(RuntimeError, match="the client went away"):
+            await store.put(
+                key,
+                failing_after(size, RuntimeError("the client went away")),
+                media_type="video/mp4",
+            )
+
+        assert await store.head(key) is None
+        assert await leftovers(store) == 0
+
+    async def test_keeps_what_was_there_if_the_next_stream_fails(
+        self, store: Storage, key: str
+    ) -> None:
+        await store.put(key, stream(TEXT), media_type="text/plain")
+
+        with pytest.raises(RuntimeError):
+            await store.put(key, failing_after(LARGE, RuntimeError()), media_type="text/plain")
+
+        assert await content(store, key) == TEXT
+
+    async def test_leaves_nothing_when_it_is_cancelled(self, store: Storage, key: str) -> None:
+        waiting = asyncio.Event()
+
+        async def stalled() -> AsyncIterator[bytes]:
+            for chunk in pieces(secrets.token_bytes(LARGE)):
+                yield chunk
+            waiting.set()
+            await asyncio.Event().wait()
+
+        putting = asyncio.create_task(store.put(key, stalled(), media_type="video/mp4"))
+        async with asyncio.timeout(60):
+            await waiting.wait()
+            putting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await putting
+
+        assert await store.head(key) is None
+        assert await leftovers(store) == 0
+
+    async def test_takes_several_at_once(self, store: Storage, key: str) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(5):
+                data = stream(b"%d" % number, TEXT)
+                group.create_task(store.put(f"{key}/{number}", data, media_type="text/plain"))
+
+        assert [await content(store, f"{key}/{n}") for n in range(5)] == [
+            b"%d" % number + TEXT for number in range(5)
+        ]
+
+
+class TestOpen:
+    @pytest.mark.parametrize(("first", "last"), [(0, 0), (0, 5), (5, 10), (20, 20), (0, 20)])
+    async def test_gives_the_bytes_of_a_range(
+        self, store: Storage, key: str, first: int, last: int
+    ) -> None:
+        await store.put(key, stream(TEXT), media_type="text/plain")
+
+        assert await content(store, key, ByteRange(first, last)) == TEXT[first : last + 1]
+
+    async def test_tells_the_whole_size_with_a_range(self, store: Storage, key: str) -> None:
+        put = await store.put(key, stream(TEXT), media_type="text/plain")
+
+        async with store.open(key, ByteRange(2, 3)) as (found, _):
+            assert found.size == put.size
+
+    async def test_can_be_left_before_the_end(self, store: Storage, key: str) -> None:
+        data = secrets.token_bytes(LARGE)
+        await store.put(key, stream(data), media_type="video/mp4")
+
+        async with store.open(key) as (_, chunks):
+            first = await anext(aiter(chunks))
+
+        assert data.startswith(first)
+        assert await content(store, key, ByteRange(LARGE - 10, LARGE - 1)) == data[-10:]
+
+    async def test_finds_nothing_where_nothing_is(self, store: Storage, key: str) -> None:
+        with pytest.raises(ObjectNotFound):
+            await content(store, key)
+
+
+class TestHead:
+    async def test_tells_the_facts(self, store: Storage, key: str) -> None:
+        await store.put(key, stream(TEXT), media_type="text/plain")
+
+        found = await store.head(key)
+
+        assert found is not None
+        assert found.size == len(TEXT)
+        assert found.etag
+        assert '"' not in found.etag
+
+    async def test_finds_nothing_where_nothing_is(self, store: Storage, key: str) -> None:
+        assert await store.head(key) is None
+
+
+class TestDelete:
+    async def test_removes_the_object(self, store: Storage, key: str) -> None:
+        await store.put(key, stream(TEXT), media_type="text/plain")
+
+        await store.delete(key)
+
+        assert await store.head(key) is None
+
+    async def test_does_not_mind_if_there_is_none(self, store: Storage, key: str) -> None:
+        await store.delete(key)
+
+        assert await store.head(key) is None
+
+
+class TestList:
+    async def test_gives_what_starts_with_the_prefix(self, store: Storage, key: str) -> None:
+        before = utc_now() - SOON
+        for name in ("b", "a", "c/d"):
+            await store.put(f"{key}/{name}", stream(TEXT), media_type="text/plain")
+
+        found = await listed(store, f"{key}/")
+
+        assert [each.key for each in found] == [f"{key}/{name}" for name in ("a", "b", "c/d")]
+        assert {each.size for each in found} == {len(TEXT)}
+        assert all(before < each.modified_at < utc_now() + SOON for each in found)
+
+    async def test_gives_nothing_where_nothing_is(self, store: Storage, key: str) -> None:
+        assert await listed(store, f"{key}/") == []
+
+
+class TestPing:
+    async def test_passes_if_the_store_answers(self, store: Storage) -> None:
+        (check,) = store.health_checks
+
+        await store.ping()
+        assert (check.name, check.required) == ("storage", False)
+        await check.check()

@@ -1,0 +1,66 @@
+"""The store in a directory, where it differs from other stores."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.core.config import Settings
+from app.domain.clock import utc_now
+from app.infrastructure.storage import Storage, open_storage
+from app.services.file_store import FileStoreUnavailable
+
+TEXT = b"Note G, with a table.\n"
+
+
+async def chunks(*data: bytes) -> AsyncIterator[bytes]:
+    for each in data:
+        yield each
+
+
+@asynccontextmanager
+async def store_in(directory: Path) -> AsyncIterator[Storage]:
+    settings = Settings(environment="test")
+    storage = settings.storage.model_copy(update={"directory": str(directory)})
+    async with open_storage(settings.model_copy(update={"storage": storage})) as store:
+        yield store
+
+
+class TestKeys:
+    @pytest.mark.parametrize(
+        "key", ["../a", "a/../../b", "/a", "a//b", ".unfinished/a", "a\0b", ""]
+    )
+    async def test_never_lead_out_of_the_directory(self, tmp_path: Path, key: str) -> None:
+        async with store_in(tmp_path / "files") as store:
+            with pytest.raises(ValueError, match="is no key"):
+                await store.put(key, chunks(TEXT), media_type="text/plain")
+        assert not (tmp_path / "a").exists()
+
+
+class TestPut:
+    async def test_makes_files_that_nobody_else_reads(self, tmp_path: Path) -> None:
+        async with store_in(tmp_path / "files") as store:
+            await store.put("exports/a.csv", chunks(TEXT), media_type="text/csv")
+        assert (tmp_path / "files" / "exports" / "a.csv").read_bytes() == TEXT
+        assert (tmp_path / "files").stat().st_mode & 0o077 == 0
+
+    async def test_can_be_swept_after_a_crash(self, tmp_path: Path) -> None:
+        async with store_in(tmp_path) as store:
+            await store.put("a", chunks(TEXT), media_type="text/plain")
+            (tmp_path / ".unfinished" / "left").write_bytes(TEXT)
+
+            assert await store.abort_unfinished(utc_now() - timedelta(hours=1)) == 0
+            assert await store.abort_unfinished(utc_now() + timedelta(hours=1)) == 1
+            assert [each.key async for each in store.list("")] == ["a"]
+
+
+class TestDiskThatFails:
+    async def test_is_unavailable(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(TEXT)
+        async with store_in(tmp_path / "file") as store:
+            with pytest.raises(FileStoreUnavailable):
+                await store.ping()
+            with pytest.raises(FileStoreUnavailable):
+                await store.put("a", chunks(TEXT), media_type="text/plain")

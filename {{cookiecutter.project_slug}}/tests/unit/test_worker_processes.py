@@ -1,0 +1,238 @@
+"""Workers as processes of their own: killed, asked to stop, and beside one another.
+
+The mail server of these tests holds each mail until it may take it: that is how a job is caught in
+the middle.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from email import message_from_bytes
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from structlog.contextvars import bound_contextvars
+
+from app.core.config import Settings
+from app.domain.ids import new_id
+from app.domain.jobs import SendMail
+from app.domain.mail import Mail
+from app.infrastructure.jobs.connection import open_job_redis
+from app.infrastructure.jobs.payloads import packed
+from app.infrastructure.jobs.store import JobStore
+from tests.support.queues import eventually, quick
+from tests.support.waiting import PATIENCE
+
+MAIL = Mail(to="ada@example.com", subject="Hello", text="This is secret.")
+SLACK_SECONDS = 15.0
+"""What a busy machine may add to a bound."""
+
+
+class HeldMailServer:
+    """As much of RFC 5321 as it takes to receive a mail, and to wait before saying so."""
+
+    def __init__(self) -> None:
+        self.offered: list[str] = []
+        self.taken: list[str] = []
+        self.may_take = asyncio.Event()
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 test\r\n")
+        try:
+            while verb := (await reader.readline()).decode().strip()[:4].upper():
+                if verb == "DATA":
+                    writer.write(b"354 go\r\n")
+                    data = await reader.readuntil(b"\r\n.\r\n")
+                    name = str(message_from_bytes(data)["Message-ID"])
+                    self.offered.append(name)
+                    if not await self._stays(reader):
+                        return
+                    self.taken.append(name)
+                writer.write(b"221 bye\r\n" if verb == "QUIT" else b"250 ok\r\n")
+        except OSError:
+            """The client was killed."""
+        finally:
+            writer.close()
+
+    async def _stays(self, reader: asyncio.StreamReader) -> bool:
+        """Whether the client is still there when its mail may be taken; it says nothing before."""
+        going = asyncio.create_task(reader.read(1))
+        may_take = asyncio.create_task(self.may_take.wait())
+        done, _ = await asyncio.wait({going, may_take}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (going, may_take):
+            task.cancel()
+        return going not in done
+
+    async def holds(self, count: int) -> None:
+        """Wait until that many mails were offered."""
+
+        async def held() -> bool:
+            return len(self.offered) >= count
+
+        await eventually(held)
+
+
+class WorkerProcess:
+    """`app worker run`, and what it has said."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._reading = asyncio.create_task(self._read())
+
+    async def says(self, words: str) -> None:
+        async def said() -> bool:
+            return any(words in line for line in self.lines)
+
+        await eventually(said)
+
+    async def end(self, number: signal.Signals) -> int:
+        """Send it a signal, and wait for its end; return its exit code."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(PATIENCE):
+            await self._reading
+            return await self.process.wait()
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.lines.append(line.decode())
+
+
+class Service:
+    """A queue, a mail server, and workers."""
+
+    def __init__(self, store: JobStore, mails: HeldMailServer, settings: Settings) -> None:
+        self.store = store
+        self.mails = mails
+        self.settings = settings
+
+    async def ask(self) -> str:
+        """Ask for a mail, as a request would."""
+        with bound_contextvars(request_id="request-1", user_id="user-1"):
+            return await self.store.submit(str(new_id()), packed(SendMail(MAIL)))
+
+    async def is_done(self) -> None:
+        async def empty() -> bool:
+            overview = await self.store.overview()
+            return overview.queued + overview.running + overview.delayed == 0
+
+        await eventually(empty)
+
+
+@pytest.fixture
+async def service(settings: Settings) -> AsyncIterator[Service]:
+    mails = HeldMailServer()
+    listening = await asyncio.start_server(mails.serve, "127.0.0.1", 0)
+    mails.port = listening.sockets[0].getsockname()[1]
+    own = quick(settings, poll_seconds=0.05, lease_seconds=2.0)
+    async with listening, open_job_redis(own) as redis:
+        yield Service(JobStore(redis, own.jobs), mails, own)
+        mails.may_take.set()
+
+
+@pytest.fixture
+async def started(
+    service: Service,
+) -> AsyncIterator[Callable[[], asyncio.Future[WorkerProcess]]]:
+    """Start workers for this test; what is left of them is killed in the end."""
+    workers: list[WorkerProcess] = []
+
+    async def start() -> WorkerProcess:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "app.cli", "worker", "run"),
+            env=dict(environment(service)),
+            stdin=DEVNULL,
+            stdout=PIPE,
+        )
+        workers.append(WorkerProcess(process))
+        await workers[-1].says("worker starts")
+        return workers[-1]
+
+    yield lambda: asyncio.ensure_future(start())
+    for worker in workers:
+        if worker.process.returncode is None:
+            await worker.end(signal.SIGKILL)
+
+
+def environment(service: Service) -> Iterator[tuple[str, str]]:
+    """What a process needs to know to have the settings of this test."""
+    yield from ((name, value) for name, value in os.environ.items() if name[:4] != "APP_")
+    settings = service.settings
+    mail = {
+        "backend": "smtp",
+        "host": "127.0.0.1",
+        "port": service.mails.port,
+        "starttls": False,
+        "sender": "service@example.com",
+        "timeout": 120,  # a machine that is busy may take long to start a process meanwhile
+    }
+    groups: dict[str, dict[str, Any]] = {"mail": mail, "logging": {"format": "json"}}
+    groups |= {
+        name: {each: getattr(getattr(settings, name), each) for each in fields}
+        for name, fields in {
+            "redis": ("url", "prefix"),
+            "jobs": ("poll_seconds", "lease_seconds"),
+            "database": ("url",),
+            "auth": ("signing_keys",),
+        }.items()
+    }
+    yield "APP_ENVIRONMENT", "test"
+    for group, values in groups.items():
+        for name, value in values.items():
+            text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            yield f"APP_{group}__{name}".upper(), text
+
+
+@asynccontextmanager
+async def timed(limit: float) -> AsyncIterator[None]:
+    """Hold a block to a bound, and say by how much it missed."""
+    begun = time.monotonic()
+    yield
+    took = time.monotonic() - begun
+    assert took <= limit, f"{took:.2f} seconds, where {limit:.2f} are the bound"
+
+
+class TestProcesses:
+    async def test_hand_the_job_of_a_killed_worker_to_another_within_the_bound(
+        self, service: Service, started: Callable[[], asyncio.Future[WorkerProcess]]
+    ) -> None:
+        first = await started()
+        await service.ask()
+        await service.mails.holds(1)
+        second = await started()  # while the first one lives, it gets nothing
+        assert len(service.mails.offered) == 1
+
+        jobs = service.settings.jobs
+        async with timed(jobs.lease_seconds + jobs.poll_seconds + SLACK_SECONDS):
+            assert await first.end(signal.SIGKILL) == -signal.SIGKILL
+            await service.mails.holds(2)
+        service.mails.may_take.set()
+        await service.is_done()
+
+        # Once, and under the name that the first one would have had.
+        assert service.mails.taken == [service.mails.offered[0]]
+        assert set(service.mails.offered) == set(service.mails.taken)
+        (begin,) = [line for line in second.lines if '"job begins"' in line]
+        for field in ('"request_id":"request-1"', '"user_id":"user-1"', '"tries":2'):
+            assert field in begin
+        assert MAIL.text not in "".join(second.lines)
+
+        # The other one is asked to stop in mid-job, and finishes it.
+        service.mails.may_take.clear()
+        await service.ask()
+        await service.mails.holds(3)
+        second.process.send_signal(signal.SIGTERM)
+        await second.says("worker stops")
+        service.mails.may_take.set()
+        assert await second.end(signal.SIGTERM) == 0
+        await service.is_done()
+        assert len(service.mails.taken) == 2
+        assert await service.store.workers() == ()
