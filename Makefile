@@ -1,0 +1,20 @@
+.DEFAULT_GOAL := help
+.PHONY: help quick matrix bench bench-quick count
+
+help: ## Show what there is
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+quick: ## Check the template and a few variants
+	tox run -m quick
+
+matrix: ## Check the template and every variant
+	tox run -m matrix
+
+bench: ## Measure a generated service beside what is written by hand
+	tox run -e bench
+
+bench-quick: ## The same in a few minutes, without a change of the last result
+	tox run -e bench -- run --quick --output build/benchmarks
+
+count: ## Count instructions, and compare them with the baseline
+	tox run -e count

@@ -1,0 +1,187 @@
+"""Side-by-side measurements of a generated service and of what is written by hand.
+
+    python -m benchmarks run                 everything, and the last result of the README
+    python -m benchmarks run --quick         a few minutes, to see where one stands
+    python -m benchmarks count               instructions, compared with the baseline
+    python -m benchmarks count --renew       ... which they become
+
+The exit code is 1 if an operation takes too many instructions more than in the baseline, and 2 if
+the machine lacks what it takes to measure.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import chart, growth, instructions, load, rows
+from benchmarks.measures import Report, curve_table, table
+from benchmarks.projects import Project, by_hand, make, service, surroundings
+
+VARIANT = "postgresql"
+RESULTS = Path(__file__).with_name("results")
+README = Path(__file__).with_name("README.md")
+_BEGIN, _END = "<!-- last result -->", "<!-- end of last result -->"
+_LACKING = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        return _run(given) if given.command == "run" else _count(given)
+    except (load.LoadGeneratorMissingError, instructions.CallgrindMissingError) as error:
+        say(str(error))
+        return _LACKING
+
+
+def say(line: str) -> None:
+    """Tell people how it goes."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="measure everything")
+    run.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    run.add_argument("--output", type=Path, default=RESULTS, help="where the report goes")
+    count = commands.add_parser("count", help="count instructions")
+    count.add_argument("--renew", action="store_true", help="make them the baseline")
+    for command in (run, count):
+        command.add_argument(
+            "--python", type=Path, help="an interpreter with the dependencies; makes none"
+        )
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    load.require_wrk()
+    effort = rows.Effort(2, 1) if given.quick else rows.Effort(5, 3)
+    with tempfile.TemporaryDirectory(prefix="bench-") as place:
+        folder = Path(place)
+        project = make(VARIANT, folder, given.python)
+        busy = os.getloadavg()[0]
+        export = 10_000 if given.quick else 100_000
+        with surroundings(project, items=1_000, export=export) as behind:
+            say(f"on {', '.join(behind.sources)}; load of the machine before: {busy:.2f}")
+            generated = service(project, behind)
+            apps = rows.Apps(
+                generated, by_hand("floor", project, behind), by_hand("orm", project, behind)
+            )
+            found = rows.measure(apps, behind, effort, folder, say)
+            curves = growth.measure(
+                generated, project, behind, effort.seconds, folder, say, quick=given.quick
+            )
+        report = Report(
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            machine=_machine(busy, behind.sources),
+            versions=instructions.versions(project),
+            rounds=effort.rounds,
+            rows=found,
+            curves=curves,
+            seconds=project.seconds,
+        )
+    _write(report, given.output)
+    print(table(report.rows))
+    return 0
+
+
+def _count(given: argparse.Namespace) -> int:
+    instructions.require_callgrind()
+    with tempfile.TemporaryDirectory(prefix="bench-") as place:
+        project = make(VARIANT, Path(place), given.python)
+        now = _counts(project)
+    baseline = instructions.load() if instructions.BASELINE.exists() else None
+    print(instructions.table(now, baseline))
+    if given.renew or baseline is None:
+        instructions.store(now)
+        say(f"These are the baseline from now on: {instructions.BASELINE}")
+        return 0
+    others = instructions.differences(baseline.versions, now.versions)
+    if others:
+        say("Ratios to the floor are compared, and not counts, for the versions differ:")
+        say("\n".join(f"  {each}" for each in others))
+    found = instructions.regressions(baseline, now)
+    for each in found:
+        say(f"too much: {each}")
+    return 1 if found else 0
+
+
+def _counts(project: Project) -> instructions.Counts:
+    with surroundings(project, items=1_000, export=0) as behind:
+        generated, floor = service(project, behind), by_hand("floor", project, behind)
+        return instructions.Counts(
+            instructions.versions(project),
+            instructions.count(generated, "app.asgi:app", project, behind),
+            instructions.count(floor, "benchmarks.inside.floor:app", project, behind),
+        )
+
+
+def _machine(busy: float, sources: list[str]) -> dict[str, str]:
+    return {
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "processors": str(os.cpu_count()),
+        "load before": f"{busy:.2f}",
+        "load after": f"{os.getloadavg()[0]:.2f}",
+        "servers": ", ".join(sources),
+    }
+
+
+def _write(report: Report, folder: Path) -> None:
+    """Write the report for machines and for people; the README shows the one that is kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report.as_json(), indent=2, ensure_ascii=False)
+    (folder / "latest.json").write_text(f"{text}\n", encoding="utf-8")
+    picture = chart.chart(report.rows, report.curves)
+    (folder / "latest.svg").write_text(picture, encoding="utf-8")
+    if folder == RESULTS:
+        README.write_text(
+            with_result(README.read_text(encoding="utf-8"), in_words(report)), encoding="utf-8"
+        )
+    say(f"The report is in {folder}.")
+
+
+def in_words(report: Report) -> str:
+    """Return a report as a part of the README."""
+    machine = "; ".join(f"{name}: {value}" for name, value in report.machine.items())
+    seconds = "; ".join(f"{name}: {value:.1f} s" for name, value in report.seconds.items())
+    parts = [
+        f"{report.when}, {report.rounds} rounds. {machine}.",
+        table(report.rows),
+        "![ratios and growth](results/latest.svg)",
+        curve_table(report.curves),
+    ]
+    if seconds:
+        parts.append(f"Making a project: {seconds}.")
+    if instructions.BASELINE.exists():
+        counts = instructions.table(instructions.load(), None)
+        parts.append(f"Instructions of one request, of the baseline:\n\n```\n{counts}\n```")
+    return "\n\n".join(parts)
+
+
+def with_result(readme: str, result: str) -> str:
+    """Return the README with another last result.
+
+    Raises:
+        ValueError: It has no place for one.
+    """
+    before, begin, rest = readme.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"the README lacks {_BEGIN} or {_END}")
+    return f"{before}{_BEGIN}\n\n{result}\n\n{_END}{after}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

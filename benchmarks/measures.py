@@ -1,0 +1,141 @@
+"""What was measured: samples, their medians, and what they come to beside those of the floor."""
+
+import statistics
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One figure of one app, once for each round."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """How far the samples lie apart, as a part of their median."""
+        return (max(self.values) - min(self.values)) / self.median if self.median else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table: one operation, by one figure.
+
+    Attributes:
+        name: What is done.
+        unit: Of the figure.
+        service: Of the generated service.
+        floor: Of what it is compared with.
+        at_most: The ratio to reach; at least, if `more_is_better`.
+        more_is_better: Whether the figure is to be large.
+        against: What it is compared with.
+        remark: What one has to know.
+        others: The same figure of further apps, by their names.
+    """
+
+    name: str
+    unit: str
+    service: Samples
+    floor: Samples
+    at_most: float
+    more_is_better: bool = False
+    against: str = "floor"
+    remark: str = ""
+    others: dict[str, Samples] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float:
+        """How many times the other figure this one is."""
+        return self.service.median / self.floor.median if self.floor.median else float("inf")
+
+    @property
+    def met(self) -> bool:
+        """Whether that is as it should be."""
+        return self.ratio >= self.at_most if self.more_is_better else self.ratio <= self.at_most
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """How a figure grows.
+
+    Attributes:
+        name: What is done.
+        x_unit: Of what there is more and more.
+        y_unit: Of the figure.
+        points: Both, the former rising.
+    """
+
+    name: str
+    x_unit: str
+    y_unit: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All of a run.
+
+    Attributes:
+        when: The moment, in UTC.
+        machine: What it ran on, and how busy that was with other things.
+        versions: Of what the apps run on.
+        rounds: How often each figure was taken.
+        rows: The table.
+        curves: Growth.
+        seconds: What making a project takes, by step.
+    """
+
+    when: str
+    machine: dict[str, str]
+    versions: dict[str, str]
+    rounds: int
+    rows: list[Row]
+    curves: list[Curve]
+    seconds: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines, ratios included."""
+        content = asdict(self)
+        for row, written in zip(self.rows, content["rows"], strict=True):
+            written |= {"ratio": round(row.ratio, 3), "met": row.met}
+        return content
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as a table in Markdown."""
+    lines = [
+        "| operation | unit | service | compared with | ratio | target | met |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for row in rows:
+        sign = "≥" if row.more_is_better else "≤"
+        cells = (
+            row.name + (f" ({row.remark})" if row.remark else ""),
+            row.unit,
+            _short(row.service.median),
+            f"{_short(row.floor.median)} ({row.against})",
+            f"{row.ratio:.2f}",
+            f"{sign} {row.at_most:g}",
+            "yes" if row.met else "**no**",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def curve_table(curves: list[Curve]) -> str:
+    """Return the curves as tables in Markdown, a line each."""
+    lines = []
+    for curve in curves:
+        points = ", ".join(f"{x:,g}: {_short(y)}" for x, y in curve.points)
+        lines.append(f"- {curve.name} ({curve.y_unit}, by {curve.x_unit}): {points}")
+    return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:,.{digits}f}"
