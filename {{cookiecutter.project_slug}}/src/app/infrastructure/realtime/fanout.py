@@ -294,7 +294,7 @@ class FanOut:
 
 async def _pause(seconds: float) -> None:
     """Wait a little more or less than so long: many processes must not come back at once."""
-    await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - nothing to guess
+    await asyncio.sleep(seconds * random.SystemRandom().uniform(0.8, 1.2))
 
 
 class _Subscription(Protocol):
