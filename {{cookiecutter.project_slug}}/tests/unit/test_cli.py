@@ -477,9 +477,12 @@ class TestDev:
                 try:
                     said = iter(service.stderr.readline, "")
                     address = next(line for line in said if line.startswith("Serving on "))
-                    ready = httpx2.get(f"{address.split()[2].rstrip(',')}/ready", timeout=60)
+                    ready = f"{address.split()[2].rstrip(',')}/ready"
+                    # What is opened at its first use may be late for the first question.
+                    asked = (httpx2.get(ready, timeout=60).json()["status"] for _ in range(30))
+                    status = next((each for each in asked if each == "ready"), "not ready")
                 finally:
                     service.send_signal(signal.SIGINT)
                 service.communicate()
-            assert ready.json()["status"] == "ready"
+            assert status == "ready"
             assert service.returncode == 0
