@@ -78,11 +78,12 @@ class TestGuardedRedis:
         await redis.command("SCRIPT", "FLUSH")
         assert await redis.run(ECHO, [], "b") == b"b"
 
-    async def test_takes_turns_on_few_connections(self, redis: GuardedRedis) -> None:
-        async with asyncio.timeout(5):
+    async def test_takes_turns_on_few_connections(self, quick: RedisSettings) -> None:
+        patient = quick.model_copy(update={"timeout": 60.0, "connect_timeout": 60.0})
+        async with GuardedRedis.open(patient) as redis:
             answers = await asyncio.gather(*(redis.run(ECHO, [], n) for n in range(50)))
+            connections = (await redis.command("CLIENT", "LIST")).splitlines()
         assert answers == [str(n).encode() for n in range(50)]
-        connections = (await redis.command("CLIENT", "LIST")).splitlines()
         assert len(connections) <= 4
 
     async def test_goes_on_after_a_refusal(self, redis: GuardedRedis) -> None:
