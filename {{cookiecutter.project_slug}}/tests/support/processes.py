@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,7 @@ async def server_process(settings: Settings, directory: Path) -> AsyncIterator[S
             },
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
 
     async def is_up() -> bool:
@@ -86,8 +87,9 @@ async def server_process(settings: Settings, directory: Path) -> AsyncIterator[S
         assert worker is not None
         yield ServerProcess(process, int(listening[1]), int(worker[1]), log)
     finally:
-        if process.returncode is None:
-            process.kill()
+        # The session is its own: its workers go with it, whatever has become of it.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
 
