@@ -24,8 +24,9 @@ from app.services.handlers import Handlers
 from app.services.jobs import JobService
 from app.worker.tasks import worker_handlers
 from tests.support.arrange import ArrangeSync, Someone
-from tests.support.queues import Witness, eventually, on, quick, working
+from tests.support.queues import Witness, on, quick, working
 from tests.support.redis_plugin import OwnRedis
+from tests.support.waiting import eventually
 
 JOBS = "/api/v1/jobs"
 EXPORT = f"{JOBS}/items-export"

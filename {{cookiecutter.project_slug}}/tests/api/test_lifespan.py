@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +14,13 @@ from fastapi import FastAPI
 from sqlalchemy import select
 
 from app import models, resources
-from app.cli.serve import COMMAND
 from app.core.config import Settings
 from app.core.security.passwords import PasswordHasher
 from app.infrastructure.database import Database
 from app.main import create_app
 from app.resources import Resources, open_resources
 from tests.support.arrange import Arrange, Someone
+from tests.support.processes import server_process
 
 RESOURCES: Final[dict[str, tuple[Any, str]]] = {
     "Database": (Database, "open"),
@@ -139,12 +138,12 @@ class TestShutdown:
         (item,) = await arrange_own.items(ada)
         resources: Resources = own_app.state.resources
         locked = select(models.Item.id).where(models.Item.id == item.id).with_for_update()
-        async with asyncio.timeout(60), serving(resources.settings, tmp_path) as server:
+        async with asyncio.timeout(60), server_process(resources.settings, tmp_path) as server:
             async with resources.database.transaction() as session:
                 await session.execute(locked)
-                change = await server.begin_change(item, ada)
+                change = await begin_change(server.port, item, ada)
                 server.process.terminate()
-                await server.refuses_connections()
+                await refuses_connections(server.port)
                 in_flight = not change.done()
             response = await change
             returncode = await server.process.wait()
@@ -155,77 +154,40 @@ class TestShutdown:
         assert await arrange_own.rows(select(models.Item.title)) == [("Finished",)]
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The service in processes of its own, as production runs it."""
+async def begin_change(port: int, item: models.Item, owner: Someone) -> "asyncio.Task[bytes]":
+    """Send a request; return when the application works on it, with what will be its answer."""
+    body = b'{"title": "Finished"}'
+    head = (
+        f"PATCH /api/v1/items/{item.id} HTTP/1.1\r\n"
+        "Host: testserver\r\n"
+        f"Authorization: {owner.headers['Authorization']}\r\n"
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "Expect: 100-continue\r\n"
+        "\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head.encode())
+    # The server says so when the application asks for the body, not before.
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(body)
 
-    process: asyncio.subprocess.Process
-    port: int
+    async def answer() -> bytes:
+        answered = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return answered
 
-    async def begin_change(self, item: models.Item, owner: Someone) -> "asyncio.Task[bytes]":
-        """Send a request; return when the application works on it, with what will be its answer."""
-        body = b'{"title": "Finished"}'
-        head = (
-            f"PATCH /api/v1/items/{item.id} HTTP/1.1\r\n"
-            "Host: testserver\r\n"
-            f"Authorization: {owner.headers['Authorization']}\r\n"
-            "Content-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n"
-            "Expect: 100-continue\r\n"
-            "\r\n"
-        )
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(head.encode())
-        # The server says so when the application asks for the body, not before.
-        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-        writer.write(body)
+    return asyncio.create_task(answer())
 
-        async def answer() -> bytes:
-            answered = await reader.read()
+
+async def refuses_connections(port: int) -> None:
+    """Return when nobody new is let in."""
+    with suppress(ConnectionError):
+        while True:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()
             await writer.wait_closed()
-            return answered
-
-        return asyncio.create_task(answer())
-
-    async def refuses_connections(self) -> None:
-        """Return when nobody new is let in."""
-        with suppress(ConnectionError):
-            while True:
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                writer.close()
-                await writer.wait_closed()
-
-
-@asynccontextmanager
-async def serving(settings: Settings, directory: Path) -> AsyncIterator[Server]:
-    """Run the service on the same database and with the same keys."""
-    keys = settings.auth.signing_keys
-    assert keys is not None
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        cwd=directory,
-        env={
-            **os.environ,
-            "APP_ENVIRONMENT": "test",
-            "APP_DATABASE__URL": settings.database.url.get_secret_value(),
-            "APP_AUTH__SIGNING_KEYS": keys.get_secret_value(),
-            "APP_SERVER__PORT": "0",
-            "APP_SERVER__WORKERS": "1",
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        assert process.stdout is not None
-        said = await process.stdout.readuntil(b"Listening at: http://127.0.0.1:")
-        port = (await process.stdout.readuntil(b" "))[:-1]
-        assert said
-        yield Server(process, int(port))
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 def connections_in(resources: Resources) -> int:

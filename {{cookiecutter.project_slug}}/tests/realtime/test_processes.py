@@ -1,7 +1,9 @@
 """A server process with a thousand clients: what they take of it, and how it lets go of them."""
 
 import asyncio
+import re
 import resource
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,6 +16,7 @@ from app.resources import open_resources
 from tests.support.arrange import Arrange
 from tests.support.processes import ServerProcess, server_process
 from tests.support.sockets import opened, raw_connection
+from tests.support.waiting import PATIENCE
 
 CONNECTIONS = 1000
 AT_ONCE = 50
@@ -56,6 +59,20 @@ async def server(
         yield server
 
 
+async def memory_of(server: ServerProcess) -> int:
+    """What the worker takes of the machine's memory, in bytes."""
+    worker = re.search(r"Booting worker with pid: (\d+)", server.log.read_text())
+    assert worker is not None
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["ps", "-o", "rss=", "-p", worker[1]],
+        capture_output=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    return int(done.stdout) * 1024
+
+
 class TestThousandConnections:
     async def test_take_little_memory_hear_and_are_let_go_at_once(
         self,
@@ -73,10 +90,10 @@ class TestThousandConnections:
 
             # What the first ones bring along is not theirs: caches, and code that is used first.
             readers = await asyncio.gather(*(enter() for _ in range(AT_ONCE)))
-            before = await server.memory()
+            before = await memory_of(server)
             for _ in range(CONNECTIONS // AT_ONCE):
                 readers += await asyncio.gather(*(enter() for _ in range(AT_ONCE)))
-            each = (await server.memory() - before) // CONNECTIONS
+            each = (await memory_of(server) - before) // CONNECTIONS
             record_property("bytes of each idle connection", each)
 
             async with opened(server.port, admin) as speaker:
@@ -84,7 +101,9 @@ class TestThousandConnections:
                 heard = await asyncio.gather(
                     *(reader.readuntil(b"Everybody out") for reader in readers)
                 )
-            code = await server.terminate()
+            server.process.terminate()
+            async with asyncio.timeout(PATIENCE):
+                code = await server.process.wait()
             ends = await asyncio.gather(*(reader.read() for reader in readers))
 
         assert each < MEMORY_OF_EACH

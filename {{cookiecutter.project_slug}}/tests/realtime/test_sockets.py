@@ -24,12 +24,12 @@ from tests.support.sockets import (
     PATH,
     Client,
     LiveServer,
-    eventually,
     live,
     opened,
     raw_connection,
     words,
 )
+from tests.support.waiting import eventually
 
 LONG = "x" * 3000
 MESSAGES = 300

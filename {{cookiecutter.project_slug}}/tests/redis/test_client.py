@@ -1,8 +1,8 @@
 """Calls to Redis that end in time whatever becomes of it."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from app.core.config.redis import RedisSettings
 from app.infrastructure.redis import GuardedRedis, RedisUnavailable, Script, open_redis
 from tests.support.redis_plugin import OwnRedis
+from tests.support.waiting import PATIENCE
 
 ECHO = Script("return ARGV[1]")
 
@@ -33,17 +34,26 @@ def quick(own: OwnRedis) -> RedisSettings:
 
 
 @pytest.fixture
-async def redis(quick: RedisSettings) -> AsyncIterator[GuardedRedis]:
+async def hasty(quick: RedisSettings) -> AsyncIterator[GuardedRedis]:
+    """One that soon takes Redis for gone; on a slow machine, also when it is not."""
     async with GuardedRedis.open(quick) as redis:
         yield redis
 
 
-async def back(redis: GuardedRedis) -> None:
-    """Return when Redis is used again."""
-    async with asyncio.timeout(60):
+@pytest.fixture
+async def redis(quick: RedisSettings) -> AsyncIterator[GuardedRedis]:
+    """One that takes Redis for gone when it is."""
+    patient = quick.model_copy(update={"timeout": PATIENCE, "connect_timeout": PATIENCE})
+    async with GuardedRedis.open(patient) as redis:
+        yield redis
+
+
+async def once_it_answers(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """What Redis answers, as soon as it is used."""
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
-                return await redis.ping()
+                return await ask()
             except RedisUnavailable:
                 await asyncio.sleep(0.01)
 
@@ -52,13 +62,13 @@ class TestOpenRedis:
     async def test_gives_a_client_for_all_that_redis_can_do(
         self, redis_settings: RedisSettings
     ) -> None:
-        async with open_redis(redis_settings) as client, asyncio.timeout(5):
-            await client.set(redis_settings.prefix, "1", ex=5)
+        async with open_redis(redis_settings) as client, asyncio.timeout(PATIENCE):
+            await client.set(redis_settings.prefix, "1", ex=600)
             assert await client.get(redis_settings.prefix) == b"1"
             async with client.pubsub() as channel:
                 await channel.subscribe(redis_settings.prefix)
                 await client.publish(redis_settings.prefix, "hello")
-                said = [await channel.get_message(timeout=5) for _ in range(2)]
+                said = [await channel.get_message(timeout=PATIENCE) for _ in range(2)]
         assert said[1] is not None
         assert said[1]["data"] == b"hello"
 
@@ -78,11 +88,9 @@ class TestGuardedRedis:
         await redis.command("SCRIPT", "FLUSH")
         assert await redis.run(ECHO, [], "b") == b"b"
 
-    async def test_takes_turns_on_few_connections(self, quick: RedisSettings) -> None:
-        patient = quick.model_copy(update={"timeout": 60.0, "connect_timeout": 60.0})
-        async with GuardedRedis.open(patient) as redis:
-            answers = await asyncio.gather(*(redis.run(ECHO, [], n) for n in range(50)))
-            connections = (await redis.command("CLIENT", "LIST")).splitlines()
+    async def test_takes_turns_on_few_connections(self, redis: GuardedRedis) -> None:
+        answers = await asyncio.gather(*(redis.run(ECHO, [], n) for n in range(50)))
+        connections = (await redis.command("CLIENT", "LIST")).splitlines()
         assert answers == [str(n).encode() for n in range(50)]
         assert len(connections) <= 4
 
@@ -97,34 +105,41 @@ class TestGuardedRedis:
         with pytest.raises(RedisUnavailable):
             await redis.ping()
         own.start()
-        await back(redis)
+        await once_it_answers(redis.ping)
         assert await redis.command("GET", "kept") == b"1"
 
-    async def test_waits_no_longer_than_it_may_for_one_that_is_frozen(
-        self, redis: GuardedRedis, own: OwnRedis
+    async def test_does_not_wait_for_one_that_is_frozen_with_each_call(
+        self, hasty: GuardedRedis, own: OwnRedis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        await redis.ping()
+        find_out, found_out = hasty._pool.get_connection, []
+        for connection in [await find_out() for _ in range(4)]:
+            await hasty._pool.release(connection)
         own.freeze()
-        started = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            calls = [group.create_task(self.refused(redis)) for _ in range(100)]
+
+        async def counted() -> Any:
+            found_out.append(1)
+            return await find_out()
+
+        monkeypatch.setattr(hasty._pool, "get_connection", counted)
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+            calls = [group.create_task(self.refused(hasty)) for _ in range(100)]
         assert all(call.result() for call in calls)
-        # Four find out, and the others do not queue up to find out for themselves.
-        assert time.monotonic() - started < 1.0
+        # Four find out, and one may follow on each but the last of them, which opens the circuit.
+        # The others do not queue up to find out for themselves.
+        assert len(found_out) <= 4 + 3
         own.thaw()
-        await back(redis)
+        await once_it_answers(hasty.ping)
 
     async def test_never_takes_a_late_answer_for_that_to_another_question(
-        self, redis: GuardedRedis, own: OwnRedis
+        self, hasty: GuardedRedis, own: OwnRedis
     ) -> None:
-        await redis.command("SET", "secret", "of somebody else")
+        await once_it_answers(lambda: hasty.command("SET", "secret", "of somebody else"))
         own.freeze()
         with pytest.raises(RedisUnavailable):
-            await redis.command("GET", "secret")
+            await hasty.command("GET", "secret")
         own.thaw()
-        await back(redis)
         for _ in range(8):
-            assert await redis.run(ECHO, [], "mine") == b"mine"
+            assert await once_it_answers(lambda: hasty.run(ECHO, [], "mine")) == b"mine"
 
     async def test_gives_connections_back_when_callers_go_away(
         self, redis: GuardedRedis, own: OwnRedis
@@ -137,7 +152,7 @@ class TestGuardedRedis:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         own.thaw()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*(redis.run(ECHO, [], n) for n in range(20)))
 
     async def refused(self, redis: GuardedRedis) -> bool:

@@ -1,16 +1,11 @@
 """Two processes of the service: limits, who is who, and what was done already are the same."""
 
-import os
-import socket
-import subprocess
-import sys
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx2
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from app import models
@@ -19,50 +14,10 @@ from app.domain.ids import new_id
 from app.resources import Resources, open_resources
 from tests.support.arrange import Arrange, Someone
 from tests.support.databases import TestDatabases
-from tests.support.waiting import until
+from tests.support.processes import server_process
 
 ME, ITEMS = "/api/v1/users/me", "/api/v1/items"
 LIMIT = 12
-SERVE = """
-import socket, sys, uvicorn
-listener = socket.socket(fileno=int(sys.argv[1]))
-config = uvicorn.Config("app.asgi:app", access_log=False)
-uvicorn.Server(config).run(sockets=[listener])
-"""
-
-
-@contextmanager
-def process(settings: Settings, log: Path) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """Have a process serve while the block runs; gives its address, and what tells if it is up."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as output:
-        served = subprocess.Popen(  # noqa: S603 - our own words
-            [sys.executable, "-c", SERVE, str(listener.fileno())],
-            env={**os.environ, **dict(variables(settings))},
-            pass_fds=[listener.fileno()],
-            stdout=output,
-            stderr=output,
-        )
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-        def is_up() -> bool:
-            assert served.poll() is None, log.read_text()
-            return b"startup complete" in log.read_bytes()
-
-        try:
-            yield address, is_up
-        finally:
-            served.terminate()
-            served.wait(20)
-
-
-def variables(settings: Settings) -> Iterator[tuple[str, str]]:
-    """The settings as the environment of another process gives them."""
-    yield "APP_ENVIRONMENT", settings.environment
-    for group, values in settings:
-        for name in getattr(values, "model_fields_set", ()):
-            value = getattr(values, name)
-            text = value.get_secret_value() if isinstance(value, SecretStr) else value
-            yield f"APP_{group}__{name}".upper(), str(text)
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +29,17 @@ def shared(make_settings: Callable[..., Settings], databases: TestDatabases) -> 
 
 
 @pytest.fixture(scope="module")
-def addresses(
+async def addresses(
     shared: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, ...]]:
-    logs = [tmp_path_factory.mktemp("process") / "log" for _ in range(2)]
-    with ExitStack() as stack:
-        processes = [stack.enter_context(process(shared, log)) for log in logs]
-        for address, is_up in processes:
-            until(is_up, f"a process serves at {address}")
-        yield tuple(address for address, _ in processes)
+) -> AsyncIterator[tuple[str, ...]]:
+    directories = [tmp_path_factory.mktemp("process") for _ in range(2)]
+    async with AsyncExitStack() as stack:
+        async with asyncio.TaskGroup() as starts:
+            servers = [
+                starts.create_task(stack.enter_async_context(server_process(shared, each)))
+                for each in directories
+            ]
+        yield tuple(server.result().address for server in servers)
 
 
 @pytest.fixture(scope="module")

@@ -4,20 +4,20 @@ import asyncio
 import os
 import re
 import signal
-import subprocess
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
 from app.cli.serve import COMMAND
 from app.core.config import Settings
-from tests.support.sockets import PATIENCE, eventually
+from tests.support.waiting import eventually
 
 _LISTENING = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
-_WORKER = re.compile(r"Booting worker with pid: (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,76 +25,62 @@ class ServerProcess:
     """A running server with one worker.
 
     Attributes:
-        worker: The id of the process that serves.
-        log: What it writes.
+        process: The one that watches over the worker.
+        log: What both of them write.
     """
 
-    process: asyncio.subprocess.Process
+    process: Process
     port: int
-    worker: int
     log: Path
 
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def terminate(self) -> int:
-        """Have it end as an orchestrator does; its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(PATIENCE):
-            return await self.process.wait()
-
-    async def memory(self) -> int:
-        """What the worker takes of the machine's memory, in bytes."""
-        done = await asyncio.to_thread(
-            subprocess.run,
-            ["ps", "-o", "rss=", "-p", str(self.worker)],
-            capture_output=True,
-            check=True,
-            timeout=PATIENCE,
-        )
-        return int(done.stdout) * 1024
-
 
 @asynccontextmanager
 async def server_process(settings: Settings, directory: Path) -> AsyncIterator[ServerProcess]:
     """Run a server by these settings, on a free port and with one worker."""
     log = directory / "server.log"
+    environment = environment_of(settings) | {"APP_SERVER__PORT": "0", "APP_SERVER__WORKERS": "1"}
     with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            cwd=directory,
-            env={
-                **os.environ,
-                **environment_of(settings),
-                "APP_SERVER__PORT": "0",
-                "APP_SERVER__WORKERS": "1",
-            },
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
+        running = process_group(
+            *COMMAND, cwd=directory, env=environment, stdout=output, stderr=output
         )
+        async with running as process:
 
-    async def is_up() -> bool:
-        assert process.returncode is None, log.read_text()
-        return "Application startup complete" in log.read_text()
+            async def is_up() -> bool:
+                assert process.returncode is None, log.read_text()
+                return "Application startup complete" in log.read_text()
 
+            await eventually(is_up, "the server has started")
+            listening = _LISTENING.search(log.read_text())
+            assert listening is not None
+            yield ServerProcess(process, int(listening[1]), log)
+
+
+@asynccontextmanager
+async def process_group(*command: str, **options: Any) -> AsyncIterator[Process]:
+    """Have a command run while the block does; all that it has started ends with it."""
+    process = await asyncio.create_subprocess_exec(*command, start_new_session=True, **options)
     try:
-        await eventually(is_up)
-        text = log.read_text()
-        listening, worker = _LISTENING.search(text), _WORKER.search(text)
-        assert listening is not None
-        assert worker is not None
-        yield ServerProcess(process, int(listening[1]), int(worker[1]), log)
+        yield process
     finally:
         # The session is its own: its workers go with it, whatever has become of it.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        await process.wait()
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The variables that make these settings, as far as they were set."""
+    """The environment of a process that is to have these settings, as far as they were set."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.upper().startswith("APP_")
+    }
+    return inherited | _variables(settings)
+
+
+def _variables(settings: Settings) -> dict[str, str]:
     variables = {}
     for name, value in settings:
         if isinstance(value, BaseModel):

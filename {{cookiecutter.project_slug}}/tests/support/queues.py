@@ -17,7 +17,7 @@ from app.services.handlers import Handlers, common_handlers
 from app.services.ports import Jobs, Mailer
 from app.worker.worker import JobWorker, Outcome
 from tests.support.redis_plugin import OwnRedis
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, eventually
 
 
 class Witness:
@@ -49,13 +49,6 @@ class Witness:
     async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
-
-
-async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until something holds that only asking can tell."""
-    async with asyncio.timeout(PATIENCE):
-        while not await holds():  # noqa: ASYNC110 - only Redis knows, and it tells nobody
-            await asyncio.sleep(0.01)
 
 
 def quick(settings: Settings, **jobs: Any) -> Settings:

@@ -9,6 +9,8 @@ import os
 import secrets
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -21,7 +23,7 @@ from app.core.config.redis import RedisSettings
 from dev_servers import Server, ServerUnavailable
 from dev_servers.redis import command, installations, redis, url_of
 from redis import Redis
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE
 
 SERVER_VARIABLE: Final = "TEST_REDIS_URL"
 """Address of a server that the tests may use; without it they start their own."""
@@ -72,7 +74,7 @@ class OwnRedis:
             served, stdout=subprocess.DEVNULL
         )
         with Redis.from_url(self.url) as client:
-            until(lambda: answers(client), "the Redis of this test answers")
+            _await_answer(client)
 
     def kill(self) -> None:
         """Let it die as by a power cut."""
@@ -95,6 +97,14 @@ def answers(client: "Redis") -> bool:
     with suppress(Exception):
         return bool(client.ping())
     return False
+
+
+def _await_answer(client: "Redis") -> None:
+    give_up = time.monotonic() + PATIENCE
+    pause = threading.Event()
+    while not answers(client):
+        assert time.monotonic() < give_up, f"this Redis is silent for {PATIENCE} seconds"
+        pause.wait(0.01)
 
 
 def remove_all(url: str, prefix: str) -> None:

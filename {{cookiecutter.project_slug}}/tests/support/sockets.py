@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,12 +37,12 @@ from app.domain.users import UserProfile
 from app.infrastructure.realtime import Connection, Hub
 from app.infrastructure.serving import protocols
 from tests.support.arrange import Someone
+from tests.support.waiting import PATIENCE
 
 Json = dict[str, Any]
 
 PATH: Final = "/api/v1/ws/"
 TICKETS: Final = "/api/v1/ws/tickets"
-PATIENCE: Final = 60.0
 
 
 def ticket_of(client: TestClient, someone: Someone) -> str:
@@ -250,13 +250,6 @@ async def joined(hub: Hub, one: Visitor | None = None) -> AsyncIterator[Connecti
         yield connection
     finally:
         await hub.leave(connection)
-
-
-async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Return when something holds that only asking can tell."""
-    async with asyncio.timeout(PATIENCE):
-        while not await holds():  # noqa: ASYNC110 - it happens where no event can be set
-            await asyncio.sleep(0.01)
 
 
 async def outcome_of(port: int, ticket: str) -> str:

@@ -1,7 +1,6 @@
 """Waiting for what happens elsewhere: in another process, on a server, in another task."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -11,16 +10,7 @@ PATIENCE = 60.0
 _LOOK_SECONDS = 0.01
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Return when something holds that only asking can tell."""
-    give_up = time.monotonic() + PATIENCE
-    pause = threading.Event()
-    while not holds():
-        assert time.monotonic() < give_up, f"in {PATIENCE} seconds it did not happen that {what}"
-        pause.wait(_LOOK_SECONDS)
-
-
-async def eventually(holds: Callable[[], Awaitable[bool]], what: str) -> None:
+async def eventually(holds: Callable[[], Awaitable[bool]], what: str = "it holds") -> None:
     """Return when something holds that only asking can tell."""
     give_up = time.monotonic() + PATIENCE
     while not await holds():

@@ -8,10 +8,13 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.processes import process_group
 
 APP = """
 async def app(scope, receive, send):
@@ -42,8 +45,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("APP_ENVIRONMENT", "test")
 
 
-async def gunicorn(**settings: str) -> Process:
-    return await asyncio.create_subprocess_exec(
+def gunicorn(**settings: str) -> AbstractAsyncContextManager[Process]:
+    return process_group(
         *(sys.executable, "-m", "gunicorn"),
         *("-c", "python:app.gunicorn_config", "small:app"),
         env={**os.environ, **settings},
@@ -74,13 +77,10 @@ class Server:
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     (tmp_path / "small.py").write_text(APP)
-    process = await gunicorn(
+    async with gunicorn(
         APP_SERVER__PORT="0", APP_SERVER__WORKERS="1", APP_LOGGING__FORMAT="json"
-    )
-    yield Server(process)
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
+    ) as process:
+        yield Server(process)
 
 
 class TestConfiguration:
@@ -133,8 +133,8 @@ class TestServing:
         assert b"server:" not in head.lower()
 
     async def test_refuses_bad_settings_with_one_message(self, tmp_path: Path) -> None:
-        process = await gunicorn(APP_ENVIRONMENT="production", APP_SERVER__PORT="eighty")
-        out, err = await process.communicate()
+        async with gunicorn(APP_ENVIRONMENT="production", APP_SERVER__PORT="eighty") as process:
+            out, err = await process.communicate()
         message = err.decode()
         assert process.returncode == 1
         assert out == b""

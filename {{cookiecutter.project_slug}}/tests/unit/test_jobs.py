@@ -19,8 +19,9 @@ from app.infrastructure.jobs.payloads import Packed, UnreadableJob, from_bytes, 
 from app.infrastructure.jobs.queue import JobQueue, open_jobs
 from app.infrastructure.jobs.store import JobStore
 from app.services.handlers import Handlers
-from tests.support.queues import Witness, eventually, on, quick, working
+from tests.support.queues import Witness, on, quick, working
 from tests.support.redis_plugin import OwnRedis
+from tests.support.waiting import PATIENCE, eventually
 
 JOB = SendMail(Mail(to="ada@example.com", subject="Hello", text="This is secret."))
 EXPORT = ExportItems(
@@ -55,7 +56,7 @@ def server(own_redis: Callable[[], OwnRedis]) -> OwnRedis:
 @pytest.fixture
 def own_settings(settings: Settings, server: OwnRedis) -> Settings:
     """A queue on that."""
-    own = quick(settings, drain_seconds=0.05, backlog=3, command_seconds=0.5)
+    own = quick(settings, drain_seconds=0.05, backlog=3)
     return on(own, server)
 
 
@@ -138,9 +139,10 @@ class TestWhileRedisIsAway:
     async def test_waits_no_longer_than_the_settings_say(
         self, own_settings: Settings, server: OwnRedis
     ) -> None:
-        async with opened(own_settings) as jobs:
+        jobs_settings = own_settings.jobs.model_copy(update={"command_seconds": 0.1})
+        async with opened(own_settings.model_copy(update={"jobs": jobs_settings})) as jobs:
             server.freeze()
-            async with asyncio.timeout(10 * own_settings.jobs.command_seconds):
+            async with asyncio.timeout(PATIENCE):
                 with pytest.raises(QueueUnavailable):
                     await jobs.find(EXPORT.job_id)
             server.thaw()

@@ -5,18 +5,15 @@ the middle.
 """
 
 import asyncio
-import os
 import signal
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email import message_from_bytes
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from structlog.contextvars import bound_contextvars
 
 from app.core.config import Settings
@@ -26,8 +23,9 @@ from app.domain.mail import Mail
 from app.infrastructure.jobs.connection import open_job_redis
 from app.infrastructure.jobs.payloads import packed
 from app.infrastructure.jobs.store import JobStore
-from tests.support.queues import eventually, quick
-from tests.support.waiting import PATIENCE
+from tests.support.processes import environment_of
+from tests.support.queues import quick
+from tests.support.waiting import PATIENCE, eventually
 
 MAIL = Mail(to="ada@example.com", subject="Hello", text="This is secret.")
 SLACK_SECONDS = 15.0
@@ -41,7 +39,6 @@ class HeldMailServer:
         self.offered: list[str] = []
         self.taken: list[str] = []
         self.may_take = asyncio.Event()
-        self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 test\r\n")
@@ -128,10 +125,24 @@ class Service:
 
 
 @pytest.fixture
-async def service(settings: Settings) -> AsyncIterator[Service]:
+async def service(
+    make_settings: Callable[..., Settings], database_url: str
+) -> AsyncIterator[Service]:
     mails = HeldMailServer()
     listening = await asyncio.start_server(mails.serve, "127.0.0.1", 0)
-    mails.port = listening.sockets[0].getsockname()[1]
+    port = listening.sockets[0].getsockname()[1]
+    settings = make_settings(
+        database_url,
+        mail={
+            "backend": "smtp",
+            "host": "127.0.0.1",
+            "port": port,
+            "starttls": False,
+            "sender": "service@example.com",
+            "timeout": 120,  # a machine that is busy may take long to start a process meanwhile
+        },
+        logging={"format": "json"},
+    )
     own = quick(settings, poll_seconds=0.05, lease_seconds=2.0)
     async with listening, open_job_redis(own) as redis:
         yield Service(JobStore(redis, own.jobs), mails, own)
@@ -148,7 +159,7 @@ async def started(
     async def start() -> WorkerProcess:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "app.cli", "worker", "run"),
-            env=dict(environment(service)),
+            env=environment_of(service.settings),
             stdin=DEVNULL,
             stdout=PIPE,
         )
@@ -160,35 +171,6 @@ async def started(
     for worker in workers:
         if worker.process.returncode is None:
             await worker.end(signal.SIGKILL)
-
-
-def environment(service: Service) -> Iterator[tuple[str, str]]:
-    """What a process needs to know to have the settings of this test."""
-    yield from ((name, value) for name, value in os.environ.items() if name[:4] != "APP_")
-    settings = service.settings
-    mail = {
-        "backend": "smtp",
-        "host": "127.0.0.1",
-        "port": service.mails.port,
-        "starttls": False,
-        "sender": "service@example.com",
-        "timeout": 120,  # a machine that is busy may take long to start a process meanwhile
-    }
-    groups: dict[str, dict[str, Any]] = {"mail": mail, "logging": {"format": "json"}}
-    groups |= {
-        name: {each: getattr(getattr(settings, name), each) for each in fields}
-        for name, fields in {
-            "redis": ("url", "prefix"),
-            "jobs": ("poll_seconds", "lease_seconds"),
-            "database": ("url",),
-            "auth": ("signing_keys",),
-        }.items()
-    }
-    yield "APP_ENVIRONMENT", "test"
-    for group, values in groups.items():
-        for name, value in values.items():
-            text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            yield f"APP_{group}__{name}".upper(), text
 
 
 @asynccontextmanager
