@@ -71,7 +71,7 @@ REGISTRATIONS: tuple[Violation, ...] = (
         "the command `app worker`",
         f"{UNIT}/test_cli_worker.py",
         "cli/__init__.py",
-        'app.add_typer(worker.app, name="worker")\n',
+        '    "worker": "worker.app",\n',
     ),
     _registration(
         "arq",

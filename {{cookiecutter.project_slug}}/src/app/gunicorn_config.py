@@ -4,6 +4,7 @@ Read once, by the process that watches over the workers. Settings that won't do 
 the one message that lists them, before there is any worker to be restarted over and over.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -77,6 +78,18 @@ if _settings.metrics.enabled:
     # Each worker counts for itself; whichever is scraped adds up what all of them have counted.
     _counts = tempfile.mkdtemp(prefix="metrics-")
     raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_counts}", f"APP_METRICS__DIRECTORY={_counts}"]
+
+
+def on_starting(_: Arbiter) -> None:
+    """Have workers start without looking for garbage: what a start makes, lasts."""
+    gc.disable()
+
+
+def post_worker_init(_: ServiceWorker) -> None:
+    """Look for garbage from now on, but never among what has been made until now."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def on_exit(_: Arbiter) -> None:

@@ -24,7 +24,7 @@ from typer.testing import CliRunner, Result
 from uvicorn.supervisors import ChangeReload
 
 import dev_servers
-from app.cli import app, development
+from app.cli import COMMANDS, app, development
 from app.core.security.keys import SigningKeys
 from app.infrastructure.database import migrations
 from tests.support.databases import UNREACHABLE_URL
@@ -129,6 +129,24 @@ class TestEveryCommand:
         result = run(*command.split(), "--help")
         assert result.exit_code == 0
         assert f"app {command.split(maxsplit=1)[0]}" in result.output.split("Example:")[1]
+
+    def test_is_shown_by_help(self, run: Run) -> None:
+        shown = run("--help").output.partition("Commands:")[2]
+        assert [line.split()[0] for line in shown.strip().splitlines()] == list(COMMANDS)
+
+    def test_is_guessed_from_a_name_like_it(self, run: Run) -> None:
+        result = run("migrat")
+        assert result.exit_code == 2
+        assert "Did you mean 'migrate'" in result.output
+
+    def test_imports_only_what_it_stands_on(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys, app.cli; print('app.resources' in sys.modules)"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "False\n"
 
     def test_tells_all_that_is_wrong_with_the_settings(
         self, run: Run, monkeypatch: pytest.MonkeyPatch

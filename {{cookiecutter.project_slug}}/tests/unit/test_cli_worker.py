@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import watchfiles
 from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
-from app.cli import app, companions
+from app.cli import app, companions, reloading
 from app.cli import worker as commands
 from app.cli.output import CommandFailed
 from app.core.config import Settings
@@ -170,7 +171,7 @@ class TestCompanion:
             ((target, process),) = processes
             assert process.calls == ["start"]
         assert process.calls == ["start", "terminate", "join", "kill", "join"]
-        assert target is (companions.work_anew if reload else companions.work)
+        assert target is (reloading.work if reload else companions.work)
 
     def test_is_missed_if_it_does_not_start(
         self, own: Settings, monkeypatch: pytest.MonkeyPatch, processes: list[Any]
@@ -198,6 +199,7 @@ class TestCompanion:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(watchfiles, "run_process", run_process)
-        companions.work_anew()
-        assert watched == [((companions.SOURCE,), companions.work)]
-        assert (companions.SOURCE / "worker").is_dir()
+        reloading.work()
+        assert watched == [((reloading.SOURCE,), reloading.WORK)]
+        assert (reloading.SOURCE / "worker").is_dir()
+        assert pkgutil.resolve_name(reloading.WORK) is companions.work

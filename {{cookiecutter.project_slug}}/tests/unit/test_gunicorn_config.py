@@ -17,6 +17,10 @@ import pytest
 from tests.support.processes import process_group
 
 APP = """
+import gc
+
+was_looking_for_garbage = gc.isenabled()
+
 async def app(scope, receive, send):
     while scope["type"] == "lifespan":
         message = await receive()
@@ -28,7 +32,8 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"begun ", "more_body": True})
     await receive()
     client = scope["client"][0] + " " + scope["scheme"]
-    await send({"type": "http.response.body", "body": client.encode()})
+    garbage = f" {was_looking_for_garbage} {gc.isenabled()} {gc.get_freeze_count() > 0}"
+    await send({"type": "http.response.body", "body": (client + garbage).encode()})
 """
 REQUEST = (
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
@@ -129,7 +134,10 @@ class TestServing:
         await server.line("closed")
         await server.line("Shutting down: Master")
         assert await server.process.wait() == 0
-        assert b"127.0.0.1 http" in rest
+        assert b"127.0.0.1 http " in rest
+        assert (
+            b" False True True" in rest
+        )  # garbage: not while it starts, and then not in what stays
         assert b"server:" not in head.lower()
 
     async def test_refuses_bad_settings_with_one_message(self, tmp_path: Path) -> None:

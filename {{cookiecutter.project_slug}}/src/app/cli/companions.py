@@ -4,13 +4,11 @@ import asyncio
 import multiprocessing
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Final
 
-import watchfiles
-
+from app.cli import reloading
 from app.cli.output import CommandFailed, say
 from app.cli.processes import end_with_parent
 from app.core.config import Settings, load_settings
@@ -19,7 +17,6 @@ from app.infrastructure.jobs.connection import open_job_redis
 from app.infrastructure.jobs.store import JobStore
 from app.worker.running import run
 
-SOURCE: Final = Path(__file__).parents[1]
 _POLL_SECONDS: Final = 0.05
 _SECONDS_TO_START: Final = 60.0
 _SECONDS_TO_STOP: Final = 10.0
@@ -37,7 +34,7 @@ def companions(settings: Settings, *, reload: bool) -> Iterator[None]:
         CommandFailed: It does not start.
     """
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=work_anew if reload else work, name="worker")
+    process = context.Process(target=reloading.work if reload else work, name="worker")
     process.start()
     try:
         if not asyncio.run(_lives(settings, process)):
@@ -57,14 +54,6 @@ def work() -> None:
     settings = load_settings()
     configure_logging(settings.logging, production=settings.is_production)
     run(settings)
-
-
-def work_anew() -> None:
-    """Do jobs in a further process, and start that again whenever a source file changes."""
-    end_with_parent()
-    # Ctrl-C comes twice: from the terminal, and from whoever started us.
-    with suppress(KeyboardInterrupt):
-        watchfiles.run_process(SOURCE, target=work, watch_filter=watchfiles.PythonFilter())
 
 
 async def _lives(settings: Settings, process: BaseProcess) -> bool:

@@ -8,13 +8,12 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from app.core.config import ConfigurationError
+from app.core.errors import OperatorError
 from app.domain.errors import DomainError
-from app.infrastructure.database.migrations import MigrationError
 
 
-class CommandFailed(Exception):
-    """A command can't do what it was asked to; the message says why, and what would help."""
+class CommandFailed(OperatorError):
+    """A command can't do what it was asked to."""
 
 
 class Commands(TyperGroup):
@@ -24,7 +23,7 @@ class Commands(TyperGroup):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
-        except (CommandFailed, ConfigurationError, MigrationError) as error:
+        except OperatorError as error:
             _fail(str(error))
         except DomainError as error:
             reason = error.context.get("reason")

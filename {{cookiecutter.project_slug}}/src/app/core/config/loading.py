@@ -11,6 +11,7 @@ from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
 from app.core.config.base import Location
 from app.core.config.settings import Settings
+from app.core.errors import OperatorError
 
 PREFIX = "APP_"
 DOTENV = Path(".env")
@@ -20,7 +21,7 @@ _SERVICE_LINK = re.compile(r"APP_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 
 
-class ConfigurationError(Exception):
+class ConfigurationError(OperatorError):
     """The settings won't do. The message is for people and holds no value of a setting."""
 
     @classmethod
