@@ -2,6 +2,7 @@
 
     python -m benchmarks run                 everything, and the last result of the README
     python -m benchmarks run --quick         a few minutes, to see where one stands
+    python -m benchmarks run --only files    a part of it, of which the README says nothing
     python -m benchmarks count               instructions, compared with the baseline
     python -m benchmarks count --renew       ... which they become
 
@@ -16,18 +17,43 @@ import platform
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import chart, growth, instructions, load, rows
-from benchmarks.measures import Report, curve_table, table
-from benchmarks.projects import Project, by_hand, make, service, surroundings
+from benchmarks import chart, fanout, files, growth, instructions, load, making, rows
+from benchmarks.measures import Curve, Report, Row, curve_table, seconds_table, table
+from benchmarks.projects import ROOT, Project, by_hand, make, service, surroundings
 
 VARIANT = "postgresql"
+WITH_MODULES = "postgresql-redis-websockets-s3"
+PARTS = ("operations", "files", "fanout", "making")
 RESULTS = Path(__file__).with_name("results")
 README = Path(__file__).with_name("README.md")
 _BEGIN, _END = "<!-- last result -->", "<!-- end of last result -->"
-_LACKING = 2
+LACKING = (
+    load.LoadGeneratorMissingError,
+    instructions.CallgrindMissingError,
+    fanout.OpenFilesError,
+)
+_EXIT_LACKING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was measured so far.
+
+    Attributes:
+        rows: The table.
+        curves: Growth.
+        sources: The servers that the apps stood on.
+        seconds: What making a project takes, by step.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    seconds: dict[str, float | str] = field(default_factory=dict)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         return _run(given) if given.command == "run" else _count(given)
-    except (load.LoadGeneratorMissingError, instructions.CallgrindMissingError) as error:
+    except LACKING as error:
         say(str(error))
-        return _LACKING
+        return _EXIT_LACKING
 
 
 def say(line: str) -> None:
@@ -55,7 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure everything")
     run.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    run.add_argument("--output", type=Path, default=RESULTS, help="where the report goes")
+    run.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts alone")
+    run.add_argument("--mebibytes", type=int, help="size of the file that goes in and out")
+    run.add_argument("--clients", type=int, help="WebSockets that hear what is said")
+    run.add_argument(
+        "--output", type=Path, help="where the report goes; of parts, build/benchmarks"
+    )
     count = commands.add_parser("count", help="count instructions")
     count.add_argument("--renew", action="store_true", help="make them the baseline")
     for command in (run, count):
@@ -66,35 +97,76 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(given: argparse.Namespace) -> int:
-    load.require_wrk()
-    effort = rows.Effort(2, 1) if given.quick else rows.Effort(5, 3)
+    if "operations" in given.only:
+        load.require_wrk()
+    effort, found = _effort(given), Findings()
+    if "fanout" in given.only:
+        fanout.require_open_files(effort.clients)
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         folder = Path(place)
         project = make(VARIANT, folder, given.python)
         busy = os.getloadavg()[0]
-        export = 10_000 if given.quick else 100_000
-        with surroundings(project, items=1_000, export=export) as behind:
-            say(f"on {', '.join(behind.sources)}; load of the machine before: {busy:.2f}")
-            generated = service(project, behind)
-            apps = rows.Apps(
-                generated, by_hand("floor", project, behind), by_hand("orm", project, behind)
-            )
-            found = rows.measure(apps, behind, effort, folder, say)
-            curves = growth.measure(
-                generated, project, behind, effort.seconds, folder, say, quick=given.quick
-            )
+        say(f"load of the machine before: {busy:.2f}")
+        if "operations" in given.only:
+            _measure_operations(project, effort, folder, found, quick=given.quick)
+        if {"files", "fanout"} & set(given.only):
+            modules = make(WITH_MODULES, folder / "modules", given.python)
+            _measure_modules(modules, effort, folder, found, given.only)
+        if "making" in given.only:
+            found.seconds.update(project.seconds)
+            found.seconds.update(making.measure(project, say, quick=given.quick))
         report = Report(
             when=datetime.now(UTC).isoformat(timespec="seconds"),
-            machine=_machine(busy, behind.sources),
+            machine=_machine(busy, list(dict.fromkeys(found.sources))),
             versions=instructions.versions(project),
             rounds=effort.rounds,
-            rows=found,
-            curves=curves,
-            seconds=project.seconds,
+            rows=found.rows,
+            curves=found.curves,
+            seconds=found.seconds,
         )
-    _write(report, given.output)
-    print(table(report.rows))
+    is_whole = set(given.only) == set(PARTS)
+    _write(report, given.output or (RESULTS if is_whole else ROOT / "build/benchmarks"))
+    print("\n\n".join(_tables(report)))
     return 0
+
+
+def _effort(given: argparse.Namespace) -> rows.Effort:
+    usual = rows.QUICK if given.quick else rows.THOROUGH
+    return replace(
+        usual,
+        mebibytes=given.mebibytes or usual.mebibytes,
+        clients=given.clients or usual.clients,
+    )
+
+
+def _measure_operations(
+    project: Project, effort: rows.Effort, folder: Path, found: Findings, *, quick: bool
+) -> None:
+    """Measure the service that has no modules."""
+    with surroundings(project, items=1_000, export=effort.export) as behind:
+        say(f"on {', '.join(behind.sources)}")
+        found.sources.extend(behind.sources)
+        generated = service(project, behind)
+        apps = rows.Apps(
+            generated, by_hand("floor", project, behind), by_hand("orm", project, behind)
+        )
+        found.rows.extend(rows.measure(apps, behind, effort, folder, say))
+        found.curves.extend(
+            growth.measure(generated, project, behind, effort.seconds, folder, say, quick=quick)
+        )
+
+
+def _measure_modules(
+    project: Project, effort: rows.Effort, folder: Path, found: Findings, parts: Sequence[str]
+) -> None:
+    """Measure what modules bring: files and live events."""
+    with surroundings(project, items=1, export=0) as behind:
+        say(f"on {', '.join(behind.sources)}")
+        found.sources.extend(behind.sources)
+        if "files" in parts:
+            found.rows.extend(files.measure(project, behind, effort, folder, say))
+        if "fanout" in parts:
+            found.rows.extend(fanout.measure(project, behind, effort, folder, say))
 
 
 def _count(given: argparse.Namespace) -> int:
@@ -155,19 +227,21 @@ def _write(report: Report, folder: Path) -> None:
 def in_words(report: Report) -> str:
     """Return a report as a part of the README."""
     machine = "; ".join(f"{name}: {value}" for name, value in report.machine.items())
-    seconds = "; ".join(f"{name}: {value:.1f} s" for name, value in report.seconds.items())
     parts = [
         f"{report.when}, {report.rounds} rounds. {machine}.",
-        table(report.rows),
+        *_tables(report),
         "![ratios and growth](results/latest.svg)",
         curve_table(report.curves),
     ]
-    if seconds:
-        parts.append(f"Making a project: {seconds}.")
     if instructions.BASELINE.exists():
         counts = instructions.table(instructions.load(), None)
         parts.append(f"Instructions of one request, of the baseline:\n\n```\n{counts}\n```")
     return "\n\n".join(parts)
+
+
+def _tables(report: Report) -> list[str]:
+    tables = [table(report.rows)] if report.rows else []
+    return [*tables, seconds_table(report.seconds)] if report.seconds else tables
 
 
 def with_result(readme: str, result: str) -> str:

@@ -8,7 +8,7 @@ from benchmarks.measures import Curve, Row
 
 _WIDTH = 860
 _BAR = 26
-_LABELS = 300
+_LABELS = 330
 _CURVE_HEIGHT = 150
 _MET, _MISSED, _INK, _FAINT = "#2f7d5b", "#b8452f", "#24292f", "#8c959f"
 

@@ -1,6 +1,7 @@
 """What was measured: samples, their medians, and what they come to beside those of the floor."""
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -87,7 +88,7 @@ class Report:
         rounds: How often each figure was taken.
         rows: The table.
         curves: Growth.
-        seconds: What making a project takes, by step.
+        seconds: What making a project takes, by step, or why that is not known.
     """
 
     when: str
@@ -96,7 +97,7 @@ class Report:
     rounds: int
     rows: list[Row]
     curves: list[Curve]
-    seconds: dict[str, float]
+    seconds: dict[str, float | str]
 
     def as_json(self) -> dict[str, Any]:
         """Return it for machines, ratios included."""
@@ -133,6 +134,14 @@ def curve_table(curves: list[Curve]) -> str:
     for curve in curves:
         points = ", ".join(f"{x:,g}: {_short(y)}" for x, y in curve.points)
         lines.append(f"- {curve.name} ({curve.y_unit}, by {curve.x_unit}): {points}")
+    return "\n".join(lines)
+
+
+def seconds_table(seconds: Mapping[str, float | str]) -> str:
+    """Return the steps of making a project as a table in Markdown."""
+    lines = ["| making a project | seconds |", "| --- | ---: |"]
+    for step, value in seconds.items():
+        lines.append(f"| {step} | {value if isinstance(value, str) else _short(value)} |")
     return "\n".join(lines)
 
 

@@ -17,6 +17,8 @@ from tools import variant
 
 ROOT = Path(__file__).resolve().parents[1]
 
+_OWN_PYTHON = ".venv/bin/python"
+
 MANY = "1000000000/minute"
 """Limits that are counted and never reached."""
 
@@ -36,6 +38,11 @@ class Project:
     directory: Path
     python: Path
     seconds: dict[str, float]
+
+    @property
+    def has_own_environment(self) -> bool:
+        """Whether its environment was made for it."""
+        return self.python == self.directory / _OWN_PYTHON
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +73,19 @@ def make(name: str, folder: Path, python: Path | None = None) -> Project:
     directory = variant.generate(name, folder)
     seconds["generate"] = time.perf_counter() - started
     if python is None:
-        python = directory / ".venv/bin/python"
-        started = time.perf_counter()
-        subprocess.run(
-            ["uv", "sync", "--quiet"],
-            cwd=directory,
-            env=variant.environment(name, sys.executable),
-            check=True,
-        )
-        seconds["uv sync, warm"] = time.perf_counter() - started
+        python = directory / _OWN_PYTHON
+        sync(directory, name)
     return Project(name, directory, python, seconds)
+
+
+def sync(directory: Path, name: str) -> None:
+    """Make the environment of a project, of this interpreter."""
+    subprocess.run(
+        ["uv", "sync", "--quiet"],
+        cwd=directory,
+        env=variant.environment(name, sys.executable),
+        check=True,
+    )
 
 
 @contextmanager
@@ -136,10 +146,10 @@ def service(project: Project, behind: Surroundings, **settings: str) -> App:
     return App(project.name, (*words, "app.asgi:app"), environment, project.directory)
 
 
-def by_hand(name: str, project: Project, behind: Surroundings) -> App:
+def by_hand(name: str, project: Project, behind: Surroundings, **settings: str) -> App:
     """Return one of the apps of `benchmarks.inside`, on the libraries of a project."""
     words = (str(project.python), "-m", "gunicorn", "-k", "uvicorn_worker.UvicornWorker")
     options = ("--no-control-socket", "-b", "127.0.0.1:{port}", "-w", "{workers}")
-    environment = {**base_environment(project), **behind.environment}
+    environment = {**base_environment(project), **behind.environment, **settings}
     module = f"benchmarks.inside.{name}:app"
     return App(name, (*words, *options, module), environment, project.directory)

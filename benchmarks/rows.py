@@ -23,15 +23,25 @@ _CALM_CONNECTIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long to measure.
+    """How long to measure, and how much.
 
     Attributes:
         rounds: How often each figure is taken; the apps take turns.
         seconds: Of load, each time.
+        export: Rows of the list that is exported.
+        mebibytes: Size of the file that goes in and out.
+        clients: WebSockets that hear what is said.
     """
 
     rounds: int
     seconds: float
+    export: int
+    mebibytes: int
+    clients: int
+
+
+THOROUGH = Effort(rounds=5, seconds=3, export=100_000, mebibytes=1024, clients=1_000)
+QUICK = Effort(rounds=2, seconds=1, export=10_000, mebibytes=64, clients=100)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,18 @@
 """What the benchmarks make of their measurements; how long anything takes is not asserted here."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks import __main__ as cli
-from benchmarks import chart, instructions, load, rows, serving
-from benchmarks.measures import Curve, Report, Row, Samples, curve_table, table
-from benchmarks.projects import Surroundings
+from benchmarks import chart, instructions, load, making, rows, serving
+from benchmarks.measures import Curve, Report, Row, Samples, curve_table, seconds_table, table
+from benchmarks.projects import Project, Surroundings
+from tools import variant
 
 SVG = "{http://www.w3.org/2000/svg}"
 VERSIONS = {"python": "3.11.7", "fastapi": "0.165.0"}
@@ -173,6 +176,80 @@ class TestInstructions:
 
         with pytest.raises(instructions.CallgrindMissingError, match="apt-get install valgrind"):
             instructions.require_callgrind()
+
+
+class TestMatrix:
+    @pytest.fixture
+    def results(self, tmp_path: Path) -> Path:
+        """What is left of a run of all variants, of 100 s each, two at a time."""
+        for number, name in enumerate(variant.names()):
+            self.leave(tmp_path, name, ended=1_000_000 + number // 2 * 110)
+        return tmp_path
+
+    @staticmethod
+    def leave(results: Path, name: str, *, ended: float, ok: bool = True) -> None:
+        path = results / f"{name}.json"
+        path.write_text(json.dumps({"variant": name, "ok": ok, "seconds": 100}))
+        os.utime(path, (ended, ended))
+
+    def test_is_added_up_and_read_from_the_clock(self, results: Path) -> None:
+        count = len(list(variant.names()))
+
+        added_up, by_the_clock = making.matrix(results).values()
+
+        assert added_up == 100 * count
+        assert by_the_clock == 100 + (count // 2 - 1) * 110
+
+    def test_is_the_last_one(self, results: Path) -> None:
+        before = making.matrix(results)
+
+        self.leave(results, "sqlite-py312", ended=500_000)
+
+        assert making.matrix(results) == before
+
+    def test_is_all_variants_or_tells_how_many_are_missing(self, results: Path) -> None:
+        missing = len(list(variant.names())) - 1
+
+        self.leave(results, next(variant.names()), ended=2_000_000)
+
+        assert {*making.matrix(results).values()} == {f"{missing} not run"}
+
+    def test_has_no_time_if_it_has_failed(self, results: Path) -> None:
+        self.leave(results, next(variant.names()), ended=1_000_000, ok=False)
+
+        assert {*making.matrix(results).values()} == {"failed"}
+
+    def test_may_not_have_been_run(self, tmp_path: Path) -> None:
+        assert {*making.matrix(tmp_path / "results").values()} == {"not run"}
+
+
+class TestMaking:
+    @pytest.mark.parametrize(("code", "found"), [(0, float), (1, str)])
+    def test_runs_the_tests_by_the_interpreter_that_was_given(
+        self, code: int, found: type, tmp_path: Path
+    ) -> None:
+        (tmp_path / "pytest.py").write_text(f"raise SystemExit({code})")
+        python = tmp_path / "python"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        said: list[str] = []
+
+        made = making.measure(Project("sqlite", tmp_path, python, {}), said.append, quick=False)
+
+        assert made["uv sync, warm"] == "not run"
+        assert isinstance(made["uv run pytest"], found)
+        assert len(said) == 1 + code
+
+    def test_tests_nothing_in_a_hurry(self, tmp_path: Path) -> None:
+        project = Project("sqlite", tmp_path, tmp_path / "python", {})
+
+        assert making.measure(project, lambda _: None, quick=True)["uv run pytest"] == "not run"
+
+    def test_stands_in_a_table(self) -> None:
+        *_, first, last = seconds_table({"generate": 4.125, "uv run pytest": "failed"}).splitlines()
+
+        assert first == "| generate | 4.12 |"
+        assert last == "| uv run pytest | failed |"
 
 
 class TestChart:

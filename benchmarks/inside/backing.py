@@ -18,6 +18,7 @@ import jwt
 from app.core.config import load_settings
 from app.core.security.keys import SigningKeys
 from app.domain.ids import new_id
+from app.domain.permissions import ROLES, scope_of
 from app.infrastructure.database import migrations
 from app.models import AuthSession, Item, User
 from argon2 import PasswordHasher
@@ -96,7 +97,7 @@ async def _token(
     """Log a user in for a day, which is longer than a login in earnest: runs may take hours."""
     auth = load_settings().auth
     session_id, now = new_id(), datetime.now(UTC)
-    scope = "account:manage items:read items:write profile:read profile:write"
+    scope = scope_of(ROLES["user"])
     row = {
         "id": session_id,
         "user_id": user_id,

@@ -1,0 +1,68 @@
+"""The bare loop: what one client says is heard by all, on Starlette and Redis, and nothing else.
+
+The floor's check of a token lets a client in. No queue for each client, no limits, no presence, no
+second look at who is connected; a client that does not read keeps all others waiting.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+from fastapi.security import HTTPAuthorizationCredentials
+from redis.asyncio import Redis  # type: ignore[import-not-found]
+from starlette.applications import Starlette  # type: ignore[import-not-found]
+from starlette.routing import WebSocketRoute  # type: ignore[import-not-found]
+from starlette.websockets import (  # type: ignore[import-not-found]
+    WebSocket,
+    WebSocketDisconnect,
+)
+
+from benchmarks.inside import floor
+
+CHANNEL = "lobby"
+sockets: set[WebSocket] = set()
+
+
+async def hear(redis: Redis) -> None:
+    """Send what is published to everybody."""
+    async with redis.pubsub() as subscription:
+        await subscription.subscribe(CHANNEL)
+        async for message in subscription.listen():
+            if message["type"] == "message":
+                text = message["data"].decode()
+                for socket in tuple(sockets):
+                    with suppress(WebSocketDisconnect, RuntimeError):
+                        await socket.send_text(text)
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    """Open what the check of a token needs, and listen."""
+    async with floor.lifespan(floor.app), Redis.from_url(os.environ["APP_REDIS__URL"]) as redis:
+        app.state.redis = redis
+        hearing = asyncio.create_task(hear(redis))
+        yield
+        hearing.cancel()
+
+
+async def open_channel(socket: WebSocket) -> None:
+    """Let a client hear and speak until it leaves."""
+    scheme, _, token = socket.headers["authorization"].partition(" ")
+    user = await floor.current_user(HTTPAuthorizationCredentials(scheme=scheme, credentials=token))
+    sender = {"user_id": str(user["id"]), "username": user["username"]}
+    await socket.accept()
+    await socket.send_json({"type": "welcome"})
+    sockets.add(socket)
+    try:
+        async for message in socket.iter_json():
+            now = datetime.now(UTC).isoformat()
+            said = {"type": "said", "sender": sender, "text": message["text"], "sent_at": now}
+            await app.state.redis.publish(CHANNEL, json.dumps(said))
+    finally:
+        sockets.discard(socket)
+
+
+app = Starlette(routes=[WebSocketRoute("/api/v1/ws/lobby", open_channel)], lifespan=lifespan)
