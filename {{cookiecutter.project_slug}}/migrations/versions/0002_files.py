@@ -19,14 +19,21 @@ def upgrade() -> None:
         sa.Column("media_type", sa.String(length=127), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=True),
+        sa.Column("content_id", sa.Uuid(), nullable=True),
+        sa.Column("signed_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("state IN ('pending', 'ready')", name=op.f("ck_files_state")),
         sa.CheckConstraint(
-            "(state = 'pending') = (expires_at IS NOT NULL)", name=op.f("ck_files_expires_at")
+            "state IN ('pending', 'ready', 'cancelled')", name=op.f("ck_files_state")
         ),
-        sa.CheckConstraint("state = 'pending' OR sha256 IS NOT NULL", name=op.f("ck_files_sha256")),
+        sa.CheckConstraint(
+            "(state = 'ready') = (expires_at IS NULL)", name=op.f("ck_files_expires_at")
+        ),
+        sa.CheckConstraint(
+            "state <> 'ready' OR (sha256 IS NOT NULL AND content_id IS NOT NULL)",
+            name=op.f("ck_files_content"),
+        ),
         sa.ForeignKeyConstraint(
             ["owner_id"], ["users.id"], name=op.f("fk_files_owner_id_users"), ondelete="CASCADE"
         ),

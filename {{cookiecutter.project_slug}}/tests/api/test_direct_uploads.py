@@ -1,8 +1,10 @@
 """Files that clients put into the store themselves, and get from it."""
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -13,14 +15,24 @@ from starlette.testclient import TestClient
 from app import models
 from app.core.config.storage import StorageSettings
 from app.domain.clock import utc_now
-from app.domain.files import incoming_key
+from app.domain.files import id_in, incoming_key
 from app.domain.ids import new_id
+from app.infrastructure.storage import Storage
 from app.resources import Resources
+from app.services.direct_store import SignedRequest
+from app.services.file_store import FileStoreUnavailable
 from tests.support.arrange import ArrangeSync, Someone
 from tests.support.files import FILES, PNG, TEXT, UPLOADS, announcement, keys_of
 from tests.support.s3_plugin import LARGEST_FILE
 
 Json = dict[str, Any]
+
+
+class Unsigned(Storage):
+    """A store that has nothing to sign with."""
+
+    async def signed_put(self, key: str, **_: object) -> SignedRequest:
+        raise FileStoreUnavailable
 
 
 @pytest.fixture
@@ -59,6 +71,11 @@ def stored_keys(client: TestClient, app: FastAPI) -> set[str]:
     assert client.portal is not None
     resources: Resources = app.state.resources
     return client.portal.call(keys_of, resources)
+
+
+def stored_of(client: TestClient, app: FastAPI, upload: Json) -> set[str]:
+    """The keys of what is stored for an upload."""
+    return {key for key in stored_keys(client, app) if str(id_in(key)) == upload["id"]}
 
 
 class TestCreateUpload:
@@ -112,6 +129,36 @@ class TestCreateUpload:
         assert response.status_code == 409
         assert response.json()["code"] == "quota_exceeded"
         announced(client, ada, b"123456")
+
+    def test_is_one_upload_however_often_it_is_sent_with_a_key(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    ) -> None:
+        headers = {**ada.headers, "Idempotency-Key": "8e03978e"}
+
+        first, second = [
+            client.post(UPLOADS, headers=headers, json=announcement()) for _ in range(2)
+        ]
+
+        assert (first.status_code, second.status_code) == (201, 201)
+        assert second.json() == first.json()
+        assert second.headers["Location"] == first.headers["Location"]
+        assert second.headers["Idempotency-Replayed"] == "true"
+        assert arrange.rows(select(models.File.id)) == [(UUID(first.json()["id"]),)]
+
+    def test_keeps_no_room_if_there_is_nothing_to_send(
+        self,
+        client: TestClient,
+        app: FastAPI,
+        arrange: ArrangeSync,
+        use: Callable[..., None],
+        ada: Someone,
+    ) -> None:
+        use(storage=Unsigned(app.state.resources.settings.storage, AsyncExitStack()))
+
+        response = client.post(UPLOADS, headers=ada.headers, json=announcement())
+
+        assert response.status_code == 503
+        assert arrange.rows(select(models.File.id)) == []
 
     def test_refuses_what_is_too_large(self, client: TestClient, ada: Someone) -> None:
         body = announcement(size=LARGEST_FILE + 1)
@@ -197,7 +244,7 @@ class TestCompleteUpload:
 
         assert response.status_code == 409
         assert response.json()["code"] == "upload_incomplete"
-        assert f"files/{upload['id']}" not in stored_keys(client, app)
+        assert stored_of(client, app, upload) == {incoming_key(upload["id"])}
 
     def test_needs_the_size_that_was_announced(
         self, client: TestClient, app: FastAPI, ada: Someone
@@ -250,16 +297,56 @@ class TestCompleteUpload:
         upload = announced(client, ada)
         assert completed(client, arrange.someone(role="admin"), upload).status_code == 404
 
-    def test_frees_the_room_when_it_is_cancelled(
+
+class TestDeleteFile:
+    def test_cancels_an_upload(self, client: TestClient, ada: Someone) -> None:
+        upload = announced(client, ada)
+        path = f"{FILES}/{upload['id']}"
+
+        statuses = [client.delete(path, headers=ada.headers).status_code for _ in range(2)]
+
+        assert statuses == [204, 404]
+        assert client.get(path, headers=ada.headers).status_code == 404
+        assert completed(client, ada, upload).status_code == 404
+
+    @pytest.mark.parametrize("is_completed", [False, True], ids=["announced", "completed"])
+    def test_frees_the_room_once_nothing_can_be_sent_any_more(
+        self,
+        client: TestClient,
+        app: FastAPI,
+        arrange: ArrangeSync,
+        use: Callable[..., None],
+        put: Callable[..., httpx2.Response],
+        ada: Someone,
+        is_completed: bool,
+    ) -> None:
+        settings = app.state.resources.settings
+        storage = settings.storage.model_copy(update={"quota_bytes": len(TEXT)})
+        use(settings=settings.model_copy(update={"storage": storage}))
+        upload = announced(client, ada)
+        if is_completed:
+            put(upload)
+            completed(client, ada, upload)
+        client.delete(f"{FILES}/{upload['id']}", headers=ada.headers)
+        assert put(upload).status_code == 200
+
+        refused = client.post(UPLOADS, headers=ada.headers, json=announcement())
+        assert refused.json()["code"] == "quota_exceeded"
+        assert stored_of(client, app, upload) == {incoming_key(upload["id"])}
+
+        arrange.execute(update(models.File).values(expires_at=utc_now() - timedelta(seconds=1)))
+        announced(client, ada)
+        assert stored_of(client, app, upload) == set()
+
+    def test_frees_the_room_at_once_if_nothing_can_be_sent_any_more(
         self, client: TestClient, arrange: ArrangeSync, ada: Someone
     ) -> None:
         upload = announced(client, ada)
+        arrange.execute(update(models.File).values(signed_until=utc_now()))
 
-        response = client.delete(f"{FILES}/{upload['id']}", headers=ada.headers)
+        client.delete(f"{FILES}/{upload['id']}", headers=ada.headers)
 
-        assert response.status_code == 204
         assert arrange.rows(select(models.File.id)) == []
-        assert completed(client, ada, upload).status_code == 404
 
 
 class TestGetFileLink:

@@ -3,7 +3,9 @@
 A crash is put where it hurts: the state that it leaves is made, and then the sweep comes.
 """
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -17,15 +19,31 @@ from sqlalchemy import delete, select, update
 from app import models, wiring
 from app.core.config.storage import StorageSettings
 from app.domain.clock import utc_now
-from app.domain.errors import DatabaseUnavailable
-from app.domain.files import FileId, IncomingFile, incoming_key, stored_key
+from app.domain.errors import DatabaseUnavailable, DomainError
+from app.domain.files import (
+    AnnouncedFile,
+    ContentId,
+    File,
+    FileId,
+    IncomingFile,
+    UploadExpired,
+    UploadIncomplete,
+    incoming_key,
+    stored_key,
+)
 from app.domain.ids import new_id
 from app.infrastructure.database import Database
 from app.infrastructure.storage import Storage
 from app.repositories.session import Session
 from app.resources import Resources
-from app.services.file_store import FileStoreUnavailable
-from app.wiring.files import file_service, file_sweep
+from app.services.file_store import (
+    ByteRange,
+    FileStore,
+    FileStoreUnavailable,
+    StoredFile,
+    StoredObject,
+)
+from app.wiring.files import direct_uploads, file_service, file_sweep
 from tests.support.arrange import Arrange, Someone
 from tests.support.files import (
     FILES,
@@ -33,12 +51,16 @@ from tests.support.files import (
     TEXT,
     FileFactory,
     PendingFileFactory,
+    failing,
+    key_of,
     keys_of,
+    with_storage_settings,
 )
 from tests.support.s3_plugin import nobody
 
 NOTHING = {"expired uploads": 0, "objects without a file": 0, "unfinished parts": 0}
 LONG_AGO = timedelta(days=1)
+PATIENCE = 10.0
 
 
 @pytest.fixture
@@ -55,21 +77,80 @@ async def ada(arrange_own: Arrange) -> Someone:
 
 
 @pytest.fixture
+async def upload(resources: Resources, ada: Someone) -> FileId:
+    """A direct upload that is there, and not completed."""
+    announced = AnnouncedFile("a.txt", "text/plain", len(TEXT), hashlib.sha256(TEXT).hexdigest())
+    upload = await direct_uploads(resources).announce(ada.id, announced)
+    await resources.storage.put(incoming_key(upload.id), one_chunk(), media_type="text/plain")
+    return upload.id
+
+
+@pytest.fixture
 def put(resources: Resources) -> Callable[[str], Any]:
     """Put something under a key."""
 
     async def put_text(key: str) -> None:
-        await resources.storage.put(key, chunks(), media_type="text/plain")
+        await resources.storage.put(key, one_chunk(), media_type="text/plain")
 
     return put_text
 
 
-async def chunks(data: bytes = TEXT) -> AsyncIterator[bytes]:
+async def one_chunk(data: bytes = TEXT) -> AsyncIterator[bytes]:
     yield data
 
 
 async def rows(arrange: Arrange) -> list[str]:
     return sorted(state for (state,) in await arrange.rows(select(models.File.state)))
+
+
+def a_try(file_id: FileId) -> str:
+    """Where somebody has tried to store the content of a file."""
+    return stored_key(file_id, ContentId(new_id()))
+
+
+async def content_of(resources: Resources, file: File) -> bytes:
+    async with file_service(resources).content(file, None) as (_, found):
+        return b"".join([chunk async for chunk in found])
+
+
+def with_storage(resources: Resources, storage: Any) -> Resources:
+    """The same resources, with what stands for the store."""
+    return replace(resources, storage=storage)
+
+
+async def refusal(attempt: Awaitable[object]) -> DomainError | None:
+    try:
+        await attempt
+    except DomainError as error:
+        return error
+    return None
+
+
+class Held:
+    """A store that has put something, and says so when it may."""
+
+    def __init__(self, storage: FileStore) -> None:
+        self._storage = storage
+        self.reached, self.resume = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes], *, media_type: str) -> StoredFile:
+        stored = await self._storage.put(key, chunks, media_type=media_type)
+        self.reached.set()
+        await self.resume.wait()
+        return stored
+
+
+class HeldBefore(Held):
+    """A store that is about to put something, and does so when it may."""
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes], *, media_type: str) -> StoredFile:
+        data = b"".join([chunk async for chunk in chunks])
+        self.reached.set()
+        await self.resume.wait()
+        return await self._storage.put(key, one_chunk(data), media_type=media_type)
 
 
 class FailingOnce(Database):
@@ -102,20 +183,22 @@ class TestUpload:
 
         assert await rows(arrange_own) == []
 
-    @pytest.mark.parametrize("key_of", [stored_key, incoming_key])
+    @pytest.mark.parametrize("key_for", [a_try, incoming_key])
     async def test_is_mended_after_a_crash_before_its_row_was_ready(
         self,
         resources: Resources,
         arrange_own: Arrange,
         ada: Someone,
         put: Callable[[str], Any],
-        key_of: Callable[[FileId], str],
+        key_for: Callable[[FileId], str],
     ) -> None:
         row = PendingFileFactory.build(owner_id=ada.id, expires_at=utc_now() - LONG_AGO)
         await arrange_own.store(row)
-        await put(key_of(FileId(row.id)))
+        await put(key_for(FileId(row.id)))
 
-        assert await file_sweep(resources).sweep() == NOTHING | {"expired uploads": 1}
+        swept = await file_sweep(resources).sweep()
+
+        assert swept == NOTHING | {"expired uploads": 1, "objects without a file": 1}
 
         assert await rows(arrange_own) == []
         assert await keys_of(resources) == set()
@@ -144,10 +227,10 @@ class TestUpload:
         self, resources: Resources, arrange_own: Arrange, ada: Someone
     ) -> None:
         database = FailingOnce(resources.database, 2, after_commit=False)
-        service = replace(file_service(resources), database=database)
+        service = file_service(replace(resources, database=database))
 
         with pytest.raises(DatabaseUnavailable):
-            await service.upload(ada.id, IncomingFile("a.txt", "text/plain", chunks(), None))
+            await service.upload(ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None))
 
         assert await rows(arrange_own) == []
         assert await keys_of(resources) == set()
@@ -156,10 +239,10 @@ class TestUpload:
         self, resources: Resources, arrange_own: Arrange, ada: Someone
     ) -> None:
         database = FailingOnce(resources.database, 2, after_commit=True)
-        service = replace(file_service(resources), database=database)
+        service = file_service(replace(resources, database=database))
 
         with pytest.raises(DatabaseUnavailable):
-            await service.upload(ada.id, IncomingFile("a.txt", "text/plain", chunks(), None))
+            await service.upload(ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None))
 
         assert await rows(arrange_own) == ["ready"]
         assert len(await keys_of(resources)) == 1
@@ -170,7 +253,7 @@ class TestDelete:
     async def test_is_mended_after_a_crash_before_the_content_went(
         self, resources: Resources, put: Callable[[str], Any]
     ) -> None:
-        await put(stored_key(FileId(new_id())))
+        await put(a_try(FileId(new_id())))
         await put(incoming_key(FileId(new_id())))
 
         swept = await file_sweep(resources).sweep()
@@ -187,7 +270,7 @@ class TestDelete:
         ada: Someone,
     ) -> None:
         file = await file_service(resources).upload(
-            ada.id, IncomingFile("a.txt", "text/plain", chunks(), None)
+            ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None)
         )
         absent = nobody(resources.settings.storage)
         async with AsyncExitStack() as stack:
@@ -201,11 +284,49 @@ class TestDelete:
         swept = await file_sweep(resources).sweep()
         assert swept == NOTHING | {"objects without a file": 1}
 
+    async def test_removes_all_there_is_at_the_same_time(
+        self, resources: Resources, ada: Someone, upload: FileId
+    ) -> None:
+        both = asyncio.Barrier(2)
+
+        class Together(Held):
+            async def delete(self, key: str) -> None:
+                async with both:
+                    await self._storage.delete(key)
+
+        await direct_uploads(resources).complete(ada.id, upload)
+        patient = with_storage_settings(resources, removal_timeout=PATIENCE)
+
+        together = with_storage(patient, Together(resources.storage))
+        await file_service(together).delete(ada.id, upload)
+
+        assert await keys_of(resources) == set()
+
+    async def test_is_not_held_up_by_a_store_that_hangs(
+        self, resources: Resources, arrange_own: Arrange, ada: Someone
+    ) -> None:
+        class Hanging(Held):
+            async def delete(self, key: str) -> None:
+                await self.resume.wait()
+
+        file = await file_service(resources).upload(
+            ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None)
+        )
+        hasty = with_storage_settings(resources, removal_timeout=0.01)
+        hanging = with_storage(hasty, Hanging(resources.storage))
+
+        async with asyncio.timeout(PATIENCE):
+            await file_service(hanging).delete(ada.id, file.id)
+
+        assert await rows(arrange_own) == []
+        swept = await file_sweep(resources).sweep()
+        assert swept == NOTHING | {"objects without a file": 1}
+
     async def test_of_the_owner_is_of_the_files(
         self, resources: Resources, arrange_own: Arrange, ada: Someone
     ) -> None:
         await file_service(resources).upload(
-            ada.id, IncomingFile("a.txt", "text/plain", chunks(), None)
+            ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None)
         )
         await arrange_own.execute(delete(models.User).where(models.User.id == ada.id))
 
@@ -224,13 +345,179 @@ class TestDirectUpload:
     ) -> None:
         row = FileFactory.build(owner_id=ada.id)
         await arrange_own.store(row)
-        await put(stored_key(FileId(row.id)))
+        await put(key_of(row))
         await put(incoming_key(FileId(row.id)))
 
         swept = await file_sweep(resources).sweep()
 
         assert swept == NOTHING | {"objects without a file": 1}
-        assert await keys_of(resources) == {stored_key(FileId(row.id))}
+        assert await keys_of(resources) == {key_of(row)}
+
+    async def test_is_mended_after_a_crash_of_a_try_beside_the_one_that_made_the_file(
+        self,
+        resources: Resources,
+        arrange_own: Arrange,
+        ada: Someone,
+        put: Callable[[str], Any],
+    ) -> None:
+        row = FileFactory.build(owner_id=ada.id)
+        await arrange_own.store(row)
+        await put(key_of(row))
+        await put(a_try(FileId(row.id)))
+
+        swept = await file_sweep(resources).sweep()
+
+        assert swept == NOTHING | {"objects without a file": 1}
+        assert await keys_of(resources) == {key_of(row)}
+
+    async def test_is_mended_after_a_crash_before_what_was_cancelled_went(
+        self,
+        resources: Resources,
+        arrange_own: Arrange,
+        ada: Someone,
+        put: Callable[[str], Any],
+    ) -> None:
+        soon = utc_now() + LONG_AGO
+        row = FileFactory.build(owner_id=ada.id, state="cancelled", expires_at=soon)
+        await arrange_own.store(row)
+        await put(key_of(row))
+        await put(incoming_key(FileId(row.id)))
+
+        swept = await file_sweep(resources).sweep()
+
+        assert swept == NOTHING | {"objects without a file": 2}
+        assert await rows(arrange_own) == ["cancelled"]
+
+    async def test_can_be_completed_after_its_row_could_not_become_ready(
+        self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
+    ) -> None:
+        uploads = direct_uploads(resources)
+        database = FailingOnce(resources.database, 1, after_commit=False)
+
+        with pytest.raises(DatabaseUnavailable):
+            await direct_uploads(replace(resources, database=database)).complete(ada.id, upload)
+
+        assert await rows(arrange_own) == ["pending"]
+        assert await file_sweep(resources).sweep() == NOTHING
+        assert await content_of(resources, await uploads.complete(ada.id, upload)) == TEXT
+        assert await file_sweep(resources).sweep() == NOTHING | {"objects without a file": 1}
+        file = await file_service(resources).find(ada.id, upload)
+        assert await content_of(resources, file) == TEXT
+
+    async def test_is_a_file_if_only_the_news_of_the_commit_was_lost(
+        self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
+    ) -> None:
+        uploads = direct_uploads(resources)
+        database = FailingOnce(resources.database, 1, after_commit=True)
+
+        with pytest.raises(DatabaseUnavailable):
+            await direct_uploads(replace(resources, database=database)).complete(ada.id, upload)
+
+        assert await rows(arrange_own) == ["ready"]
+        assert await file_sweep(resources).sweep() == NOTHING
+        assert await content_of(resources, await uploads.complete(ada.id, upload)) == TEXT
+
+    async def test_is_given_up_if_its_time_ends_while_it_is_completed(
+        self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
+    ) -> None:
+        uploads = direct_uploads(with_storage(resources, Held(resources.storage)))
+        soon = utc_now() + timedelta(seconds=0.5)
+        await arrange_own.execute(update(models.File).values(expires_at=soon))
+
+        with pytest.raises(UploadExpired):
+            await uploads.complete(ada.id, upload)
+
+        swept = await file_sweep(resources).sweep()
+        assert swept["expired uploads"] == 1
+        assert await rows(arrange_own) == []
+        assert await keys_of(resources) == set()
+
+    async def test_that_is_cancelled_while_it_is_completed_leaves_nothing(
+        self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
+    ) -> None:
+        held = Held(resources.storage)
+        uploads = direct_uploads(with_storage(resources, held))
+
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(refusal(uploads.complete(ada.id, upload)))
+            await held.reached.wait()
+            await file_service(resources).delete(ada.id, upload)
+            held.resume.set()
+
+        assert type(task.result()) is UploadExpired
+        assert await rows(arrange_own) == ["cancelled"]
+        assert await keys_of(resources) == set()
+
+
+class TestCompletedTwiceAtOnce:
+    async def test_keeps_what_was_announced_whatever_is_sent_meanwhile(
+        self, resources: Resources, ada: Someone, upload: FileId
+    ) -> None:
+        storage = resources.storage
+        first, second = Held(storage), Held(storage)
+        one, other = [direct_uploads(with_storage(resources, held)) for held in (first, second)]
+
+        async with asyncio.TaskGroup() as group:
+            good = group.create_task(one.complete(ada.id, upload))
+            await first.reached.wait()
+            another = one_chunk(TEXT[::-1])
+            await storage.put(incoming_key(upload), another, media_type="text/plain")
+            bad = group.create_task(refusal(other.complete(ada.id, upload)))
+            await second.reached.wait()
+            first.resume.set()
+            file = await good
+            meanwhile = await content_of(resources, file)
+            second.resume.set()
+
+        assert type(bad.result()) is UploadIncomplete
+        assert (meanwhile, await content_of(resources, file)) == (TEXT, TEXT)
+        assert await file_sweep(resources).sweep() == NOTHING
+
+    async def test_keeps_the_file_if_the_other_try_fails(
+        self, resources: Resources, own_storage: Storage, ada: Someone, upload: FileId
+    ) -> None:
+        broken = HeldBefore(await failing(own_storage, "put_object", is_done=True))
+        uploads = direct_uploads(with_storage(resources, broken))
+
+        async with asyncio.TaskGroup() as group:
+            retry = group.create_task(refusal(uploads.complete(ada.id, upload)))
+            await broken.reached.wait()
+            file = await direct_uploads(resources).complete(ada.id, upload)
+            broken.resume.set()
+
+        assert type(retry.result()) is FileStoreUnavailable
+        assert await content_of(resources, file) == TEXT
+        assert await keys_of(resources) == {stored_key(file.id, file.content_id)}
+
+    async def test_is_the_same_file_both_times(
+        self, resources: Resources, ada: Someone, upload: FileId
+    ) -> None:
+        held = Held(resources.storage)
+        uploads = direct_uploads(with_storage(resources, held))
+
+        async with asyncio.TaskGroup() as group:
+            retry = group.create_task(uploads.complete(ada.id, upload))
+            await held.reached.wait()
+            file = await direct_uploads(resources).complete(ada.id, upload)
+            held.resume.set()
+
+        assert retry.result() == file
+        assert await keys_of(resources) == {stored_key(file.id, file.content_id)}
+
+    async def test_is_the_same_file_if_the_other_try_has_taken_away_what_was_sent(
+        self, resources: Resources, ada: Someone, upload: FileId
+    ) -> None:
+        class Overtaken(Held):
+            @asynccontextmanager
+            async def open(
+                self, key: str, byte_range: ByteRange | None = None
+            ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
+                await direct_uploads(resources).complete(ada.id, upload)
+                async with self._storage.open(key, byte_range) as opened:
+                    yield opened
+
+        overtaken = direct_uploads(with_storage(resources, Overtaken(resources.storage)))
+        assert (await overtaken.complete(ada.id, upload)).id == upload
 
 
 class TestSweep:
@@ -245,8 +532,8 @@ class TestSweep:
         pending = PendingFileFactory.build(owner_id=ada.id)
         await arrange_own.store(ready, pending)
         for key in (
-            stored_key(FileId(ready.id)),
-            stored_key(FileId(pending.id)),
+            key_of(ready),
+            a_try(FileId(pending.id)),
             incoming_key(FileId(pending.id)),
             "files/not-one-of-ours",
         ):

@@ -14,7 +14,9 @@ from sqlalchemy.pool import QueuePool
 from app import models
 from app.core.config import Settings
 from app.domain.clock import utc_now
+from app.domain.errors import InvalidToken
 from app.domain.files import IncomingFile, UploadExpired
+from app.domain.ids import UserId, new_id
 from app.infrastructure.storage import Storage
 from app.main import create_app
 from app.resources import Resources
@@ -28,6 +30,7 @@ from tests.support.files import (
     keys_of,
     multipart,
     part,
+    with_storage_settings,
 )
 from tests.support.s3_plugin import SMALLEST_PART
 from tests.support.serving import served
@@ -72,7 +75,6 @@ async def ada(arrange: Arrange) -> Someone:
 @pytest.fixture
 async def sockets(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     async with served(app) as client:
-        client.timeout = httpx2.Timeout(PATIENCE)
         yield client
 
 
@@ -218,14 +220,19 @@ class TestUpload:
     async def test_that_takes_too_long_is_given_up(
         self, arrange: Arrange, resources: Resources, ada: Someone
     ) -> None:
-        service = file_service(resources)
-        hasty = service.settings.model_copy(update={"upload_seconds": 0})
+        hasty = with_storage_settings(resources, upload_seconds=0)
         incoming = IncomingFile("note.txt", "text/plain", multipart(TEXT), None)
 
         with pytest.raises(UploadExpired):
-            await replace(service, settings=hasty).upload(ada.id, incoming)
+            await file_service(hasty).upload(ada.id, incoming)
 
         await until_nothing_is_left(arrange, resources)
+
+    async def test_is_refused_to_an_account_that_is_gone(self, resources: Resources) -> None:
+        incoming = IncomingFile("note.txt", "text/plain", multipart(TEXT), None)
+
+        with pytest.raises(InvalidToken):
+            await file_service(resources).upload(UserId(new_id()), incoming)
 
     async def test_that_is_deleted_meanwhile_leaves_nothing(
         self, sockets: httpx2.AsyncClient, arrange: Arrange, resources: Resources, ada: Someone

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -15,6 +16,7 @@ from starlette.testclient import TestClient
 
 from app import models
 from app.core.config.storage import StorageSettings
+from app.domain.files import id_in
 from app.infrastructure.storage import Storage
 from app.resources import Resources
 from tests.support.arrange import ArrangeSync, Someone
@@ -241,6 +243,19 @@ class TestUploadFile:
         assert response.status_code == 400
         assert arrange.rows(COUNT)[0][0] == 0
 
+    def test_refuses_a_promise_that_it_does_not_give(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    ) -> None:
+        response = client.post(
+            FILES,
+            headers={**ada.headers, "Idempotency-Key": "8e03978e"},
+            files={"file": ("note.txt", TEXT, "text/plain")},
+        )
+
+        assert response.status_code == 422
+        assert code_of(response) == "idempotency_key_not_taken"
+        assert arrange.rows(COUNT)[0][0] == 0
+
     def test_tells_while_the_store_is_away_and_keeps_no_row(
         self,
         client: TestClient,
@@ -394,6 +409,7 @@ class TestDownloadFile:
             ("bytes=-99", 0, 21),
             ("bytes=20-99", 20, 21),
             ("bytes=0-0", 0, 0),
+            ("BYTES=0-0", 0, 0),
         ],
     )
     def test_gives_a_range(
@@ -520,7 +536,8 @@ class TestDeleteFile:
         assert client.delete(f"{FILES}/{file['id']}", headers=ada.headers).status_code == 204
 
         assert client.get(f"{FILES}/{file['id']}", headers=ada.headers).status_code == 404
-        assert before - stored_keys(client, app) == {f"files/{file['id']}"}
+        (gone,) = before - stored_keys(client, app)
+        assert id_in(gone) == UUID(file["id"])
 
     def test_finds_nothing_of_others(
         self, client: TestClient, arrange: ArrangeSync, ada: Someone

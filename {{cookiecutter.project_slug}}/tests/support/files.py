@@ -1,7 +1,9 @@
 """Files to upload, rows of files, and what is left of either."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from copy import copy
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,8 +12,9 @@ from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory
 
 from app import models
 from app.domain.clock import utc_now
-from app.domain.files import INCOMING, STORED
+from app.domain.files import INCOMING, STORED, ContentId, FileId, stored_key
 from app.domain.ids import new_id
+from app.infrastructure.storage import Storage
 from app.resources import Resources
 
 FILES: Final = "/api/v1/files"
@@ -32,6 +35,8 @@ class FileFactory(SQLAlchemyFactory[models.File]):
     media_type = "text/plain"
     size = len(TEXT)
     sha256: str | None = hashlib.sha256(TEXT).hexdigest()
+    content_id: Any = Use(new_id)
+    signed_until = None
     expires_at: Any = None
     created_at = Use(utc_now)
     updated_at = Use(utc_now)
@@ -42,6 +47,7 @@ class PendingFileFactory(FileFactory):
 
     state = "pending"
     sha256 = None
+    content_id = None
     expires_at = Use(lambda: utc_now() + timedelta(hours=1))
 
 
@@ -54,6 +60,18 @@ def announcement(data: bytes = TEXT, **fields: Any) -> dict[str, Any]:
         "sha256": hashlib.sha256(data).hexdigest(),
         **fields,
     }
+
+
+def key_of(row: models.File) -> str:
+    """Where the content of a file is."""
+    assert row.content_id is not None
+    return stored_key(FileId(row.id), ContentId(row.content_id))
+
+
+def with_storage_settings(resources: Resources, **changes: Any) -> Resources:
+    """The same resources, with other settings of the store."""
+    storage = resources.settings.storage.model_copy(update=changes)
+    return replace(resources, settings=resources.settings.model_copy(update={"storage": storage}))
 
 
 async def keys_of(resources: Resources) -> set[str]:
@@ -86,3 +104,30 @@ def part(field: str = "file", name: str | None = "large.txt", kind: str = "text/
         f'Content-Disposition: form-data; name="{field}"{file_name}\r\n'
         f"Content-Type: {kind}\r\n\r\n"
     ).encode()
+
+
+class FailingClient:
+    """A client one of whose calls fails, before or after the store has done what it asks for."""
+
+    def __init__(self, client: Any, fails: str, *, is_done: bool) -> None:
+        self._client, self._fails, self._is_done = client, fails, is_done
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        call: Callable[..., Any] = getattr(self._client, name)
+        return self._failing(call) if name == self._fails else call
+
+    def _failing(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        async def fail(**arguments: Any) -> None:
+            if self._is_done:
+                await call(**arguments)
+            raise ConnectionResetError
+
+        return fail
+
+
+async def failing(storage: Storage, call: str, *, is_done: bool) -> Storage:
+    """A store one of whose calls fails, before or after it is done."""
+    broken = copy(storage)
+    client: Any = FailingClient(await storage._client(), call, is_done=is_done)
+    broken._clients = {storage._settings.endpoint_url: client}
+    return broken

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from app.core.config import Settings
 from app.core.config.storage import StorageSettings
 
+STORE = "https://s3.example.com"
 STRONG = "k3yth4tn0b0dyc0uldgu355"
 
 
@@ -42,7 +43,7 @@ class TestWeakness:
     @pytest.mark.parametrize("secret", ["minioadmin", "short"])
     def test_is_a_secret_that_can_be_guessed(self, secret: str) -> None:
         settings = StorageSettings.model_validate(
-            {"access_key_id": "me", "secret_access_key": secret}
+            {"endpoint_url": STORE, "access_key_id": "me", "secret_access_key": secret}
         )
         assert settings.weakness() == (
             "secret_access_key",
@@ -53,9 +54,18 @@ class TestWeakness:
         "given", [{}, {"access_key_id": "me", "secret_access_key": STRONG}], ids=["ambient", "own"]
     )
     def test_is_none_of_keys_that_nobody_guesses(self, given: dict[str, Any]) -> None:
-        assert StorageSettings.model_validate(given).weakness() is None
+        assert StorageSettings.model_validate({"endpoint_url": STORE, **given}).weakness() is None
+
+    def test_is_the_address_of_development(self) -> None:
+        weakness = StorageSettings().weakness()
+        assert weakness is not None
+        assert weakness[0] == "endpoint_url"
 
     def test_is_refused_in_production(self) -> None:
-        storage = {"access_key_id": "minioadmin", "secret_access_key": "minioadmin"}
+        storage = {
+            "endpoint_url": STORE,
+            "access_key_id": "minioadmin",
+            "secret_access_key": "minioadmin",
+        }
         with pytest.raises(ValidationError, match="is easy to guess; it needs 16"):
             Settings.model_validate({"environment": "production", "storage": storage})

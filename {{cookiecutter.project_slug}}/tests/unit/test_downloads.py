@@ -35,6 +35,10 @@ class TestRequestedRange:
         found = requested_range(f"bytes={header}", None, ETAG, 10**9)
         assert found is None or 0 <= found.first <= found.last < 10**9
 
+    @pytest.mark.parametrize("unit", ["bytes", "Bytes", "BYTES"])
+    def test_may_be_written_in_capitals(self, unit: str) -> None:
+        assert requested_range(f"{unit}=0-0", None, ETAG, 100) == ByteRange(0, 0)
+
     @pytest.mark.parametrize("header", ["bytes=100-", "bytes=100-200", "bytes=-0"])
     def test_must_have_a_byte(self, header: str) -> None:
         with pytest.raises(RangeNotSatisfiable) as refused:

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.files import LONGEST_NAME, FileId, id_in, incoming_key, safe_name, stored_key
+from app.domain.files import (
+    LONGEST_NAME,
+    ContentId,
+    FileId,
+    id_in,
+    incoming_key,
+    safe_name,
+    stored_key,
+)
 from app.domain.ids import new_id
 
 
@@ -41,13 +49,14 @@ class TestSafeName:
 
 class TestKeys:
     def test_tell_whose_they_are(self) -> None:
-        file_id = FileId(new_id())
-        assert id_in(stored_key(file_id)) == id_in(incoming_key(file_id)) == file_id
+        file_id, content_id = FileId(new_id()), ContentId(new_id())
+        assert id_in(stored_key(file_id, content_id)) == id_in(incoming_key(file_id)) == file_id
 
     @pytest.mark.parametrize("key", ["files/", "files/a", "exports/items.csv", ""])
     def test_of_others_tell_nothing(self, key: str) -> None:
         assert id_in(key) is None
 
-    def test_are_made_of_the_id_alone(self) -> None:
+    def test_are_made_of_ids_alone(self) -> None:
         file_id = FileId(UUID("01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"))
-        assert stored_key(file_id) == "files/01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"
+        content_id = ContentId(UUID("01976d5e-9a11-7cc3-98c1-5f2b6a1d9e10"))
+        assert stored_key(file_id, content_id) == f"files/{file_id}.{content_id}"

@@ -486,6 +486,14 @@ class TestCors:
             exposed.split(", ")
         )
 
+    async def test_lets_pages_resume_downloads_under_their_names(self, api: AsyncClient) -> None:
+        asked = {"Access-Control-Request-Headers": "range, if-range"}
+        preflight = await api.options("/live", headers=PREFLIGHT | asked)
+        response = await api.get("/live", headers={"Origin": "https://app.example.com"})
+        exposed = response.headers["access-control-expose-headers"].split(", ")
+        assert preflight.status_code == 200
+        assert {"Accept-Ranges", "Content-Disposition", "Content-Range"} <= set(exposed)
+
     async def test_keeps_responses_from_other_pages(self, api: AsyncClient) -> None:
         response = await api.get("/live", headers={"Origin": "https://evil.example.com"})
         assert "access-control-allow-origin" not in response.headers

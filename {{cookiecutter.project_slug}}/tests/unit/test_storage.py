@@ -1,7 +1,8 @@
 """The store in a bucket, where it differs from other stores."""
 
+import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from datetime import timedelta
@@ -15,9 +16,10 @@ from app.core.config.storage import StorageSettings
 from app.domain.clock import utc_now
 from app.infrastructure.storage import Storage
 from app.services.file_store import FileStoreUnavailable
-from tests.support.files import MEBIBYTE, TEXT
-from tests.support.s3_plugin import nobody
+from tests.support.files import MEBIBYTE, TEXT, failing
+from tests.support.s3_plugin import SMALLEST_PART, nobody
 
+PATIENCE = 5.0
 FAR = utc_now() + timedelta(days=1)
 
 
@@ -30,32 +32,6 @@ async def store_with(settings: StorageSettings, **changes: Any) -> AsyncIterator
 async def chunks(*data: bytes) -> AsyncIterator[bytes]:
     for each in data:
         yield each
-
-
-class FailingClient:
-    """A client one of whose calls fails, before or after the store has done what it asks for."""
-
-    def __init__(self, client: Any, fails: str, *, is_done: bool) -> None:
-        self._client, self._fails, self._is_done = client, fails, is_done
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        call: Callable[..., Any] = getattr(self._client, name)
-        return self._failing(call) if name == self._fails else call
-
-    def _failing(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        async def fail(**arguments: Any) -> None:
-            if self._is_done:
-                await call(**arguments)
-            raise ConnectionResetError
-
-        return fail
-
-
-async def failing(storage: Storage, call: str, *, is_done: bool) -> Storage:
-    broken = copy(storage)
-    client: Any = FailingClient(await storage._client(), call, is_done=is_done)
-    broken._clients = {storage._settings.endpoint_url: client}
-    return broken
 
 
 class TestCredentials:
@@ -103,6 +79,21 @@ class TestStoreThatIsAway:
             async with store_with(s3_settings, **hasty) as storage:
                 with pytest.raises(FileStoreUnavailable) as refused:
                     await storage.ping()
+        assert refused.value.context == {"reason": "no answer in time"}
+
+    @pytest.mark.parametrize("size", [10, 6 * MEBIBYTE], ids=["one part", "several parts"])
+    async def test_is_not_waited_for_to_clean_up(
+        self, s3_settings: StorageSettings, size: int
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            hasty = {"endpoint_url": address, "call_timeout": 0.05, "removal_timeout": 0.05}
+            async with (
+                store_with(s3_settings, part_size=SMALLEST_PART, **hasty) as storage,
+                asyncio.timeout(PATIENCE),
+            ):
+                with pytest.raises(FileStoreUnavailable) as refused:
+                    await storage.put("files/a", chunks(bytes(size)), media_type="video/mp4")
         assert refused.value.context == {"reason": "no answer in time"}
 
 

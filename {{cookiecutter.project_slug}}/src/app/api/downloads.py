@@ -14,7 +14,7 @@ from app.domain.entity_tags import names_tag
 from app.domain.errors import RangeNotSatisfiable
 from app.services.file_store import ByteRange, StoredObject
 
-_RANGE: Final = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.ASCII)
+_RANGE: Final = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.ASCII | re.IGNORECASE)
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9 !#$&+.^_`|~()\[\]{}@=,-]")
 
 Opened = AbstractAsyncContextManager[tuple[StoredObject, AsyncIterator[bytes]]]

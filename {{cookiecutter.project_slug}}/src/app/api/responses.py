@@ -55,7 +55,13 @@ def replayable(responses: Responses) -> Responses:
     }
 
 
-def location_of(request: Request, created: UUID) -> str:
-    """Return the path of what a POST to a collection has created."""
+def location_of(request: Request, created: UUID, *, posted_to: str = "") -> str:
+    """Return the path of what a POST has created.
+
+    Args:
+        request: The POST.
+        created: What it has created.
+        posted_to: Where the request went below the collection, if not to the collection itself.
+    """
     path: str = request.scope["path"]
-    return f"{path}/{created}"
+    return f"{path.removesuffix(posted_to)}/{created}"

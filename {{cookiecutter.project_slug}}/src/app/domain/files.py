@@ -9,12 +9,21 @@ from uuid import UUID
 
 from typing_extensions import TypeAliasType
 
-from app.domain.errors import Conflict, ContentTooLarge, NotFound, UnsupportedContent
+from app.domain.errors import (
+    Conflict,
+    ContentTooLarge,
+    FieldError,
+    InvalidInput,
+    NotFound,
+    UnsupportedContent,
+)
 from app.domain.ids import UserId
 
 FileId = NewType("FileId", UUID)
+ContentId = NewType("ContentId", UUID)
 FileSort = TypeAliasType("FileSort", Literal["created_at", "-created_at", "name", "-name"])
-FileState = Literal["pending", "ready"]
+FileState = Literal["pending", "ready", "cancelled"]
+"""Cancelled is what nobody sees any more, and for which its client can still send something."""
 
 LONGEST_NAME: Final = 200
 """In characters: with its escapes, a name must fit into a header."""
@@ -37,6 +46,7 @@ class File:
         media_type: What its content was found to be.
         size: In bytes.
         sha256: The SHA-256 of its content, in hexadecimal.
+        content_id: Which of the objects that were stored for it is its content.
     """
 
     id: FileId
@@ -44,6 +54,7 @@ class File:
     media_type: str
     size: int
     sha256: str
+    content_id: ContentId
     created_at: datetime
 
     @property
@@ -173,9 +184,23 @@ class UploadIncomplete(Conflict):
     title = "What was announced has not been uploaded"
 
 
-def stored_key(file_id: FileId) -> str:
-    """Return where the content of a file is: a name made by us alone."""
-    return f"{STORED}{file_id}"
+class IdempotencyKeyNotTaken(InvalidInput):
+    """A key came with a body that is not kept, so that it can't be told from another one's."""
+
+    code = "idempotency_key_not_taken"
+    title = "This operation takes no idempotency key"
+
+    def __init__(self) -> None:
+        message = "Leave it out: sent twice, this request is carried out twice"
+        super().__init__(FieldError("header.Idempotency-Key", message, self.code))
+
+
+def stored_key(file_id: FileId, content_id: ContentId) -> str:
+    """Return where the content of a file is: a name made by us alone.
+
+    Each try to store it has a name of its own. So no try can harm what another has stored.
+    """
+    return f"{STORED}{file_id}.{content_id}"
 
 
 def incoming_key(file_id: FileId) -> str:
@@ -186,7 +211,7 @@ def incoming_key(file_id: FileId) -> str:
 def id_in(key: str) -> FileId | None:
     """Return the file that a key belongs to; None if it is no key of ours."""
     try:
-        return FileId(UUID(key.rpartition("/")[2]))
+        return FileId(UUID(key.rpartition("/")[2].partition(".")[0]))
     except ValueError:
         return None
 

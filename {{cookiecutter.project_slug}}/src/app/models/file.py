@@ -14,14 +14,18 @@ from app.models.user import User
 class File(Identified, Timestamped, Base):
     """A file of a user, or the place that is kept for one.
 
-    While it is pending, `size` is what is kept free for it, and it is given up at `expires_at`.
+    Until it is ready, `size` is what is kept free for it, and it is given up at `expires_at`. Its
+    content is the object that `content_id` names, and no other that somebody may have tried to
+    store. Until `signed_until` a client can put something into the store for it.
     """
 
     __tablename__ = "files"
     __table_args__ = (
-        CheckConstraint("state IN ('pending', 'ready')", name="state"),
-        CheckConstraint("(state = 'pending') = (expires_at IS NOT NULL)", name="expires_at"),
-        CheckConstraint("state = 'pending' OR sha256 IS NOT NULL", name="sha256"),
+        CheckConstraint("state IN ('pending', 'ready', 'cancelled')", name="state"),
+        CheckConstraint("(state = 'ready') = (expires_at IS NULL)", name="expires_at"),
+        CheckConstraint(
+            "state <> 'ready' OR (sha256 IS NOT NULL AND content_id IS NOT NULL)", name="content"
+        ),
         Index(None, "owner_id", "state", "created_at", "id"),
         Index(None, "owner_id", "state", "name", "id"),
     )
@@ -32,4 +36,6 @@ class File(Identified, Timestamped, Base):
     media_type: Mapped[str] = mapped_column(String(127))
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str | None] = mapped_column(String(64))
+    content_id: Mapped[UUID | None]
+    signed_until: Mapped[datetime | None]
     expires_at: Mapped[datetime | None] = mapped_column(index=True)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, func, select
 
 from app import models
-from app.domain.files import File, FileId, FileSort, FileState, PendingFile, Usage
+from app.domain.files import ContentId, File, FileId, FileSort, FileState, PendingFile, Usage
 from app.domain.ids import UserId
 from app.domain.pages import Page, PageRequest
 from app.repositories.base import Reader, Repository, Sorts, columns_of, table_of
@@ -55,20 +55,29 @@ class FileReader(Reader):
         [(files, size)] = await self._rows(statement)
         return Usage(files, int(size))
 
-    async def expired(self, now: datetime, limit: int) -> list[FileId]:
-        """Return pending files whose time is over, the oldest first."""
+    async def expired(
+        self, now: datetime, *, owner_id: UserId | None = None, limit: int | None = None
+    ) -> list[FileId]:
+        """Return files that aren't there and whose time is over, the oldest first."""
         statement = (
             select(_files.id)
-            .where(_files.expires_at < now)
-            .order_by(_files.expires_at)
+            .where(_files.expires_at <= now)
+            .order_by(_files.expires_at, _files.id)
             .limit(limit)
         )
+        if owner_id is not None:
+            statement = statement.where(_files.owner_id == owner_id)
         return [FileId(file_id) for (file_id,) in await self._rows(statement)]
 
-    async def states(self, file_ids: Sequence[FileId]) -> dict[FileId, FileState]:
-        """Return which of these files there are, and how far they are."""
-        statement = select(_files.id, _files.state).where(_files.id.in_(file_ids))
-        return {FileId(file_id): state for file_id, state in await self._rows(statement)}
+    async def contents(
+        self, file_ids: Sequence[FileId]
+    ) -> dict[FileId, tuple[FileState, ContentId | None]]:
+        """Return which of these files there are, how far they are, and what their content is."""
+        statement = select(_files.id, _files.state, _files.content_id).where(
+            _files.id.in_(file_ids)
+        )
+        rows = await self._rows(statement)
+        return {FileId(file_id): (state, content_id) for file_id, state, content_id in rows}
 
 
 class FileRepository(FileReader, Repository[models.File]):
@@ -76,9 +85,9 @@ class FileRepository(FileReader, Repository[models.File]):
 
     entity = models.File
 
-    async def delete_pending(self, file_id: FileId) -> bool:
-        """Give up the place of a file, unless the file is there; tell whether it was pending."""
-        return bool(await self._delete_where((_files.id == file_id) & (_files.state == "pending")))
+    async def give_up(self, file_id: FileId) -> bool:
+        """Give up the place of a file, unless the file is there; tell whether there was one."""
+        return bool(await self._delete_where((_files.id == file_id) & (_files.state != "ready")))
 
 
 def _of_owner() -> Select[Any]:

@@ -1,23 +1,32 @@
-"""Addresses by which clients reach the store themselves, past the service."""
+"""Direct uploads: announced to the service, put into the store by the client, then completed."""
 
+import asyncio
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
 
-from app.domain.files import FileId
-
-
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
-    """A request that whoever has it may send, until it expires.
-
-    Attributes:
-        url: Where to. Holds a signature: it is a secret.
-        headers: What must be sent along exactly so, for the signature covers it.
-    """
-
-    url: str
-    headers: dict[str, str]
+from app.core.config.storage import StorageSettings
+from app.domain.clock import utc_now
+from app.domain.files import (
+    AnnouncedFile,
+    ContentId,
+    File,
+    FileId,
+    FileNotFound,
+    FileTooLarge,
+    PendingFile,
+    QuotaExceeded,
+    UploadExpired,
+    UploadIncomplete,
+    incoming_key,
+    stored_key,
+)
+from app.domain.ids import UserId, new_id
+from app.repositories.files import FileReader
+from app.services.direct_store import DirectStore, SignedRequest
+from app.services.file_lifecycle import FileLifecycle
+from app.services.file_store import FileStore, FileStoreUnavailable, ObjectNotFound
+from app.services.media_types import require_allowed
+from app.services.ports import UnitsOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +44,95 @@ class SignedUpload:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedLink:
-    """An address that gives the content of a file to whoever has it.
+class DirectUploads:
+    """Takes files past the service. It opens its own transactions, short ones."""
 
-    Attributes:
-        expires_at: When it no longer does.
-    """
+    database: UnitsOfWork
+    storage: FileStore
+    direct: DirectStore
+    lifecycle: FileLifecycle
+    settings: StorageSettings
 
-    url: str
-    expires_at: datetime
+    async def announce(self, owner_id: UserId, file: AnnouncedFile) -> SignedUpload:
+        """Keep a place for a file that the client puts into the store itself.
 
-
-class DirectStore(Protocol):
-    """Signs requests for clients."""
-
-    async def signed_put(
-        self, key: str, *, size: int, media_type: str, sha256: str, seconds: int
-    ) -> SignedRequest:
-        """Return a PUT of exactly these bytes.
-
-        Args:
-            key: Where to.
-            size: How many bytes; the store refuses any other number.
-            media_type: What they are; the store refuses any other.
-            sha256: Their SHA-256, in hexadecimal; a store that knows checksums refuses others.
-            seconds: How long the request may be sent.
+        Raises:
+            InvalidToken: The account was deleted meanwhile.
+            QuotaExceeded: There is no room for it.
+            FileTooLarge: It is larger than any may be.
+            UnsupportedFileType: It is of a type that is not taken.
+            FileStoreUnavailable: There is nothing to sign with.
         """
+        if file.size > self.settings.max_file_bytes:
+            raise FileTooLarge(f"At most {self.settings.max_file_bytes} bytes are accepted.")
+        require_allowed(file.media_type, self.settings.media_types)
+        place = await self.lifecycle.reserve(owner_id, file, file.size)
+        if place.size < file.size:
+            await self.lifecycle.give_up(place.id)
+            raise QuotaExceeded
+        seconds = self.settings.presign_seconds
+        try:
+            request = await self.direct.signed_put(
+                incoming_key(place.id),
+                size=file.size,
+                media_type=file.media_type,
+                sha256=file.sha256,
+                seconds=seconds,
+            )
+        except FileStoreUnavailable:
+            await self.lifecycle.give_up(place.id)
+            raise
+        expires_at = place.created_at + timedelta(seconds=seconds)
+        return SignedUpload(place.id, place.created_at, request, expires_at)
 
-    async def signed_get(
-        self, key: str, *, media_type: str, disposition: str, seconds: int
-    ) -> SignedRequest:
-        """Return a GET of an object.
+    async def complete(self, owner_id: UserId, file_id: FileId) -> File:
+        """Make a file of what the client has put into the store, if it is what was announced.
 
-        Args:
-            key: Where it is.
-            media_type: The `Content-Type` of the answer.
-            disposition: The `Content-Disposition` of the answer.
-            seconds: How long the request may be sent.
+        Every byte is read, whatever the store may have checked, and what was read is kept where the
+        client, whose request is still good for a while, can't change it any more. Of several tries
+        at once, one makes the file, and the others find it made.
+
+        Raises:
+            FileNotFound: The owner has announced none of this id.
+            UploadExpired: Its time is over.
+            UploadIncomplete: It is not there, or it is not what was announced.
+            UnsupportedFileType: It is of a type that is not taken, or of none that is known.
+            FileTypeMismatch: It is not what it says it is.
+            FileStoreUnavailable: The store does not give it.
         """
+        place, file = await self._announced(owner_id, file_id)
+        if file is not None:
+            return file
+        if place is None or place.sha256 is None or place.state != "pending":
+            raise FileNotFound
+        if place.expires_at is None or place.expires_at <= utc_now():
+            raise UploadExpired("The time for this upload is over.")
+        content_id = ContentId(new_id())
+        key = stored_key(file_id, content_id)
+        try:
+            async with (
+                asyncio.timeout((place.expires_at - utc_now()).total_seconds()),
+                self.storage.open(incoming_key(file_id)) as (found, chunks),
+            ):
+                if found.size != place.size:
+                    raise UploadIncomplete("It has another size than was announced.")
+                media_type, stored = await self.lifecycle.store(key, place.media_type, chunks)
+        except ObjectNotFound:
+            _, file = await self._announced(owner_id, file_id)
+            if file is not None:
+                return file
+            raise UploadIncomplete("Nothing was uploaded yet.") from None
+        except TimeoutError as error:
+            raise UploadExpired("The time for this upload is over.") from error
+        if stored.sha256 != place.sha256:
+            await self.lifecycle.remove(key)
+            raise UploadIncomplete("It has other bytes than were announced.")
+        return await self.lifecycle.make_ready(file_id, content_id, media_type, stored)
+
+    async def _announced(
+        self, owner_id: UserId, file_id: FileId
+    ) -> tuple[PendingFile | None, File | None]:
+        """Return the place of a file, and the file if it is there already."""
+        async with self.database.read() as connection:
+            files = FileReader(connection)
+            return await files.place(owner_id, file_id), await files.one(owner_id, file_id)

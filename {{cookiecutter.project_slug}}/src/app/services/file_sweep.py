@@ -3,11 +3,10 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
 from app.core.config.storage import StorageSettings
 from app.domain.clock import utc_now
-from app.domain.files import INCOMING, STORED, FileId, id_in, incoming_key, stored_key
+from app.domain.files import INCOMING, STORED, ContentId, FileId, FileState, id_in, stored_key
 from app.repositories.files import FileReader, FileRepository
 from app.services.file_store import FileStore
 from app.services.ports import UnitsOfWork
@@ -17,7 +16,7 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class FileSweep:
-    """Removes what belongs to no file; nothing that is under way is touched."""
+    """Removes what belongs to no file. What is under way has a row that is pending, and stays."""
 
     database: UnitsOfWork
     storage: FileStore
@@ -37,32 +36,32 @@ class FileSweep:
         }
 
     async def _expired(self) -> int:
-        """Give up the places of uploads whose time is over, and then what came of them."""
+        """Give up the places of uploads whose time is over: what came of them has no row then."""
         swept = 0
         while True:
             async with self.database.read() as connection:
-                expired = await FileReader(connection).expired(utc_now(), _AT_ONCE)
+                expired = await FileReader(connection).expired(utc_now(), limit=_AT_ONCE)
             if not expired:
                 return swept
             async with self.database.transaction() as session:
                 files = FileRepository(session)
                 # In order: one connection does one thing at a time.
                 for file_id in expired:
-                    if await files.delete_pending(file_id):
-                        swept += 1
-                        for key in (stored_key(file_id), incoming_key(file_id)):
-                            session.after_commit(partial(self.storage.delete, key))
+                    swept += await files.give_up(file_id)
 
     async def _orphans(self, prefix: str) -> int:
-        """Remove content that no row speaks for: rows come before their content does."""
+        """Remove content that no row speaks for.
+
+        Rows come before their content does, and one that is ready names no other any more: so what
+        was listed first and has no row that needs it, none will ever need.
+        """
         swept = 0
         async for keys in self._batches(prefix):
             async with self.database.read() as connection:
-                states = await FileReader(connection).states(list(keys.values()))
-            needed = {"pending", "ready"} if prefix == STORED else {"pending"}
+                contents = await FileReader(connection).contents(list(keys.values()))
             # In order: thousands at once would be an attack on the store.
             for key, file_id in keys.items():
-                if states.get(file_id) not in needed:
+                if not _is_needed(key, file_id, *contents.get(file_id, ("cancelled", None))):
                     await self.storage.delete(key)
                     swept += 1
         return swept
@@ -78,3 +77,10 @@ class FileSweep:
                 batch = {}
         if batch:
             yield batch
+
+
+def _is_needed(key: str, file_id: FileId, state: FileState, content_id: ContentId | None) -> bool:
+    """Tell whether somebody may be at work on a key, or a file has its content there."""
+    if state == "ready" and content_id is not None:
+        return key == stored_key(file_id, content_id)
+    return state == "pending"

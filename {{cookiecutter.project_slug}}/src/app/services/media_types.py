@@ -1,7 +1,7 @@
 """What a file is, by what it begins with rather than by what it says of itself."""
 
 import re
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from typing import Final
 
 import puremagic
@@ -64,6 +64,22 @@ def require_allowed(name: str, allowed: Collection[str]) -> None:
     """
     if name not in allowed:
         raise UnsupportedFileType(f"Accepted are {', '.join(sorted(allowed))}.")
+
+
+async def peeked(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes]]:
+    """Return the first `SNIFFED_BYTES` bytes, and all of them: those first are not lost."""
+    head = bytearray()
+    async for chunk in chunks:
+        head += chunk
+        if len(head) >= SNIFFED_BYTES:
+            break
+
+    async def from_the_start() -> AsyncIterator[bytes]:
+        yield bytes(head)
+        async for chunk in chunks:
+            yield chunk
+
+    return bytes(head[:SNIFFED_BYTES]), from_the_start()
 
 
 def _agrees(name: str, head: bytes) -> bool:

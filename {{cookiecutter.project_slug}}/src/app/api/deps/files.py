@@ -11,7 +11,9 @@ from app.api.deps.resources import ResourcesDep
 from app.api.errors import raises
 from app.api.schemas.files import FileListQuery
 from app.domain.errors import DatabaseUnavailable
+from app.domain.files import IdempotencyKeyNotTaken
 from app.domain.principals import Principal
+from app.services.direct_uploads import DirectUploads
 from app.services.file_store import FileStoreUnavailable
 from app.services.files import FileQueries, FileService
 from app.wiring import files as wiring
@@ -38,8 +40,32 @@ def get_file_service(resources: ResourcesDep) -> FileService:
     return wiring.file_service(resources)
 
 
+@on_loop
+@raises(DatabaseUnavailable, FileStoreUnavailable)
+def get_direct_uploads(resources: ResourcesDep) -> DirectUploads:
+    """Return what takes files past the service; stands on the resources.
+
+    It opens its own transactions: a request that reads bytes must not keep a connection.
+    """
+    return wiring.direct_uploads(resources)
+
+
+@on_loop
+@raises(IdempotencyKeyNotTaken)
+def refuse_idempotency_key(request: Request) -> None:
+    """Refuse a promise that the operation does not give; stands on nothing.
+
+    Raises:
+        IdempotencyKeyNotTaken: The request has a key.
+    """
+    if "idempotency-key" in request.headers:
+        raise IdempotencyKeyNotTaken
+
+
 FileQueriesDep = Annotated[FileQueries, Depends(get_file_queries)]
 FileServiceDep = Annotated[FileService, Depends(get_file_service)]
+DirectUploadsDep = Annotated[DirectUploads, Depends(get_direct_uploads)]
+NoIdempotencyDep = Annotated[None, Depends(refuse_idempotency_key)]
 
 
 def announced_length(request: Request) -> int | None:

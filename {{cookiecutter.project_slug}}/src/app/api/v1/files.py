@@ -8,18 +8,21 @@ from fastapi.responses import StreamingResponse
 
 from app.api.deps.conditions import IfNoneMatch
 from app.api.deps.files import (
+    DirectUploadsDep,
     FileEditor,
     FileListDep,
     FileQueriesDep,
     FileServiceDep,
     FileViewer,
+    NoIdempotencyDep,
     announced_length,
 )
+from app.api.deps.idempotency import IdempotencyDep
 from app.api.downloads import Download, attachment, is_current, requested_range
 from app.api.errors import problems
 from app.api.multipart import OVERHEAD_BYTES, uploaded_part
 from app.api.openapi import reads_itself
-from app.api.responses import CREATED, location_of
+from app.api.responses import CREATED, location_of, replayable
 from app.api.routing import FeatureRouter
 from app.api.schemas.base import EXAMPLE_ID, LINE
 from app.api.schemas.files import (
@@ -31,7 +34,7 @@ from app.api.schemas.files import (
     UploadResponse,
 )
 from app.core.config import Settings
-from app.domain.errors import RangeNotSatisfiable, UnsupportedContent, UserNotFound
+from app.domain.errors import RangeNotSatisfiable, UnsupportedContent
 from app.domain.files import (
     FileId,
     FileNotFound,
@@ -97,7 +100,6 @@ def body_limits(settings: Settings) -> dict[str, int]:
     status_code=201,
     summary="Upload a file",
     responses=problems(
-        UserNotFound,
         QuotaExceeded,
         UploadExpired,
         FileTooLarge,
@@ -109,11 +111,16 @@ def body_limits(settings: Settings) -> dict[str, int]:
 )
 @reads_itself("multipart/form-data", FileCreate)
 async def upload_file(
-    request: Request, owner: FileEditor, files: FileServiceDep, response: Response
+    request: Request,
+    owner: FileEditor,
+    _: NoIdempotencyDep,
+    files: FileServiceDep,
+    response: Response,
 ) -> FileResponse:
     """Upload a file through the service: one part named `file`, with a file name.
 
     Its content is checked while it comes in. If anything is wrong with it, nothing of it is kept.
+    Sent twice, it is two files: an `Idempotency-Key` is refused. If you need one, upload directly.
     """
     part = await uploaded_part(request)
     incoming = IncomingFile(part.name, part.media_type, part.chunks, announced_length(request))
@@ -132,22 +139,24 @@ async def list_files(owner: FileViewer, query: FileListDep, files: FileQueriesDe
     "/uploads",
     status_code=201,
     summary="Begin a direct upload",
-    responses=problems(UserNotFound, QuotaExceeded, FileTooLarge, UnsupportedFileType) | CREATED,
+    responses=problems(QuotaExceeded, FileTooLarge, UnsupportedFileType) | replayable(CREATED),
 )
 async def create_upload(
     request: Request,
     owner: FileEditor,
+    _: IdempotencyDep,
     body: UploadCreate,
-    files: FileServiceDep,
+    uploads: DirectUploadsDep,
     response: Response,
 ) -> UploadResponse:
     """Announce a file, and get the request that puts it into the store, past the service.
 
     Send it, then complete the upload. Room is kept for the file until then, but not for ever. The
-    `Location` is that of the file, once it is complete.
+    `Location` is that of the file, once it is complete. An answer that is given again, by an
+    `Idempotency-Key`, has the request that was given first, and does not make it last longer.
     """
-    upload = await files.announce(owner.id, body.announced())
-    response.headers["Location"] = location_of(request, upload.id).replace("/uploads/", "/")
+    upload = await uploads.announce(owner.id, body.announced())
+    response.headers["Location"] = location_of(request, upload.id, posted_to="/uploads")
     return UploadResponse(
         id=upload.id,
         created_at=upload.created_at,
@@ -167,13 +176,13 @@ async def create_upload(
     ),
 )
 async def complete_upload(
-    owner: FileEditor, file_id: FileIdPath, files: FileServiceDep
+    owner: FileEditor, file_id: FileIdPath, uploads: DirectUploadsDep
 ) -> FileResponse:
     """Make a file of what you have put into the store, if it is what you have announced.
 
     Done twice, it is done once.
     """
-    return FileResponse.model_validate(await files.complete(owner.id, FileId(file_id)))
+    return FileResponse.model_validate(await uploads.complete(owner.id, FileId(file_id)))
 
 
 @router.get(
@@ -249,5 +258,8 @@ async def get_file_link(
     "/{file_id}", status_code=204, summary="Delete a file", responses=problems(FileNotFound)
 )
 async def delete_file(owner: FileEditor, file_id: FileIdPath, files: FileServiceDep) -> None:
-    """Delete one of your files, or cancel its upload."""
+    """Delete one of your files, or cancel its upload.
+
+    A direct upload keeps its room for as long as its request could still be sent.
+    """
     await files.delete(owner.id, FileId(file_id))

@@ -23,7 +23,8 @@ class StorageSettings(SettingsGroup):
     """Where files are kept: a bucket of S3, or of a store that speaks its language."""
 
     endpoint_url: str = "http://127.0.0.1:9000"
-    """Address of the store, such as `https://s3.eu-central-1.amazonaws.com` for AWS."""
+    """Address of the store, such as `https://s3.eu-central-1.amazonaws.com` for AWS. Production
+    needs one."""
 
     public_endpoint_url: str | None = None
     """Address by which clients reach the store, for what they send or fetch themselves. Unset: the
@@ -54,11 +55,16 @@ class StorageSettings(SettingsGroup):
     connect_timeout: Annotated[float, Field(gt=0, le=60)] = 2.0
     """Seconds that opening a connection to the store may take."""
 
-    read_timeout: Annotated[float, Field(gt=0, le=300)] = 15.0
+    read_timeout: Annotated[float, Field(gt=0, le=300)] = 10.0
     """Seconds that the store may keep silent."""
 
-    call_timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """Seconds that one call may take in all, tries and pauses between them included."""
+    call_timeout: Annotated[float, Field(gt=0, le=3600)] = 15.0
+    """Seconds that one call may take in all, tries and pauses between them included. Who asks for
+    something while the store hangs waits as long for the 503, and `removal_timeout` at most."""
+
+    removal_timeout: Annotated[float, Field(gt=0, le=60)] = 2.0
+    """Seconds that a request waits for the store to remove what nobody needs any more. What is then
+    still there, `app prune` removes."""
 
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 2
     """How often a call is tried before the request is answered with 503."""
@@ -142,6 +148,11 @@ class StorageSettings(SettingsGroup):
 
     def weakness(self) -> Fault | None:
         """Why this store won't do in production, if so."""
+        if "endpoint_url" not in self.model_fields_set:
+            return (
+                "endpoint_url",
+                "must be set in production; what is unset is the address of development",
+            )
         secret = self.secret_access_key
         if secret is not None and (
             len(secret.get_secret_value()) < _SHORTEST_SECRET

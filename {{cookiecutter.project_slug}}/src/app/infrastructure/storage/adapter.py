@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from app.core.config import Settings
 from app.core.config.storage import StorageSettings
-from app.services.direct_uploads import SignedRequest
+from app.services.direct_store import SignedRequest
 from app.services.file_store import (
     ByteRange,
     FileStoreUnavailable,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:  # the types are for the type checker, and are not installed i
 
 _CHUNK_BYTES: Final = 64 * 1024
 _NOT_FOUND: Final = frozenset({"404", "NoSuchKey", "NotFound"})
-_ABORT_SECONDS: Final = 10.0
 
 
 @asynccontextmanager
@@ -285,6 +284,7 @@ class _Upload:
     ) -> None:
         self._client = client
         self._call_timeout = settings.call_timeout
+        self._removal_timeout = settings.removal_timeout
         self._where: Any = {"Bucket": settings.bucket, "Key": key}
         self._media_type = media_type
         self._digest = hashlib.sha256()
@@ -329,17 +329,22 @@ class _Upload:
         return self._stored(completed["ETag"])
 
     async def undo(self) -> None:
-        """Leave nothing, as far as the store can be reached; the sweep finds the rest."""
-        with suppress(FileStoreUnavailable, ObjectNotFound):
-            async with _Calls(_ABORT_SECONDS):
-                if self._upload_id is not None:
+        """Leave nothing, as far as the store answers at once; the sweep finds the rest."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._removal_timeout):
+                await self._remove_traces()
+
+    async def _remove_traces(self) -> None:
+        if self._upload_id is not None:
+            with suppress(FileStoreUnavailable, ObjectNotFound):
+                async with _Calls(self._call_timeout):
                     await self._client.abort_multipart_upload(
                         **self._where, UploadId=self._upload_id
                     )
         if self._may_be_there:
             # The store may have taken it, and only its answer was lost.
             with suppress(FileStoreUnavailable, ObjectNotFound):
-                async with _Calls(_ABORT_SECONDS):
+                async with _Calls(self._call_timeout):
                     await self._client.delete_object(**self._where)
 
     async def _count(self, part: bytes) -> None:

@@ -1,0 +1,216 @@
+"""How the rows of files and their content stay together, whatever breaks in between.
+
+A row comes first and is pending, which keeps room within its owner's quota. Then comes the content,
+under a key that is this try's alone. Then the row becomes ready and names that content, for good.
+Who deletes takes the row away first. So there is never a ready row without its content, and content
+that no ready row names is somebody's unfinished work: who has stored it removes it, or `FileSweep`
+does once its time is over. What a client may still put into the store by itself takes room. No
+database connection is held while bytes flow.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from app import models
+from app.core.config.storage import StorageSettings
+from app.domain.clock import utc_now
+from app.domain.errors import FieldError, InvalidInput, InvalidToken, Unavailable
+from app.domain.files import (
+    AnnouncedFile,
+    ContentId,
+    File,
+    FileId,
+    IncomingFile,
+    PendingFile,
+    QuotaExceeded,
+    UploadExpired,
+    incoming_key,
+    safe_name,
+    stored_key,
+)
+from app.domain.ids import UserId, new_id
+from app.repositories.files import FileRepository
+from app.repositories.users import UserRepository
+from app.services.file_store import FileStore, FileStoreUnavailable, StoredFile
+from app.services.media_types import UNKNOWN, identified, peeked
+from app.services.ports import UnitsOfWork
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FileLifecycle:
+    """The steps of a file from the room that is kept for it to the content that it names."""
+
+    database: UnitsOfWork
+    storage: FileStore
+    settings: StorageSettings
+
+    async def reserve(
+        self, owner_id: UserId, file: IncomingFile | AnnouncedFile, at_most: int
+    ) -> PendingFile:
+        """Keep room for a file: as much as it can need, or as there is.
+
+        The owner's row is locked meanwhile, so that two uploads don't get the same room. What was
+        kept for uploads whose time is over is free from here on.
+
+        Args:
+            owner_id: Whose file it will be.
+            file: What was said of it.
+            at_most: How many bytes it can need.
+
+        Returns:
+            Its place, which may be of less than that.
+
+        Raises:
+            InvalidToken: The account was deleted meanwhile.
+            QuotaExceeded: There is no room at all.
+        """
+        now = utc_now()
+        signed_until = now + timedelta(seconds=self.settings.presign_seconds)
+        async with self.database.transaction() as session:
+            files = FileRepository(session)
+            if await UserRepository(session).get(owner_id) is None:
+                raise InvalidToken
+            over = await files.expired(now, owner_id=owner_id)
+            # In order: one connection does one thing at a time.
+            for file_id in over:
+                await files.give_up(file_id)
+            session.after_commit(partial(self.remove, *map(incoming_key, over)))
+            usage = await files.usage(owner_id)
+            room = self.settings.quota_bytes - usage.size
+            if room <= 0 or usage.files >= self.settings.quota_files:
+                raise QuotaExceeded(files=usage.files, size=usage.size)
+            row = models.File(
+                id=new_id(),
+                owner_id=owner_id,
+                state="pending",
+                name=safe_name(file.name),
+                media_type=file.media_type or UNKNOWN,
+                size=min(at_most, room),
+                sha256=file.sha256 if isinstance(file, AnnouncedFile) else None,
+                signed_until=signed_until if isinstance(file, AnnouncedFile) else None,
+                created_at=now,
+                expires_at=now + timedelta(seconds=self.settings.upload_seconds),
+            )
+            return _place(await files.add(row))
+
+    async def store(
+        self, key: str, declared: str | None, chunks: AsyncIterator[bytes]
+    ) -> tuple[str, StoredFile]:
+        """Store content whose beginning shows that it is what it says it is.
+
+        Args:
+            key: Where, by this try alone.
+            declared: The type that the client says it is of, if it says so.
+            chunks: The content.
+
+        Returns:
+            The type that it was found to be of, and what was stored.
+
+        Raises:
+            InvalidInput: It is empty.
+            UnsupportedFileType: It is of a type that is not taken, or of none that is known.
+            FileTypeMismatch: It is not what it says it is.
+            FileStoreUnavailable: The store does not take it.
+        """
+        head, chunks = await peeked(chunks)
+        if not head:
+            fault = FieldError("body.file", "The file is empty", "file_empty")
+            raise InvalidInput(fault)
+        media_type = identified(declared, head, self.settings.media_types)
+        stored = await self.storage.put(key, chunks, media_type=media_type)
+        return media_type, stored
+
+    async def make_ready(
+        self, file_id: FileId, content_id: ContentId, media_type: str, stored: StoredFile
+    ) -> File:
+        """Have the row name this content, unless it names that of another try already.
+
+        Content goes only if its row is known not to name it: should the commit fail, that is not
+        known, and the sweep finds out.
+
+        Args:
+            file_id: The row.
+            content_id: This content.
+            media_type: The type that it was found to be of.
+            stored: What was stored.
+
+        Returns:
+            The file, with the content that its row names now.
+
+        Raises:
+            UploadExpired: The row is gone, or cancelled.
+        """
+        file = None
+        async with self.database.transaction() as session:
+            files = FileRepository(session)
+            row = await files.get(file_id)
+            if row is not None and row.state == "pending":
+                row.state, row.expires_at, row.content_id = "ready", None, content_id
+                row.media_type, row.size, row.sha256 = media_type, stored.size, stored.sha256
+                if row.signed_until is not None:
+                    session.after_commit(partial(self.remove, incoming_key(file_id)))
+                return _file(await files.save(row), content_id, stored.sha256)
+            if row is not None and row.state == "ready":
+                file = await files.one(UserId(row.owner_id), file_id)
+        await self.remove(stored_key(file_id, content_id))
+        if file is None:
+            raise UploadExpired("It was cancelled.")
+        return file
+
+    async def give_up(self, file_id: FileId, *keys: str) -> None:
+        """Take away what there is of a file that won't be; what can't be, the sweep takes.
+
+        Content goes only if its row was there, not ready, and is gone: an error of a commit does
+        not tell whether it took place.
+
+        Args:
+            file_id: The row.
+            keys: Where content was stored for it.
+        """
+        with suppress(Unavailable):
+            async with self.database.transaction() as session:
+                if await FileRepository(session).give_up(file_id):
+                    session.after_commit(partial(self.remove, *keys))
+
+    async def remove(self, *keys: str) -> None:
+        """Remove what nobody needs, if the store is quick about it; what stays, the sweep takes."""
+        try:
+            async with asyncio.timeout(self.settings.removal_timeout), asyncio.TaskGroup() as group:
+                for key in keys:
+                    group.create_task(self.storage.delete(key))
+        except* (FileStoreUnavailable, TimeoutError):
+            logger.warning("content is left for the sweep", keys=keys)
+
+
+def _file(row: models.File, content_id: ContentId, sha256: str) -> File:
+    return File(
+        id=FileId(row.id),
+        name=row.name,
+        media_type=row.media_type,
+        size=row.size,
+        sha256=sha256,
+        content_id=content_id,
+        created_at=row.created_at,
+    )
+
+
+def _place(row: models.File) -> PendingFile:
+    return PendingFile(
+        id=FileId(row.id),
+        owner_id=UserId(row.owner_id),
+        name=row.name,
+        media_type=row.media_type,
+        size=row.size,
+        sha256=row.sha256,
+        state=row.state,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+    )
