@@ -150,11 +150,31 @@ def test_compose_has_its_own_servers_alone(project: Path, answers: Mapping[str, 
     assert compose["services"]["migrate"]["restart"] == "no"
 
 
-def test_an_orderly_stop_has_time_in_compose(project: Path) -> None:
+def _seconds_to_stop(project: Path) -> int:
+    """Return how long an orderly stop takes at most, by default."""
     example = (project / ".env.example").read_text(encoding="utf-8")
-    graceful = int(re.findall(r"^#APP_SERVER__GRACEFUL_TIMEOUT=(\d+)$", example, re.MULTILINE)[0])
+    parts = re.findall(
+        r"^#APP_(?:SERVER__GRACEFUL_TIMEOUT|JOBS__DRAIN_SECONDS)=([\d.]+)$", example, re.MULTILINE
+    )
+    config = (project / "src/app/gunicorn_config.py").read_text(encoding="utf-8")
+    closing = int(re.findall(r"^_SECONDS_TO_CLOSE = (\d+)$", config, re.MULTILINE)[0])
+    assert len(parts) == 2
+    return int(sum(map(float, parts))) + closing
+
+
+def test_an_orderly_stop_has_time_in_compose(project: Path) -> None:
     period = _compose(project)["services"]["app"]["stop_grace_period"]
-    assert int(period.removesuffix("s")) > graceful
+    assert int(period.removesuffix("s")) > _seconds_to_stop(project)
+
+
+def test_an_orderly_stop_has_time_where_people_deploy_by_hand(project: Path) -> None:
+    seconds = _seconds_to_stop(project)
+    guide = (project / "deploy/README.md").read_text(encoding="utf-8")
+    assert f"{seconds} seconds in all" in guide.replace("\n  ", "")
+    sleep = int(re.findall(r"preStop: \{sleep: \{seconds: (\d+)\}", guide)[0])
+    assert int(re.findall(r"terminationGracePeriodSeconds: (\d+)", guide)[0]) > sleep + seconds
+    unit = (project / "deploy/app.service").read_text(encoding="utf-8")
+    assert int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[0]) > seconds
 
 
 def test_a_database_file_has_a_place_in_production_that_the_service_may_write(bake: Bake) -> None:
@@ -204,7 +224,7 @@ def test_pipelines_run_the_checks_that_people_run(bake: Bake) -> None:
 
 def test_every_target_is_declared_and_the_listed_ones_have_help(project: Path) -> None:
     text = (project / "Makefile").read_text(encoding="utf-8")
-    phony = set(re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[0].split())
+    phony = set(" ".join(re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)).split())
     assert phony == _targets(project)
     helped = set(re.findall(r"^([a-z-]+):.* ## .", text, re.MULTILINE))
     assert _targets(project) - helped == {"format-check"}

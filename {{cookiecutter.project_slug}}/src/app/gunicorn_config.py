@@ -5,6 +5,7 @@ the one message that lists them, before there is any worker to be restarted over
 """
 
 import gc
+import math
 import os
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ from app.infrastructure.serving import protocols
 
 _settings = load_settings()
 _SECONDS_TO_CLOSE = 5
+"""For all that is closed at once. Jobs have their own time, which comes before."""
 
 
 def _configure_logging() -> None:
@@ -66,7 +68,10 @@ bind = _bind(_settings.server.host, _settings.server.port)
 workers = _settings.server.workers
 worker_class = ServiceWorker
 timeout = _settings.server.timeout
-graceful_timeout = _settings.server.graceful_timeout + _SECONDS_TO_CLOSE
+# Requests, then what is left of jobs, then the rest: whoever needs longer is killed.
+graceful_timeout = (
+    _settings.server.graceful_timeout + math.ceil(_settings.jobs.drain_seconds) + _SECONDS_TO_CLOSE
+)
 keepalive = _settings.server.keep_alive
 logger_class = StructuredLogger
 loglevel = _settings.logging.level.lower()

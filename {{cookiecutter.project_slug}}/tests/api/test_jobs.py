@@ -151,6 +151,16 @@ class TestStartExport:
         assert client.post(EXPORT, headers=headers, json={}).status_code == 202
         assert status_and_code(meanwhile[0]) == (409, "idempotency_key_in_use")
 
+    def test_refuses_more_at_a_time_than_a_user_may_have(
+        self, client: TestClient, ada: Someone, own: Settings
+    ) -> None:
+        some = own.jobs.unfinished_per_user
+        jobs = [start(client, ada, filter={"q": f"word {number}"}) for number in range(some)]
+        response = client.post(EXPORT, headers=ada.headers, json={})
+        assert status_and_code(response) == (409, "too_many_jobs")
+        client.delete(f"{JOBS}/{jobs[0]['id']}", headers=ada.headers)
+        start(client, ada)
+
     def test_refuses_what_it_does_not_know(self, client: TestClient, ada: Someone) -> None:
         for body in ({"format": "pdf"}, {"filter": {"colour": "red"}}, {"more": 1}):
             assert client.post(EXPORT, headers=ada.headers, json=body).status_code == 422

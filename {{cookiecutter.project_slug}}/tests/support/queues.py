@@ -52,8 +52,13 @@ class Witness:
 
 
 def quick(settings: Settings, **jobs: Any) -> Settings:
-    """Settings with a queue of their own, in which nothing takes long."""
-    fast = {"poll_seconds": 0.02, "lease_seconds": 1.0, "retry_seconds": 0.01} | jobs
+    """Settings with a queue of their own: jobs do not wait, and on a slow machine none is lost."""
+    fast = {
+        "poll_seconds": 0.02,
+        "retry_seconds": 0.01,
+        "lease_seconds": 10.0,
+        "command_seconds": 10.0,
+    } | jobs
     return settings.model_copy(
         update={
             "redis": settings.redis.model_copy(

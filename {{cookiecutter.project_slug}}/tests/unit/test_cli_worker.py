@@ -2,8 +2,11 @@
 
 import asyncio
 import multiprocessing
-import pkgutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +156,11 @@ class TestCompanion:
         class Context:
             lives = True
 
-            def Process(self, target: Callable[[], None], name: str) -> FakeProcess:  # noqa: N802
+            def Process(  # noqa: N802
+                self, target: Callable[..., None], kwargs: dict[str, bool], name: str
+            ) -> FakeProcess:
                 process = FakeProcess(lives=Context.lives)
-                made.append((target, process))
+                made.append((target, kwargs, process))
                 return process
 
         monkeypatch.setattr(multiprocessing, "get_context", lambda _: Context())
@@ -168,10 +173,11 @@ class TestCompanion:
     ) -> None:
         asyncio.run(one_dead_and_one_waiting(own))
         with companions.companions(own, reload=reload):
-            ((target, process),) = processes
+            ((target, given, process),) = processes
             assert process.calls == ["start"]
         assert process.calls == ["start", "terminate", "join", "kill", "join"]
-        assert target is (reloading.work if reload else companions.work)
+        assert target is reloading.keep
+        assert given == {"reload": reload}
 
     def test_is_missed_if_it_does_not_start(
         self, own: Settings, monkeypatch: pytest.MonkeyPatch, processes: list[Any]
@@ -191,15 +197,127 @@ class TestCompanion:
         companions.work()
         assert seen == [own.redis.url]
 
-    def test_starts_again_when_a_source_file_changes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        watched: list[Any] = []
 
-        def run_process(*paths: Path, target: object, **_: object) -> None:
-            watched.append((paths, target))
-            raise KeyboardInterrupt
+class Changes:
+    """What is seen of the source files: look by look, until somebody interrupts."""
 
-        monkeypatch.setattr(watchfiles, "run_process", run_process)
-        reloading.work()
-        assert watched == [((reloading.SOURCE,), reloading.WORK)]
-        assert (reloading.SOURCE / "worker").is_dir()
-        assert pkgutil.resolve_name(reloading.WORK) is companions.work
+    def __init__(self, looks: list[Callable[[], bool]]) -> None:
+        self.looks = looks
+        self.counts: Callable[[watchfiles.Change, str], bool] | None = None
+
+    def watch(
+        self, path: Path, watch_filter: Callable[[watchfiles.Change, str], bool], **_: object
+    ) -> Iterator[set[str]]:
+        assert (path / "worker").is_dir()
+        self.counts = watch_filter
+        for look in self.looks:
+            yield {"a file"} if look() else set()
+        raise KeyboardInterrupt
+
+
+class TestKeep:
+    """The worker is a process that sleeps; `WORK` names what it does instead."""
+
+    @pytest.fixture
+    def started(self, monkeypatch: pytest.MonkeyPatch) -> list[BaseProcess]:
+        """The processes that are started, in order."""
+        processes: list[BaseProcess] = []
+        start = reloading._started
+
+        def noted() -> BaseProcess:
+            processes.append(start())
+            return processes[-1]
+
+        monkeypatch.setattr(reloading, "_started", noted)
+        monkeypatch.setattr(reloading, "WORK", "signal.pause")
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        return processes
+
+    @staticmethod
+    def keep(
+        monkeypatch: pytest.MonkeyPatch, *looks: Callable[[], bool], reload: bool = True
+    ) -> Changes:
+        changes = Changes(list(looks))
+        monkeypatch.setattr(watchfiles, "watch", changes.watch)
+        reloading.keep(reload=reload)
+        return changes
+
+    def test_starts_another_worker_when_a_source_file_changes(
+        self, started: list[BaseProcess], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        changes = self.keep(monkeypatch, lambda: False, lambda: True, lambda: False)
+        assert [process.exitcode for process in started] == [-signal.SIGTERM] * 2
+        assert changes.counts is not None
+        assert changes.counts(watchfiles.Change.modified, "app/worker/worker.py")
+        assert not changes.counts(watchfiles.Change.modified, "app/notes.txt")
+
+    def test_watches_for_no_change_where_it_should_not(
+        self, started: list[BaseProcess], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        changes = self.keep(monkeypatch, lambda: False, reload=False)
+        assert len(started) == 1
+        assert changes.counts is not None
+        assert not changes.counts(watchfiles.Change.modified, "app/worker/worker.py")
+
+    @pytest.mark.parametrize("reload", [True, False])
+    def test_starts_another_worker_when_one_is_killed(
+        self,
+        started: list[BaseProcess],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        *,
+        reload: bool,
+    ) -> None:
+        def kill() -> bool:
+            started[0].kill()
+            started[0].join()
+            return False
+
+        self.keep(monkeypatch, kill, lambda: False, reload=reload)
+        assert [process.exitcode for process in started] == [-signal.SIGKILL, -signal.SIGTERM]
+        said = capsys.readouterr().err
+        assert said == "The worker was killed by SIGKILL: another starts.\n"
+
+    def test_starts_one_that_has_ended_by_itself_after_a_change_alone(
+        self,
+        started: list[BaseProcess],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def end() -> bool:
+            started[0].join()
+            monkeypatch.setattr(reloading, "WORK", "signal.pause")
+            return False
+
+        monkeypatch.setattr(reloading, "WORK", "app.cli.no_such_module")
+        self.keep(monkeypatch, end, lambda: False, lambda: True)
+        assert [process.exitcode for process in started] == [1, -signal.SIGTERM]
+        assert capsys.readouterr().err == "The worker has ended; its log says why.\n"
+
+    def test_ends_with_one_that_no_change_would_start(
+        self, started: list[BaseProcess], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def end() -> bool:
+            started[0].join()
+            return False
+
+        def not_reached() -> bool:
+            raise AssertionError
+
+        monkeypatch.setattr(reloading, "WORK", "app.cli.no_such_module")
+        self.keep(monkeypatch, end, not_reached, reload=False)
+        assert [process.exitcode for process in started] == [1]
+
+    def test_calls_the_work_by_its_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        done: list[bool] = []
+        monkeypatch.setattr(companions, "work", lambda: done.append(True))
+        reloading.do(reloading.WORK)
+        assert done == [True]
+
+    def test_stands_on_nothing_of_the_service(self) -> None:
+        looked = "import sys, app.cli.reloading; print(*sys.modules, sep='\\n')"
+        done = subprocess.run(  # noqa: S603 - our own words
+            [sys.executable, "-c", looked], capture_output=True, text=True, check=True
+        )
+        heavy = {"app.core.config", "app.infrastructure", "fastapi", "pydantic", "sqlalchemy"}
+        assert not heavy & set(done.stdout.split())

@@ -100,10 +100,14 @@ class TestConfiguration:
         assert config["keepalive"] == 7
         assert config["worker_class"].CONFIG_KWARGS["timeout_graceful_shutdown"] == 11
 
-    def test_leaves_time_to_close_resources_after_the_last_request(self) -> None:
+    def test_leaves_time_for_jobs_and_to_close_resources_after_the_last_request(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("APP_SERVER__GRACEFUL_TIMEOUT", "11")
+        monkeypatch.setenv("APP_JOBS__DRAIN_SECONDS", "20.5")
         config = runpy.run_module("app.gunicorn_config")
-        given = config["worker_class"].CONFIG_KWARGS["timeout_graceful_shutdown"]
-        assert config["graceful_timeout"] > given
+        assert config["graceful_timeout"] > 11 + 20.5
+        assert isinstance(config["graceful_timeout"], int)
 
     def test_brackets_an_address_of_ipv6(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("APP_SERVER__HOST", "::1")

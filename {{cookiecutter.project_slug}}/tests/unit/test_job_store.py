@@ -14,7 +14,7 @@ from app.domain.ids import UserId, new_id
 from app.domain.items import ItemFilter
 from app.domain.jobs import SendMail
 from app.domain.mail import Mail
-from app.domain.tracking import JobFile, JobId, TrackedJob
+from app.domain.tracking import JobFile, JobId, TooManyJobs, TrackedJob
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import JobRedis, open_job_redis
@@ -108,6 +108,68 @@ class TestSubmit:
         first = await queue.submit(unique="name")
         await queue.store.cancel(first)
         assert await queue.submit(unique="name") != first
+
+
+class TestUnfinished:
+    @pytest.fixture
+    async def queue(self, settings: Settings) -> AsyncIterator[Queue]:
+        own = quick(settings, unfinished_per_user=2)
+        async with open_job_redis(own) as redis:
+            yield Queue(redis, own)
+
+    async def test_are_as_many_as_one_user_may_have(self, queue: Queue) -> None:
+        asked = await asyncio.gather(*(queue.submit() for _ in range(6)), return_exceptions=True)
+        refused = [each for each in asked if isinstance(each, TooManyJobs)]
+        assert len(refused) == 4
+        assert (await queue.store.overview()).queued == 2
+
+    async def test_hinder_nobody_else(self, queue: Queue) -> None:
+        for _ in range(2):
+            await queue.submit()
+        mail = Packed(SendMail(Mail("ada@example.com", "Hello", "")))
+        await queue.store.submit("1", mail)
+        await queue.store.submit("2", mail, owner_id=UserId(new_id()))
+
+    async def test_are_the_one_that_is_meant_by_its_name(self, queue: Queue) -> None:
+        first = await queue.submit(unique="name")
+        await queue.submit()
+        assert await queue.submit(unique="name") == first
+
+    @pytest.mark.parametrize("end", ["done", "cancelled", "dead", "never begun"])
+    async def test_no_longer_count_when_they_are_over(self, queue: Queue, end: str) -> None:
+        first, _ = [await queue.submit() for _ in range(2)]
+        if end == "never begun":
+            await queue.store.cancel(first)
+        else:
+            await queue.begin(first)
+            of_dead = ["OSError"] if end == "dead" else []
+            assert await getattr(queue.worker, end)(str(first), *of_dead)
+        await queue.submit()
+        with pytest.raises(TooManyJobs):
+            await queue.submit()
+
+    async def test_count_while_they_are_tried_again(self, queue: Queue) -> None:
+        first, _ = [await queue.submit() for _ in range(2)]
+        await queue.begin(first)
+        await queue.worker.again(str(first), utc_now(), "OSError")
+        with pytest.raises(TooManyJobs):
+            await queue.submit()
+
+    async def test_count_again_when_they_are_given_another_life(self, queue: Queue) -> None:
+        first = await queue.submit()
+        await queue.begin(first)
+        await queue.worker.dead(str(first), "OSError")
+        await queue.submit()
+        assert await queue.store.revive(str(first))
+        with pytest.raises(TooManyJobs):
+            await queue.submit()
+
+    async def test_are_forgotten_with_what_is_known_of_them(self, queue: Queue) -> None:
+        long_ago = (utc_now() - timedelta(seconds=queue.settings.queue_seconds)).timestamp() * 1000
+        owned = keys.unfinished(str(OWNER))
+        await queue.redis.zadd(owned, {"old": long_ago, "older": 1})
+        await queue.submit()
+        assert await queue.redis.zcard(owned) == 1
 
 
 class TestFind:

@@ -53,6 +53,11 @@ async def fail(job: ExportItems) -> None:
     raise OSError(job.format)
 
 
+def renew_often(worker: JobWorker) -> None:
+    """Have it look after its leases as often as if they were short."""
+    worker._settings = worker._settings.model_copy(update={"lease_seconds": 0.3})
+
+
 class Queue:
     """A queue of exports, and a worker that does them in its own way."""
 
@@ -209,8 +214,7 @@ class TestLease:
             held, job_id = Held(), await queue.submit()
             lease = keys.lease(str(job_id))
             async with queue.worked_on(held) as worker:
-                hasty = worker._settings.model_copy(update={"lease_seconds": 0.3})
-                worker._settings = hasty  # renews as often as if leases were as short
+                renew_often(worker)
                 await held.begun.wait()
                 await queue.redis.pexpire(lease, 300_000)
 
@@ -223,9 +227,10 @@ class TestLease:
             assert await queue.ends() == ["done"]
 
     async def test_that_another_has_got_ends_the_job_here(self, settings: Settings) -> None:
-        async with opened(quick(settings, lease_seconds=0.3)) as queue:
+        async with opened(quick(settings, lease_seconds=600.0)) as queue:
             held, job_id = Held(), await queue.submit()
-            async with queue.worked_on(held):
+            async with queue.worked_on(held) as worker:
+                renew_often(worker)
                 await held.begun.wait()
                 await queue.redis.set(keys.lease(str(job_id)), "another")
                 assert await queue.ends() == ["lost"]
@@ -316,6 +321,56 @@ class TestRedisAway:
             said = [line["event"] for line in lines]
             assert "worker left without a word" in said
             assert "job left" in said
+
+    async def test_is_told_once_and_so_is_its_return(
+        self, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs = queue.settings.jobs
+        claims = Claims(queue.redis, jobs, "worker")
+        worker = JobWorker(queue.redis, claims, Handlers(), jobs, queue.witness)
+        ends = iter([*[OSError()] * 3, None, OSError(), asyncio.CancelledError()])
+
+        async def main() -> None:
+            while (end := next(ends)) is None:
+                await worker.record_health()
+            raise end
+
+        monkeypatch.setattr(worker, "main", main)
+        with capture_logs() as lines, pytest.raises(asyncio.CancelledError):
+            await worker._poll()
+        said = [line["event"] for line in lines]
+        assert said == ["Redis is away", "Redis is back", "Redis is away"]
+
+    async def test_takes_no_lease_from_what_is_done_and_not_yet_noted(
+        self, settings: Settings, own_redis: Callable[[], OwnRedis]
+    ) -> None:
+        server = own_redis()
+        async with opened(on(quick(settings), server)) as queue:
+            held, job_id = Held(), await queue.submit()
+            with capture_logs() as lines:
+                async with queue.worked_on(held) as worker:
+                    await held.begun.wait()
+                    server.kill()
+                    held.may_end.set()
+
+                    async def is_done() -> bool:
+                        return worker.job_tasks[str(job_id)].done()
+
+                    await eventually(is_done)
+                    worker._lose(str(job_id))
+                    server.start()
+                    assert await queue.ends() == ["done"]
+            assert "lease lost" not in [line["event"] for line in lines]
+
+    async def test_ends_a_job_once_whose_lease_is_lost(self, queue: Queue) -> None:
+        held, job_id = Held(), await queue.submit()
+        with capture_logs() as lines:
+            async with queue.worked_on(held) as worker:
+                await held.begun.wait()
+                for _ in range(3):
+                    worker._lose(str(job_id))
+                assert await queue.ends() == ["lost"]
+        assert [line["event"] for line in lines].count("lease lost") == 1
 
 
 class TestCalendar:

@@ -24,7 +24,7 @@ _SECONDS_TO_STOP: Final = 10.0
 
 @contextmanager
 def companions(settings: Settings, *, reload: bool) -> Iterator[None]:
-    """Run a worker while the block does, as a process of its own that ends with this one.
+    """Run a worker while the block does, beside this process; one that is killed starts again.
 
     Args:
         settings: With the addresses of all servers.
@@ -34,7 +34,7 @@ def companions(settings: Settings, *, reload: bool) -> Iterator[None]:
         CommandFailed: It does not start.
     """
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=reloading.work if reload else work, name="worker")
+    process = context.Process(target=reloading.keep, kwargs={"reload": reload}, name="keeper")
     process.start()
     try:
         if not asyncio.run(_lives(settings, process)):

@@ -11,7 +11,7 @@ from app.services.maintenance import PruneReport
 
 
 def prune() -> None:
-    """Delete what has expired: sessions, their tokens, counts of failed logins.
+    """Delete what has expired or was left behind, and say of what there was how much.
 
     Example: app prune
     """
@@ -19,8 +19,11 @@ def prune() -> None:
         report = with_resources(settings, _prune)
     counts = asdict(report)
     swept = counts.pop("swept")
-    for name, number in {**counts, **swept}.items():
+    found = {name: number for name, number in {**counts, **swept}.items() if number}
+    for name, number in found.items():
         typer.echo(f"{name.replace('_', ' ')}: {number} deleted")
+    if not found:
+        typer.echo("There was nothing to delete.")
 
 
 async def _prune(resources: Resources) -> PruneReport:

@@ -76,6 +76,13 @@ class JobFinished(Conflict):
     title = "The job is over"
 
 
+class TooManyJobs(Conflict):
+    """A user has as many unfinished jobs as anybody may have."""
+
+    code = "too_many_jobs"
+    title = "Too many of your jobs wait or run"
+
+
 class QueueUnavailable(Unavailable):
     """The queue does not take or tell anything right now."""
 

@@ -31,6 +31,9 @@ class TrackedJobs(Protocol):
 
         Returns:
             The id of the job that will be done.
+
+        Raises:
+            TooManyJobs: Its owner has as many that wait or run as one may have.
         """
 
     async def find(self, job_id: JobId) -> TrackedJob | None:
@@ -66,6 +69,7 @@ class JobService:
         """Start an export, or return the one that is under way for the same items.
 
         Raises:
+            TooManyJobs: The owner has as many jobs that wait or run as one may have.
             QueueUnavailable: The queue does not take it.
         """
         job_id = JobId(new_id())

@@ -92,6 +92,7 @@ class JobWorker(Worker):
         self._started_at = utc_now().isoformat()
         self._renewed = time.monotonic()
         self._lost: set[str] = set()
+        self._is_away = False
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Do jobs until somebody wants us to stop, and then finish or hand back what we have."""
@@ -144,7 +145,10 @@ class JobWorker(Worker):
             logger.exception("job left")
 
     async def record_health(self) -> None:
-        """Nothing: our signs of life say more, and go with the leases."""
+        """Note that Redis has just answered. Our signs of life say more, and go with the leases."""
+        if self._is_away:
+            self._is_away = False
+            logger.info("Redis is back")
 
     async def _poll(self) -> None:
         """Run arq's loop, again and again: an error of Redis ends it."""
@@ -152,7 +156,9 @@ class JobWorker(Worker):
             try:
                 await self.main()
             except (QueueUnavailable, RedisError, OSError) as error:
-                logger.warning("Redis is away", cause=type(error).__name__)
+                if not self._is_away:
+                    self._is_away = True
+                    logger.warning("Redis is away", cause=type(error).__name__)
                 await asyncio.sleep(self.poll_delay_s)
 
     async def _live(self) -> None:
@@ -172,7 +178,11 @@ class JobWorker(Worker):
             await asyncio.sleep(self._settings.lease_seconds / 3)
 
     async def _finish(self) -> None:
-        """Let the jobs under way finish, within the grace, and hand the others back."""
+        """Let the jobs under way finish, within the grace, and hand the others back.
+
+        Among them may be some that are done, where Redis has not taken the note of it. They have
+        the same grace: it may be back in time, and else they are done once more.
+        """
         running = set(self.tasks.values())
         if not running:
             return
@@ -271,11 +281,12 @@ class JobWorker(Worker):
                 await asyncio.sleep(self.poll_delay_s)
 
     def _lose(self, job_id: str) -> None:
-        """End a job that another worker may do by now."""
-        if job_id in self.job_tasks:
+        """End a job that another worker may do by now, unless it is done, or told so already."""
+        work = self.job_tasks.get(job_id)
+        if work and not work.done() and job_id not in self._lost:
             logger.warning("lease lost", job_id=job_id)
             self._lost.add(job_id)
-            self.job_tasks[job_id].cancel()
+            work.cancel()
 
     def _count_down(self, _: asyncio.Task[None]) -> None:
         self.job_counter -= 1

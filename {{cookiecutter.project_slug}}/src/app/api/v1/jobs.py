@@ -11,9 +11,10 @@ from app.api.deps.idempotency import IdempotencyDep
 from app.api.deps.jobs import DownloadDep, JobServiceDep
 from app.api.errors import Responses, problems
 from app.api.exports import MEDIA_TYPES
+from app.api.responses import location_of
 from app.api.schemas.base import EXAMPLE_ID
 from app.api.schemas.jobs import ItemExportCreate, JobResponse
-from app.domain.tracking import JobFinished, JobId, JobNotDone, JobNotFound
+from app.domain.tracking import JobFinished, JobId, JobNotDone, JobNotFound, TooManyJobs
 from app.services.file_store import FileStoreUnavailable, ObjectNotFound
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -34,7 +35,12 @@ _ACCEPTED: Final[Responses] = {
 JobIdPath = Annotated[UUID, Path(description="Which job.", examples=[EXAMPLE_ID])]
 
 
-@router.post("/items-export", status_code=202, summary="Start an export", responses=_ACCEPTED)
+@router.post(
+    "/items-export",
+    status_code=202,
+    summary="Start an export",
+    responses=problems(TooManyJobs) | _ACCEPTED,
+)
 async def export_items_in_background(
     request: Request,
     owner: ItemViewer,
@@ -45,12 +51,12 @@ async def export_items_in_background(
 ) -> JobResponse:
     """Have your items written to a file, however many there are.
 
-    While such an export of the same items is under way, the answer is that one. Ask for the job
-    until it is done; its file can then be downloaded for a day, unless the service is set up
-    otherwise.
+    While such an export of the same items is under way, the answer is that one; of different ones
+    you can have some at a time. Ask for the job until it is done; its file can then be downloaded
+    for a day, unless the service is set up otherwise.
     """
     job = await jobs.export_items(owner.id, body.filter.wanted(), body.format)
-    path = f"{request.scope['path'].removesuffix('/items-export')}/{job.id}"
+    path = location_of(request, job.id, posted_to="/items-export")
     response.headers["Location"] = path
     return JobResponse.of(job, path)
 
@@ -71,7 +77,10 @@ async def get_job(
     responses=problems(JobNotFound, JobFinished),
 )
 async def cancel_job(owner: ItemViewer, job_id: JobIdPath, jobs: JobServiceDep) -> None:
-    """End one of your jobs. One that runs just now ends a moment later."""
+    """End one of your jobs. One that runs just now ends a moment later.
+
+    To cancel one again changes nothing. One that is done or has failed is a conflict.
+    """
     await jobs.cancel(owner.id, JobId(job_id))
 
 

@@ -18,7 +18,11 @@ class JobSettings(SettingsGroup):
     on top of that is lost, and the log says so."""
 
     command_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
-    """Seconds that Redis has to answer one command about a job."""
+    """Seconds that one call to Redis about a job may take: a few commands, with connecting."""
+
+    unfinished_per_user: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """Number of jobs, such as exports, that one user may have waiting or running. A further one is
+    refused until one of them is over."""
 
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 10
     """Number of jobs that one worker does at once."""

@@ -15,7 +15,7 @@ from redis.exceptions import WatchError
 from app.core.config import JobSettings
 from app.domain.clock import utc_now
 from app.infrastructure.jobs import keys
-from app.infrastructure.jobs.connection import JobPipeline, JobRedis, translated_errors
+from app.infrastructure.jobs.connection import JobPipeline, JobRedis
 from app.infrastructure.jobs.store import WorkerInfo
 
 _SECONDS_OF_TRIES = 88_400  # as arq has it
@@ -50,7 +50,7 @@ class Claims:
 
     async def claim(self, job_id: str, now_ms: int) -> bool:
         """Take the lease of a job that may begin; tell if we have it."""
-        with translated_errors():
+        async with self._redis.in_time():
             if not await self._redis.set(
                 keys.lease(job_id), self._worker_id, nx=True, px=self._lease_ms
             ):
@@ -67,7 +67,7 @@ class Claims:
         names = list(job_ids)
         if not names:
             return []
-        with translated_errors():
+        async with self._redis.in_time():
             holders = await self._redis.mget([keys.lease(each) for each in names])
             ours = self._worker_id.encode()
             async with self._redis.pipeline() as pipe:
@@ -86,25 +86,21 @@ class Claims:
 
     async def begin(self, job_id: str) -> Begun:
         """Count a try, and return what is to be done."""
-        with translated_errors():
-            async with self._redis.pipeline() as pipe:
-                pipe.get(keys.payload(job_id))
-                pipe.incr(keys.tries(job_id))
-                pipe.expire(keys.tries(job_id), _SECONDS_OF_TRIES)
-                pipe.zrem(keys.CANCELLED, job_id)
-                payload, tries, _, cancelled = await pipe.execute()
+        async with self._redis.in_time(), self._redis.pipeline() as pipe:
+            pipe.get(keys.payload(job_id))
+            pipe.incr(keys.tries(job_id))
+            pipe.expire(keys.tries(job_id), _SECONDS_OF_TRIES)
+            pipe.zrem(keys.CANCELLED, job_id)
+            payload, tries, _, cancelled = await pipe.execute()
         return Begun(payload, tries, bool(cancelled))
 
     async def note_start(self, job_id: str, kind: str, tries: int) -> None:
         """Note that a job runs."""
         record = {"kind": kind, "state": "running", "tries": tries, "progress": 0}
-        with translated_errors():
-            async with self._redis.pipeline() as pipe:
-                pipe.hset(
-                    keys.record(job_id), mapping=record | {"started_at": utc_now().isoformat()}
-                )
-                pipe.expire(keys.record(job_id), self._settings.queue_seconds)
-                await pipe.execute()
+        async with self._redis.in_time(), self._redis.pipeline() as pipe:
+            pipe.hset(keys.record(job_id), mapping=record | {"started_at": utc_now().isoformat()})
+            pipe.expire(keys.record(job_id), self._settings.queue_seconds)
+            await pipe.execute()
 
     async def done(self, job_id: str) -> bool:
         """Note that a job is done; False if it was no longer ours."""
@@ -129,7 +125,7 @@ class Claims:
     async def again(self, job_id: str, at: datetime, error: str) -> bool:
         """Put a job off; False if it was no longer ours."""
 
-        def write(pipe: JobPipeline, _unique: str | None) -> None:
+        def write(pipe: JobPipeline, *_: str | None) -> None:
             pipe.zadd(keys.QUEUE, {job_id: round(at.timestamp() * 1000)})
             pipe.hset(keys.record(job_id), mapping={"state": "queued", "error": error})
             pipe.delete(keys.lease(job_id))
@@ -139,7 +135,7 @@ class Claims:
     async def hand_back(self, job_id: str) -> bool:
         """Let another worker have a job at once; the try does not count."""
 
-        def write(pipe: JobPipeline, _unique: str | None) -> None:
+        def write(pipe: JobPipeline, *_: str | None) -> None:
             pipe.decr(keys.tries(job_id))
             pipe.hset(keys.record(job_id), "state", "queued")
             pipe.delete(keys.lease(job_id))
@@ -148,19 +144,17 @@ class Claims:
 
     async def beat(self, info: WorkerInfo) -> None:
         """Give a sign of life."""
-        with translated_errors():
-            async with self._redis.pipeline() as pipe:
-                pipe.sadd(keys.WORKERS, self._worker_id)
-                pipe.set(keys.worker(self._worker_id), json.dumps(asdict(info)), px=self._lease_ms)
-                await pipe.execute()
+        async with self._redis.in_time(), self._redis.pipeline() as pipe:
+            pipe.sadd(keys.WORKERS, self._worker_id)
+            pipe.set(keys.worker(self._worker_id), json.dumps(asdict(info)), px=self._lease_ms)
+            await pipe.execute()
 
     async def leave(self) -> None:
         """Say goodbye."""
-        with translated_errors():
-            async with self._redis.pipeline() as pipe:
-                pipe.srem(keys.WORKERS, self._worker_id)
-                pipe.delete(keys.worker(self._worker_id))
-                await pipe.execute()
+        async with self._redis.in_time(), self._redis.pipeline() as pipe:
+            pipe.srem(keys.WORKERS, self._worker_id)
+            pipe.delete(keys.worker(self._worker_id))
+            await pipe.execute()
 
     async def _end(
         self,
@@ -178,13 +172,15 @@ class Claims:
             and_also: What else belongs to it; without this, the job itself goes.
         """
 
-        def write(pipe: JobPipeline, unique: str | None) -> None:
+        def write(pipe: JobPipeline, unique: str | None, owner: str | None) -> None:
             pipe.delete(keys.tries(job_id), keys.lease(job_id))
             pipe.zrem(keys.QUEUE, job_id)
             pipe.zrem(keys.CANCELLED, job_id)
             pipe.set(keys.done(job_id), b"{}", ex=life)
             if unique is not None:
                 pipe.delete(keys.unique(unique))
+            if owner is not None:
+                pipe.zrem(keys.unfinished(owner), job_id)
             pipe.hset(keys.record(job_id), mapping=outcome | {"finished_at": utc_now().isoformat()})
             pipe.expire(keys.record(job_id), life)
             if and_also:
@@ -194,8 +190,16 @@ class Claims:
 
         return await self._if_held(job_id, write)
 
-    async def _if_held(self, job_id: str, write: Callable[[JobPipeline, str | None], None]) -> bool:
-        with translated_errors():
+    async def _if_held(
+        self, job_id: str, write: Callable[[JobPipeline, str | None, str | None], None]
+    ) -> bool:
+        """Write something in one step, if the lease is ours; tell if it was.
+
+        Args:
+            job_id: Whose lease.
+            write: Is given the job's unique name and the id of its owner, if it has them.
+        """
+        async with self._redis.in_time():
             while True:
                 async with self._redis.pipeline() as pipe:
                     await pipe.watch(keys.lease(job_id), keys.payload(job_id))
@@ -205,9 +209,11 @@ class Claims:
                         return False
                     if await pipe.zscore(keys.QUEUE, job_id) is None:
                         return False
-                    unique = await pipe.execute_command("HGET", keys.record(job_id), "unique")
+                    unique, owner = await pipe.execute_command(
+                        "HMGET", keys.record(job_id), "unique", "owner"
+                    )
                     pipe.multi()
-                    write(pipe, unique.decode() if unique else None)
+                    write(pipe, unique and unique.decode(), owner and owner.decode())
                     try:
                         await pipe.execute()
                     except WatchError:

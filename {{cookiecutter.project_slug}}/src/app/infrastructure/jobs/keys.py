@@ -54,6 +54,11 @@ def unique(name: str) -> str:
     return f"arq:unique:{name}"
 
 
+def unfinished(owner_id: str) -> str:
+    """Which jobs of a user wait or run: a sorted set, by when they were asked for."""
+    return f"arq:unfinished:{owner_id}"
+
+
 def worker(worker_id: str) -> str:
     """What a living worker says of itself; lapses."""
     return f"arq:worker:{worker_id}"

@@ -17,6 +17,7 @@ from app.domain.tracking import JobId, QueueUnavailable, TrackedJob
 from app.infrastructure.jobs.connection import open_job_redis
 from app.infrastructure.jobs.payloads import Packed, packed
 from app.infrastructure.jobs.store import JobStore
+from app.infrastructure.redis.breaker import Breaker
 from app.services.health import HealthCheck
 from app.services.jobs import TrackedJobs
 from app.services.ports import Jobs, Mailer
@@ -49,7 +50,8 @@ async def open_jobs(settings: Settings, mailer: Mailer) -> AsyncIterator[OpenJob
         mailer: Not used: workers send the mails.
     """
     del mailer
-    async with open_job_redis(settings) as redis:
+    breaker = Breaker(settings.redis.breaker_failures, settings.redis.breaker_seconds)
+    async with open_job_redis(settings, breaker) as redis:
         jobs = JobQueue(JobStore(redis, settings.jobs), settings.jobs)
         checks = (HealthCheck("workers", jobs.store.require_worker, required=False),)
         try:

@@ -12,9 +12,16 @@ from redis.exceptions import WatchError
 from app.core.config import JobSettings
 from app.domain.clock import utc_now
 from app.domain.ids import UserId
-from app.domain.tracking import JobFile, JobId, JobState, QueueUnavailable, TrackedJob
+from app.domain.tracking import (
+    JobFile,
+    JobId,
+    JobState,
+    QueueUnavailable,
+    TooManyJobs,
+    TrackedJob,
+)
 from app.infrastructure.jobs import keys
-from app.infrastructure.jobs.connection import JobRedis, translated_errors
+from app.infrastructure.jobs.connection import JobPipeline, JobRedis
 from app.infrastructure.jobs.payloads import Packed, to_bytes
 
 _SHOWN: Final = 1000
@@ -100,16 +107,22 @@ class JobStore:
 
         Returns:
             The id of the job that will be done.
+
+        Raises:
+            TooManyJobs: Its owner has as many as one may have.
         """
         name = keys.unique(unique) if unique else keys.record(job_id)
-        with translated_errors():
+        owned = keys.unfinished(str(owner_id)) if owner_id else name
+        async with self._redis.in_time():
             while True:
                 async with self._redis.pipeline() as pipe:
-                    await pipe.watch(name, keys.payload(job_id))
+                    await pipe.watch(name, owned, keys.payload(job_id))
                     if unique and (other := await pipe.get(name)):
                         return str(other.decode())
                     if await pipe.exists(keys.payload(job_id), keys.done(job_id)):
                         return job_id
+                    if owner_id:
+                        await self._require_room(pipe, owned)
                     pipe.multi()
                     life = self._settings.queue_seconds
                     pipe.set(keys.payload(job_id), to_bytes(package), ex=life)
@@ -119,6 +132,8 @@ class JobStore:
                     if unique:
                         record["unique"] = unique
                         pipe.set(name, job_id, ex=life)
+                    if owner_id:
+                        self._own(pipe, owned, job_id)
                     pipe.hset(keys.record(job_id), mapping=record)
                     pipe.expire(keys.record(job_id), life)
                     try:
@@ -129,11 +144,10 @@ class JobStore:
 
     async def find(self, job_id: JobId) -> TrackedJob | None:
         """Return a job that somebody owns."""
-        with translated_errors():
-            async with self._redis.pipeline() as pipe:
-                pipe.hgetall(keys.record(str(job_id)))
-                pipe.exists(keys.lease(str(job_id)))
-                stored, held = await pipe.execute()
+        async with self._redis.in_time(), self._redis.pipeline() as pipe:
+            pipe.hgetall(keys.record(str(job_id)))
+            pipe.exists(keys.lease(str(job_id)))
+            stored, held = await pipe.execute()
         record = _text(stored)
         if "owner" not in record:
             return None
@@ -157,7 +171,7 @@ class JobStore:
     async def cancel(self, job_id: JobId) -> None:
         """End a job: at once if it waits, else as soon as its worker hears of it."""
         name = str(job_id)
-        with translated_errors():
+        async with self._redis.in_time():
             while True:
                 async with self._redis.pipeline() as pipe:
                     await pipe.watch(keys.lease(name), keys.record(name))
@@ -171,6 +185,8 @@ class JobStore:
                         pipe.delete(keys.payload(name), keys.tries(name))
                         if "unique" in record:
                             pipe.delete(keys.unique(record["unique"]))
+                        if "owner" in record:
+                            pipe.zrem(keys.unfinished(record["owner"]), name)
                         ended = {"state": "cancelled", "finished_at": utc_now().isoformat()}
                         pipe.hset(keys.record(name), mapping=ended)
                         pipe.expire(keys.record(name), self._settings.result_seconds)
@@ -190,27 +206,29 @@ class JobStore:
 
     async def revive(self, job_id: str) -> bool:
         """Put a dead job back into the queue, with all its tries; tell if it was there."""
-        with translated_errors():
-            async with self._redis.pipeline() as pipe:
-                await pipe.watch(keys.payload(job_id), keys.DEAD)
-                known = await pipe.exists(keys.payload(job_id))
-                if not known or await pipe.zscore(keys.DEAD, job_id) is None:
-                    return False
-                pipe.multi()
-                pipe.zrem(keys.DEAD, job_id)
-                pipe.delete(keys.tries(job_id), keys.done(job_id))
-                pipe.expire(keys.payload(job_id), self._settings.queue_seconds)
-                pipe.zadd(keys.QUEUE, {job_id: _milliseconds(utc_now())})
-                pipe.hdel(keys.record(job_id), "finished_at", "error")
-                pipe.hset(keys.record(job_id), "state", "queued")
-                pipe.expire(keys.record(job_id), self._settings.queue_seconds)
-                await pipe.execute()
+        async with self._redis.in_time(), self._redis.pipeline() as pipe:
+            await pipe.watch(keys.payload(job_id), keys.DEAD)
+            known = await pipe.exists(keys.payload(job_id))
+            if not known or await pipe.zscore(keys.DEAD, job_id) is None:
+                return False
+            owner = await pipe.execute_command("HGET", keys.record(job_id), "owner")
+            pipe.multi()
+            if owner:
+                self._own(pipe, keys.unfinished(owner.decode()), job_id)
+            pipe.zrem(keys.DEAD, job_id)
+            pipe.delete(keys.tries(job_id), keys.done(job_id))
+            pipe.expire(keys.payload(job_id), self._settings.queue_seconds)
+            pipe.zadd(keys.QUEUE, {job_id: _milliseconds(utc_now())})
+            pipe.hdel(keys.record(job_id), "finished_at", "error")
+            pipe.hset(keys.record(job_id), "state", "queued")
+            pipe.expire(keys.record(job_id), self._settings.queue_seconds)
+            await pipe.execute()
         return True
 
     async def overview(self) -> Overview:
         """Return how the queue stands; of very long lists, their beginning."""
         now = _milliseconds(utc_now())
-        with translated_errors():
+        async with self._redis.in_time():
             async with self._redis.pipeline() as pipe:
                 pipe.zrange(keys.QUEUE, 0, _SHOWN - 1)
                 pipe.zcard(keys.QUEUE)
@@ -242,7 +260,7 @@ class JobStore:
 
     async def workers(self) -> tuple[WorkerInfo, ...]:
         """Return the workers that live."""
-        with translated_errors():
+        async with self._redis.in_time():
             members = await self._redis.execute_command("SMEMBERS", keys.WORKERS)
             known = sorted(each.decode() for each in members)
             if not known:
@@ -261,13 +279,29 @@ class JobStore:
         if not await self.workers():
             raise QueueUnavailable(reason="no worker lives")
 
+    async def _require_room(self, pipe: JobPipeline, owned: str) -> None:
+        """Pass if the owner of these unfinished jobs may have one more."""
+        number = await pipe.execute_command("ZCOUNT", owned, f"({self._forgotten()}", "+inf")
+        if number >= self._settings.unfinished_per_user:
+            raise TooManyJobs(f"{number} of your jobs wait or run. Cancel one, or come back later.")
+
+    def _own(self, pipe: JobPipeline, owned: str, job_id: str) -> None:
+        """Count a job among the unfinished ones of its owner."""
+        # A job that nobody began in time is given up when nothing is known of it any more.
+        pipe.zremrangebyscore(owned, "-inf", self._forgotten())
+        pipe.zadd(owned, {job_id: _milliseconds(utc_now())})
+        pipe.expire(owned, self._settings.queue_seconds)
+
+    def _forgotten(self) -> int:
+        """The moment before which a job must have been asked for to be forgotten by now."""
+        return _milliseconds(utc_now()) - self._settings.queue_seconds * 1000
+
     async def _note(self, job_id: JobId, name: str, value: str) -> None:
-        with translated_errors():
-            async with self._redis.pipeline() as pipe:
-                pipe.hset(keys.record(str(job_id)), name, value)
-                # Should the record have lapsed, what is written now must do so, too.
-                pipe.expire(keys.record(str(job_id)), self._settings.queue_seconds)
-                await pipe.execute()
+        async with self._redis.in_time(), self._redis.pipeline() as pipe:
+            pipe.hset(keys.record(str(job_id)), name, value)
+            # Should the record have lapsed, what is written now must do so, too.
+            pipe.expire(keys.record(str(job_id)), self._settings.queue_seconds)
+            await pipe.execute()
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -1,7 +1,8 @@
 """What keeps requests from waiting for a Redis that is gone."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import structlog
@@ -63,9 +64,19 @@ class Breaker:
         Raises:
             RedisUnavailable: It failed, or was refused.
         """
+        with self.watching():
+            return await action()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Have the block use Redis, which must have a time limit of its own.
+
+        Raises:
+            RedisUnavailable: It failed, or was refused before the block began.
+        """
         is_probe = self._admit()
         try:
-            result = await action()
+            yield
         except FAILURES as error:
             self._fail(error)
             raise RedisUnavailable(cause=type(error).__name__) from error
@@ -74,7 +85,6 @@ class Breaker:
             if is_probe:
                 self._probing = False
         self._succeed()
-        return result
 
     def _admit(self) -> bool:
         """Let a call through; tell whether it is the probe."""
