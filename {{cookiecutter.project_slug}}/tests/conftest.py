@@ -82,6 +82,7 @@ def make_settings(request: pytest.FixtureRequest) -> Callable[..., Settings]:
             "database": {"url": url, "pool_size": 5},
             "auth": {"signing_keys": keys},
             "passwords": {"memory_kib": 8, "time_cost": 1, "max_concurrent": 2},
+            "health": {"timeout_seconds": 30.0},  # on a slow machine, what is slow is not down
         }
         for given in hook(config=request.config, database_url=url):
             defaults |= given
@@ -90,6 +91,18 @@ def make_settings(request: pytest.FixtureRequest) -> Callable[..., Settings]:
         return Settings(**defaults)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def server_variables(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return the environment that names the servers of the run, but for the database."""
+    hook = request.config.hook.pytest_app_settings
+    return {
+        f"APP_{group}__{name}".upper(): str(value)
+        for groups in hook(config=request.config, database_url="")
+        for group, values in groups.items()
+        for name, value in values.items()
+    }
 
 
 @pytest.fixture(scope="session")

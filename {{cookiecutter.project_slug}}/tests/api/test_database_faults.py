@@ -13,6 +13,7 @@ from app.resources import Resources
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange
 from tests.support.faults import assert_unavailable
+from tests.support.waiting import eventually
 
 ITEMS = "/api/v1/items"
 ACCOUNT = {
@@ -56,10 +57,13 @@ class TestExhaustedPool:
             async with app.state.resources.database.read():
                 ready = await asyncio.wait_for(client.get("/ready"), timeout=60)
                 alive = await client.get("/live")
-            ready_again = await client.get("/ready")
+
+            async def is_ready() -> bool:
+                return (await client.get("/ready")).status_code == 200
+
+            await eventually(is_ready, "it is ready")
 
         assert [ready.status_code, alive.status_code] == [503, 200]
-        assert ready_again.status_code == 200
 
 
 class TestUnknownConstraint:

@@ -13,7 +13,7 @@ from app.domain.ids import new_id
 from app.infrastructure.realtime import Hub
 from app.services.realtime import Conversation
 from tests.support.arrange import ArrangeSync, Someone
-from tests.support.sockets import PATH, Json, close_code, connected
+from tests.support.sockets import PATH, Json, close_code, connected, end_of_connection
 
 
 @pytest.fixture
@@ -231,8 +231,7 @@ class TestLife:
         self, client: TestClient, ada: Someone, limited: Callable[..., None]
     ) -> None:
         limited(life_minutes=0.0001)
-        with connected(client, ada) as session:
-            assert close_code(session) == 4001
+        assert end_of_connection(client, ada) == 4001
 
     def test_holds_no_connection_to_the_database(
         self, client: TestClient, app: FastAPI, session: WebSocketTestSession

@@ -16,8 +16,13 @@ from tests.support.databases import TestDatabases
 from tests.support.processes import ServerProcess, server_process
 from tests.support.redis_plugin import OwnRedis
 from tests.support.sockets import TICKETS, all_opened, opened, outcome_of
+from tests.support.waiting import PATIENCE
 
 SENDERS, CLIENTS, MESSAGES = 4, 10, 25
+
+
+def http_client() -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(), timeout=PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -63,10 +68,13 @@ async def pair(
     directories: list[Path] = [tmp_path_factory.mktemp(name) for name in ("one", "other")]
     async with AsyncExitStack() as stack:
         resources = await stack.enter_async_context(open_resources(settings))
-        one, other = await asyncio.gather(
-            *(stack.enter_async_context(server_process(settings, each)) for each in directories)
-        )
-        yield Pair(one, other, server, Arrange(lambda: resources, password_hash))
+        async with asyncio.TaskGroup() as starts:
+            one, other = [
+                starts.create_task(stack.enter_async_context(server_process(settings, each)))
+                for each in directories
+            ]
+        arrange = Arrange(lambda: resources, password_hash)
+        yield Pair(one.result(), other.result(), server, arrange)
 
 
 class TestEverybody:
@@ -94,7 +102,7 @@ class TestEverybody:
 class TestTicket:
     async def test_of_one_process_is_good_at_the_other_once(self, pair: Pair) -> None:
         ada = await pair.arrange.someone()
-        async with httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport()) as client:
+        async with http_client() as client:
             issued = await client.post(f"{pair.one.address}{TICKETS}", headers=ada.headers)
         ticket = issued.json()["ticket"]
 
@@ -110,7 +118,7 @@ class TestItem:
         ada = await pair.arrange.someone()
         async with (
             opened(pair.other.port, ada, "me") as client,
-            httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport()) as http,
+            http_client() as http,
         ):
             created = await http.post(
                 f"{pair.one.address}/api/v1/items", headers=ada.headers, json={"title": "Note A"}

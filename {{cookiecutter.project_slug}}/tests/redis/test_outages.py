@@ -27,9 +27,6 @@ QUICK: Final[dict[str, float]] = {
 }
 """Where Redis goes: whoever waits for it does not wait for long."""
 
-PATIENT: Final[dict[str, float]] = {"timeout": 10.0, "connect_timeout": 30.0}
-"""Where it stays: on a slow machine, it is not taken for gone."""
-
 UNLIMITED: Final = {"general_address": "1000000/hour", "general_account": "1000000/hour"}
 """As many requests as the clients of a test get done while it waits for something."""
 
@@ -60,7 +57,6 @@ async def served(
         own_database_url,
         redis={"url": redis.url, **pace},
         rate_limits=UNLIMITED,
-        health={"timeout_seconds": 30.0},  # what is slow is not down
     )
     app = recorded(create_app(settings))
     async with app.router.lifespan_context(app):
@@ -193,7 +189,7 @@ class TestWhileRedisIsAway:
         settings = make_settings(
             own_database_url,
             redis={"url": redis.url, **QUICK},
-            rate_limits={"general_account": "3/hour"},
+            rate_limits={"general_account": "3/day"},
         )
         redis.kill()
         app = create_app(settings)
@@ -218,7 +214,7 @@ class TestWhileRedisIsAway:
 class TestWithRedis:
     @pytest.fixture
     def pace(self) -> dict[str, float]:
-        return PATIENT
+        return {}
 
     async def test_a_token_is_checked_and_revoked_without_a_query(
         self, caller: httpx2.AsyncClient, someone: Someone

@@ -15,6 +15,7 @@ from app.resources import Resources, open_resources
 from tests.support.arrange import Arrange, Someone
 from tests.support.databases import TestDatabases
 from tests.support.processes import server_process
+from tests.support.waiting import PATIENCE
 
 ME, ITEMS = "/api/v1/users/me", "/api/v1/items"
 LIMIT = 12
@@ -24,7 +25,7 @@ LIMIT = 12
 def shared(make_settings: Callable[..., Settings], databases: TestDatabases) -> Iterator[Settings]:
     """The settings of a service with a database of its own."""
     url = databases.create()
-    yield make_settings(url, rate_limits={"general_account": f"{LIMIT}/hour"})
+    yield make_settings(url, rate_limits={"general_account": f"{LIMIT}/day"})
     databases.drop(url)
 
 
@@ -57,15 +58,16 @@ async def someone(resources: Resources, password_hash: str) -> Someone:
 async def clients(
     addresses: tuple[str, ...], someone: Someone
 ) -> AsyncIterator[tuple[httpx2.AsyncClient, httpx2.AsyncClient]]:
-    headers = someone.headers
-    async with (
+    one, other = (
         httpx2.AsyncClient(
-            base_url=addresses[0], headers=headers, transport=httpx2.AsyncHTTPTransport()
-        ) as one,
-        httpx2.AsyncClient(
-            base_url=addresses[1], headers=headers, transport=httpx2.AsyncHTTPTransport()
-        ) as other,
-    ):
+            base_url=address,
+            headers=someone.headers,
+            transport=httpx2.AsyncHTTPTransport(),
+            timeout=PATIENCE,
+        )
+        for address in addresses
+    )
+    async with one, other:
         yield one, other
 
 

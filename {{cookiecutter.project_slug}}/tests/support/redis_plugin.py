@@ -32,6 +32,9 @@ _ADDRESS: Final = "test_redis"
 _RUN: Final = pytest.StashKey["_Run"]()
 _PREFIX: Final = "apptest"
 
+_PATIENT: Final = {"timeout": 10.0, "connect_timeout": 30.0}
+"""On a slow machine, Redis is not taken for gone. A test in which it goes sets its own limits."""
+
 
 class _Run:
     """The Redis of this run, from the moment it is needed."""
@@ -148,14 +151,15 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_app_settings(config: pytest.Config, database_url: str) -> dict[str, dict[str, Any]]:
     url, name = _place(config)
     service = hashlib.sha256(database_url.encode()).hexdigest()[:12]
-    return {"redis": {"url": url, "prefix": f"{name}-{service}"}}
+    return {"redis": {"url": url, "prefix": f"{name}-{service}", **_PATIENT}}
 
 
 @pytest.fixture
 def redis_settings(request: pytest.FixtureRequest) -> RedisSettings:
     """This run's Redis, with a prefix of one test alone."""
     url, name = _place(request.config)
-    return RedisSettings(url=SecretStr(url), prefix=f"{name}-{secrets.token_hex(6)}")
+    prefix = f"{name}-{secrets.token_hex(6)}"
+    return RedisSettings(url=SecretStr(url), prefix=prefix, **_PATIENT)
 
 
 @pytest.fixture

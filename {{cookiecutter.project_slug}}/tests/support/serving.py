@@ -9,6 +9,8 @@ import httpx2
 import uvicorn
 from fastapi import FastAPI
 
+from tests.support.waiting import PATIENCE
+
 
 @asynccontextmanager
 async def served(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
@@ -20,7 +22,7 @@ async def served(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
         serving = asyncio.create_task(server.serve([listener]))
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
-            async with httpx2.AsyncClient(base_url=address) as client:
+            async with httpx2.AsyncClient(base_url=address, timeout=PATIENCE) as client:
                 yield client
         finally:
             server.should_exit = True

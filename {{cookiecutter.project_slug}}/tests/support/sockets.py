@@ -58,22 +58,34 @@ def connected(
     client: TestClient, someone: Someone, channel: str = "lobby", **headers: str
 ) -> Iterator[WebSocketTestSession]:
     """A connection in the process, past its welcome."""
-    given = {**someone.headers, **headers}
-    with client.websocket_connect(PATH + channel, headers=given) as session:
-        _be_patient_for_a_while(session)
+    with _accepted(client, PATH + channel, {**someone.headers, **headers}) as session:
         assert session.receive_json()["type"] == "welcome"
         yield session
 
 
-def _be_patient_for_a_while(session: WebSocketTestSession) -> None:
-    """Have it give up on what does not come: a session of Starlette's waits for ever."""
+def end_of_connection(client: TestClient, someone: Someone) -> int:
+    """Connect in the process, and hear until that ends; the code that it ends with."""
+    with _accepted(client, f"{PATH}lobby", someone.headers) as session:
+        while (message := session.receive())["type"] != "websocket.close":
+            """What is heard before may be nothing: not even the welcome."""
+    code: int = message["code"]
+    return code
+
+
+@contextmanager
+def _accepted(
+    client: TestClient, path: str, headers: dict[str, str]
+) -> Iterator[WebSocketTestSession]:
+    """A connection that gives up on what does not come: a session of Starlette's waits for ever."""
 
     async def received() -> Message:
         with anyio.fail_after(PATIENCE):
             message: Message = await session._send_rx.receive()
             return message
 
-    session.receive = lambda: session.portal.call(received)  # type: ignore[method-assign]
+    with client.websocket_connect(path, headers=headers) as session:
+        session.receive = lambda: session.portal.call(received)  # type: ignore[method-assign]
+        yield session
 
 
 def close_code(session: WebSocketTestSession) -> int:
@@ -85,7 +97,7 @@ def close_code(session: WebSocketTestSession) -> int:
 
 def refusal(client: TestClient, path: str, **headers: str) -> int:
     """The code that a connection is closed with at once."""
-    with client.websocket_connect(path, headers=headers) as session:
+    with _accepted(client, path, headers) as session:
         return close_code(session)
 
 

@@ -27,6 +27,7 @@ import dev_servers
 from app.cli import COMMANDS, app, development
 from app.core.security.keys import SigningKeys
 from app.infrastructure.database import migrations
+from app.services.maintenance import PruneReport
 from tests.support.databases import UNREACHABLE_URL
 
 PASSWORD = "Analytical1Engine"
@@ -64,17 +65,13 @@ def run(project: Path) -> Run:
 def migrated(
     project: Path,
     own_database_url: str,
-    request: pytest.FixtureRequest,
+    server_variables: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:
     """A database with all tables, that the settings name, with the other servers of the run."""
     monkeypatch.setenv("APP_DATABASE__URL", own_database_url)
-    for groups in request.config.hook.pytest_app_settings(
-        config=request.config, database_url=own_database_url
-    ):
-        for group, values in groups.items():
-            for name, value in values.items():
-                monkeypatch.setenv(f"APP_{group}__{name}".upper(), str(value))
+    for name, value in server_variables.items():
+        monkeypatch.setenv(name, value)
     return own_database_url
 
 
@@ -311,10 +308,26 @@ class TestCreateAdmin:
 
 
 class TestPrune:
-    def test_tells_how_much_it_deleted(self, run: Run, migrated: str) -> None:
+    def test_deletes_nothing_that_is_needed(self, run: Run, migrated: str) -> None:
         result = run("prune")
         assert result.exit_code == 0
-        assert "sessions: 0 deleted" in result.stdout
+        assert "sessions" not in result.stdout
+
+    @pytest.mark.parametrize(
+        ("report", "lines"),
+        [
+            (
+                PruneReport(2, 0, 1, 0, swept={"old_parts": 3, "old_files": 0}),
+                ["sessions: 2 deleted", "login throttles: 1 deleted", "old parts: 3 deleted"],
+            ),
+            (PruneReport(0, 0, 0, 0), ["There was nothing to delete."]),
+        ],
+    )
+    def test_tells_of_what_there_was_how_much_it_deleted(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, report: PruneReport, lines: list[str]
+    ) -> None:
+        monkeypatch.setattr("app.cli.maintenance.with_resources", lambda *_: report)
+        assert run("prune").stdout.splitlines() == lines
 
 
 class TestOpenapi:
@@ -442,16 +455,18 @@ class TestDev:
     def test_says_when_its_port_is_in_use(self, run: Run, listener: str) -> None:
         assert failed(run("dev", "--port", listener), f"Port {listener} on 127.0.0.1 is in use")
 
-    def test_is_not_for_production(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        settings = {
-            "ENVIRONMENT": "production",
-            "DATABASE__URL": UNREACHABLE_URL,
-            "HTTP__TRUSTED_HOSTS": "example.com",
-            "PASSWORDS__MEMORY_KIB": "19456",
-            "PASSWORDS__TIME_COST": "2",
+    def test_is_not_for_production(
+        self, run: Run, server_variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        variables = {
+            "APP_ENVIRONMENT": "production",
+            "APP_DATABASE__URL": UNREACHABLE_URL,
+            "APP_HTTP__TRUSTED_HOSTS": "example.com",
+            "APP_PASSWORDS__MEMORY_KIB": "19456",
+            "APP_PASSWORDS__TIME_COST": "2",
         }
-        for name, value in settings.items():
-            monkeypatch.setenv(f"APP_{name}", value)
+        for name, value in {**server_variables, **variables}.items():
+            monkeypatch.setenv(name, value)
         assert failed(run("dev"), "production runs `app serve`")
 
     def test_says_when_this_is_no_development_installation(

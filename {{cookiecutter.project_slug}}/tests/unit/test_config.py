@@ -56,8 +56,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def production(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in PRODUCTION.items():
+def production(server_variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**server_variables, **PRODUCTION}.items():
         monkeypatch.setenv(name, value)
 
 

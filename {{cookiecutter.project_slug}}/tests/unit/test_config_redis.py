@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app.core.config import Settings
 from app.core.config.redis import RedisSettings
 
 
@@ -26,6 +27,20 @@ class TestUrl:
         text = refused(url=url)
         assert "must start with one of redis://, rediss://, unix://" in text
         assert "hidden" not in text
+
+
+class TestWeakness:
+    def test_is_the_address_of_development(self) -> None:
+        weakness = RedisSettings().weakness()
+        assert weakness is not None
+        assert weakness[0] == "url"
+
+    def test_is_refused_in_production(self) -> None:
+        with pytest.raises(ValidationError, match=r"redis\.url"):
+            Settings(environment="production")
+
+    def test_is_none_of_an_address_that_was_given(self) -> None:
+        assert RedisSettings.model_validate({"url": "redis://redis/0"}).weakness() is None
 
 
 class TestPrefix:

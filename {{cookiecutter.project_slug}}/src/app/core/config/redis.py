@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from app.core.config.base import SettingsGroup, refusal
+from app.core.config.base import Fault, SettingsGroup, refusal
 
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -17,7 +17,7 @@ class RedisSettings(SettingsGroup):
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     """Address: `redis://`, `rediss://` for TLS, or `unix://` and the path of a socket. May hold a
-    name and a password."""
+    name and a password. Production needs one."""
 
     prefix: Prefix = "{{ cookiecutter.project_slug }}"
     """What all keys and channels start with, so that several services can share a server."""
@@ -57,3 +57,9 @@ class RedisSettings(SettingsGroup):
             sentence = "can't be less than APP_REDIS__TIMEOUT"
             raise refusal(type(self).__name__, {("connect_timeout",): sentence})
         return self
+
+    def weakness(self) -> Fault | None:
+        """Why this address won't do in production, if so."""
+        if "url" not in self.model_fields_set:
+            return "url", "must be set in production; what is unset is the address of development"
+        return None
