@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -258,4 +259,6 @@ def with_result(readme: str, result: str) -> str:
 
 
 if __name__ == "__main__":
+    # However it is ended, the servers that it has started end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
