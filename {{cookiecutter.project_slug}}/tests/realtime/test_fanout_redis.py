@@ -145,7 +145,8 @@ class TestTwoProcesses:
         async with often() as one, often() as other, joined(one), joined(other):
             seconds, _ = await redis.time()
             soon = seconds + LONG / 2
-            await redis.zadd(lobby, dict.fromkeys(await redis.zrange(lobby, 0, -1), soon))
+            members: Any = await redis.zrange(lobby, 0, -1)
+            await redis.zadd(lobby, dict.fromkeys(members, soon))
 
             async def last_longer() -> bool:
                 return bool(await redis.zcount(lobby, f"({soon}", "+inf") == 2)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import jwt
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy.exc import StatementError
@@ -105,10 +105,13 @@ class TestByShape:
     @pytest.mark.parametrize("template", TEMPLATES)
     @given(secret=WORDS)
     def test_hides_words(self, template: Callable[[str], str], secret: str) -> None:
+        shown = f"before {template('')} after {REDACTED}"
+        assume(secret not in shown)  # it would be seen anyway
         assert secret not in redacted_text(f"before {template(secret)} after")
 
     @given(secret=PASSWORDS, name=st.sampled_from(["password", "token", "client_secret"]))
     def test_hides_any_quoted_text(self, secret: str, name: str) -> None:
+        assume(secret not in name)
         for text in (json.dumps({name: secret}), json.dumps({name: secret}, ensure_ascii=False)):
             assert secret not in redacted_text(text)
         assert repr(secret) not in redacted_text(repr({name: secret}))
