@@ -191,11 +191,23 @@ def test_a_database_file_has_a_place_in_production_that_the_service_may_write(ba
     assert "Environment=APP_DATABASE__URL=sqlite+aiosqlite:////var/lib/app/app.db" in unit
 
 
-def test_settings_in_compose_and_image_exist(project: Path) -> None:
+def test_the_guide_sets_what_production_can_not_do_without(project: Path) -> None:
+    guide = (project / "deploy/README.md").read_text(encoding="utf-8")
+    table = set(re.findall(r"^\| `(APP_\w+)`", guide, re.MULTILINE))
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)]
+    container = next(block for block in blocks if "env" in block)
+    settings = {each["name"]: each.get("value", "") for each in container["env"]}
+    assert len(table) == 3
+    assert table <= set(settings)
+    keys = Path(settings["APP_AUTH__SIGNING_KEYS_FILE"])
+    assert str(keys.parent) in {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def test_settings_in_compose_image_and_guide_exist(project: Path) -> None:
     documented = set(re.findall(r"APP_\w+", (project / ".env.example").read_text(encoding="utf-8")))
     used = {
         name
-        for file in ("compose.yaml", "Dockerfile")
+        for file in ("compose.yaml", "Dockerfile", "deploy/README.md")
         for name in re.findall(r"\bAPP_\w+", (project / file).read_text(encoding="utf-8"))
     }
     assert used <= documented

@@ -4,10 +4,12 @@ Read once, by the process that watches over the workers. Settings that won't do 
 the one message that lists them, before there is any worker to be restarted over and over.
 """
 
+import asyncio
 import gc
 import math
 import os
 import shutil
+import signal
 import tempfile
 
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
@@ -58,6 +60,12 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
         # The parent has just given uvicorn's loggers handlers of gunicorn's.
         _configure_logging()
 
+    def _install_sigquit_handler(self) -> None:
+        # What the master sends when it gets SIGINT or SIGQUIT. The parent takes note of it and goes
+        # on serving, until it is killed; the server has an ear for SIGTERM.
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGQUIT, signal.raise_signal, signal.SIGTERM)
+
 
 def _bind(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -86,7 +94,11 @@ if _settings.metrics.enabled:
 
 
 def on_starting(_: Arbiter) -> None:
-    """Have workers start without looking for garbage: what a start makes, lasts."""
+    """Have workers start without looking for garbage: what a start makes, lasts.
+
+    They inherit it from the master, which thus never looks for garbage itself: it makes next to
+    none.
+    """
     gc.disable()
 
 

@@ -95,6 +95,25 @@ class TestOtherRequest:
         assert response.json()["errors"][0]["field"] == "header.Idempotency-Key"
         assert titles(client, user) == ["Note G"]
 
+    @pytest.mark.parametrize("kind", ["application/vnd.x+json", "application/json", "text/json"])
+    def test_of_the_same_length_is_refused_whatever_its_type(
+        self, client: TestClient, user: Someone, kind: str
+    ) -> None:
+        headers = {**user.headers, "Idempotency-Key": new_id().hex, "Content-Type": kind}
+        client.post(ITEMS, content=b'{"title": "Note A"}', headers=headers)
+        response = client.post(ITEMS, content=b'{"title": "Note B"}', headers=headers)
+        assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
+        assert "Note B" not in titles(client, user)
+
+    def test_is_the_same_body_as_another_type(self, client: TestClient, user: Someone) -> None:
+        headers = {**user.headers, "Idempotency-Key": new_id().hex}
+        first, second = (
+            client.post(ITEMS, content=b'{"title": "A"}', headers={**headers, "Content-Type": kind})
+            for kind in ("text/plain", "application/json")
+        )
+        assert first.json()["code"] == "validation_error"
+        assert second.json()["code"] == "idempotency_key_reused"
+
     def test_of_another_account_is_its_own(
         self, client: TestClient, arrange: ArrangeSync, user: Someone
     ) -> None:
@@ -114,6 +133,13 @@ class TestKey:
     def test_is_refused_otherwise(self, client: TestClient, user: Someone, key: Any) -> None:
         response = create(client, user, key)
         assert (response.status_code, response.json()["code"]) == (422, "validation_error")
+        assert response.json()["errors"][0]["field"] == "header.Idempotency-Key"
+        assert titles(client, user) == []
+
+    def test_is_one(self, client: TestClient, user: Someone) -> None:
+        headers = [*user.headers.items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+        response = client.post(ITEMS, json=BODY, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_repeated")
         assert response.json()["errors"][0]["field"] == "header.Idempotency-Key"
         assert titles(client, user) == []
 
@@ -333,14 +359,16 @@ class TestAnyRoute:
             await KeptAnswers(fail)(scope, AsyncMock(), AsyncMock())
         assert [answer for _, answer in store.ended] == [None]
 
-    async def test_does_not_have_its_body_read_unless_that_is_json(
+    async def test_is_known_by_all_of_its_body(
         self, caller: httpx2.AsyncClient, store: Store
     ) -> None:
-        for content, kind in ((b"a", "text/plain"), (b"b", "text/plain"), (b"a", "text/csv")):
+        plain = "text/plain"
+        for content, kind in ((b"a", plain), (b"b", plain), (b"a", "text/csv"), (b"a", plain)):
             headers = {**KEYED, "Content-Type": kind}
             await caller.post("/stream", headers=headers, content=content)
-        first, second, third = (fingerprint for fingerprint, _ in store.ended)
-        assert first == second != third
+        first, *others, same = (fingerprint for fingerprint, _ in store.ended)
+        assert same == first
+        assert len({first, *others}) == 3
 
     async def test_has_to_know_who_is_asking(
         self, caller: httpx2.AsyncClient, store: Store

@@ -122,6 +122,7 @@ class TestRegister:
             ({"password": "Short1"}, "body.password"),
             ({"password": "alllowercase1"}, "body.password"),
             ({"password": "A1" + "b" * 127}, "body.password"),
+            ({"password": "Abcdef12\u0000"}, "body.password"),
             ({"password": 12345678}, "body.password"),
             ({"full_name": ""}, "body.full_name"),
             ({"full_name": "x" * 201}, "body.full_name"),

@@ -25,7 +25,7 @@ from uvicorn.supervisors import ChangeReload
 
 import dev_servers
 from app.cli import COMMANDS, app, development
-from app.core.security.keys import SigningKeys
+from app.core.security.keys import SigningKey, SigningKeys
 from app.infrastructure.database import migrations
 from app.services.maintenance import PruneReport
 from tests.support.databases import UNREACHABLE_URL
@@ -167,6 +167,15 @@ class TestMigrate:
         assert "reverted" in result.stderr
         assert "behind this code" in result.stdout
         assert migrations.current(migrated) == ()
+
+    def test_says_when_there_are_not_so_many_steps_back(self, run: Run, migrated: str) -> None:
+        assert failed(run("migrate", "down", "--steps", "99", "--yes"), "Only ", ", not 99.")
+        run("migrate", "down", "--to", "base", "--yes")
+        assert failed(run("migrate", "down", "--yes"), "There is no migration to take back.")
+
+    @pytest.mark.parametrize("message", ["", " ", "--"])
+    def test_writes_none_without_words(self, run: Run, message: str) -> None:
+        assert failed(run("migrate", "new", "--", message), "in a few words")
 
     def test_asks_before_it_takes_steps_back(self, run: Run, migrated: str) -> None:
         assert run("migrate", "down", typed="n\n").exit_code == 1
@@ -373,6 +382,17 @@ class TestKeys:
         assert run("keys", "list").stdout.split()[0] == new
         run("keys", "remove", old)
         assert SigningKeys.from_json(file.read_text()).kids == (new,)
+
+    @pytest.mark.parametrize("kid", ["-f" + 41 * "k", "-" + 42 * "-"])
+    def test_knows_an_id_from_an_option(self, run: Run, file: Path, kid: str) -> None:
+        keys = SigningKeys.generate()
+        other = SigningKey.of(kid, SigningKey.generate().private)
+        file.write_text(SigningKeys((*keys.keys, other)).to_json())
+        assert run("keys", "promote", kid, "--file", str(file)).exit_code == 0
+        assert SigningKeys.from_json(file.read_text()).kids == (kid, *keys.kids)
+        run("keys", "promote", "--file", str(file), *keys.kids)
+        assert run("keys", "remove", "--file", str(file), kid).exit_code == 0
+        assert SigningKeys.from_json(file.read_text()).kids == keys.kids
 
     def test_works_in_a_pipe(self, run: Run) -> None:
         first = run("keys", "generate").stdout

@@ -240,6 +240,10 @@ class TestDotenv:
         Path(".env").write_text("APP_SERVER__PROT=9000\n")
         assert "did you mean APP_SERVER__PORT?" in refusal()
 
+    def test_is_text_in_utf_8(self) -> None:
+        Path(".env").write_bytes("APP_MAIL__SENDER=Zoë\n".encode("latin-1"))
+        assert "  .env: can't be read as text in UTF-8" in refusal()
+
     def test_does_not_choose_the_environment(self) -> None:
         Path(".env").write_text("APP_ENVIRONMENT=production\n")
         assert "APP_ENVIRONMENT: can't be set in .env" in refusal()

@@ -84,6 +84,21 @@ class TestConnections:
 
 
 class TestMigrations:
+    def test_make_the_directory_of_the_file_for_its_owner_alone(self, tmp_path: Path) -> None:
+        path = tmp_path / "new" / "app.db"
+        assert migrations.current(f"sqlite+aiosqlite:///{path}") == ()
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+
+    def test_name_the_file_that_can_not_be_opened(self, tmp_path: Path) -> None:
+        with pytest.raises(MigrationError, match=f"unable to open database file: {tmp_path}"):
+            migrations.current(f"sqlite+aiosqlite:///{tmp_path}")
+
+    def test_name_the_directory_that_can_not_be_made(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.touch()
+        with pytest.raises(MigrationError, match=str(path)):
+            migrations.current(f"sqlite+aiosqlite:///{path}/below/app.db")
+
     def test_wait_for_each_other(
         self, own_database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -121,7 +121,10 @@ class TestConfiguration:
 
 
 class TestServing:
-    async def test_finishes_what_is_in_flight_and_then_closes(self, server: Server) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+    async def test_finishes_what_is_in_flight_and_then_closes(
+        self, server: Server, number: signal.Signals
+    ) -> None:
         listening = await server.line("Listening at: http://127.0.0.1:")
         port = int(listening.removeprefix("Listening at: http://127.0.0.1:").split()[0])
         await server.line("Application startup complete")
@@ -129,7 +132,7 @@ class TestServing:
         writer.write(REQUEST)
         head = await reader.readuntil(b"begun ")
 
-        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(number)
         await server.line("Shutting down")
         writer.write(b"x")
         rest = await reader.read()

@@ -13,6 +13,7 @@ from jwt.algorithms import ECAlgorithm
 from pydantic import SecretStr
 
 from app.core.config import AuthSettings, ConfigurationError, Settings
+from app.core.security import keys as module
 from app.core.security.keys import SigningKey, SigningKeys, load_signing_keys
 
 KEY = SigningKey.generate()
@@ -30,6 +31,11 @@ class TestSigningKey:
         published = SigningKey.from_jwk({**KEY.private_jwk(), "kid": ""})
         assert published.kid == KEY.kid
         assert len(KEY.kid) == 43
+
+    def test_has_no_name_that_could_be_an_option(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        thumbprints = iter(["-first", "_second", "third", "fourth"])
+        monkeypatch.setattr(module, "_thumbprint", lambda _: next(thumbprints))
+        assert SigningKey.generate().kid == "third"
 
     def test_keeps_the_name_that_it_was_given(self) -> None:
         assert SigningKey.from_jwk({**KEY.private_jwk(), "kid": "2026-11"}).kid == "2026-11"

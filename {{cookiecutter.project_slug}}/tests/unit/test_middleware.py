@@ -670,7 +670,14 @@ class TestCompression:
         assert headers[b"vary"] == b"Accept-Encoding"
         assert bodies == [b"a" * 999]
 
-    @pytest.mark.parametrize("accept", [b"br", b"gzip;q=0", b"br, gzip; q=0.000", b"gzipped"])
+    @pytest.mark.parametrize("accept", [b"GZIP", b"br;q=0.1, GZip ; Q=0.5"])
+    async def test_is_asked_for_in_any_case(self, accept: bytes) -> None:
+        headers, _ = await self.run(self.layer(BIG.encode()), accept=accept)
+        assert headers[b"content-encoding"] == b"gzip"
+
+    @pytest.mark.parametrize(
+        "accept", [b"br", b"gzip;q=0", b"br, gzip; q=0.000", b"GZIP;Q=0", b"gzipped"]
+    )
     async def test_is_for_those_who_ask_for_it(self, accept: bytes) -> None:
         headers, bodies = await self.run(self.layer(BIG.encode()), accept=accept)
         assert b"content-encoding" not in headers

@@ -1,16 +1,19 @@
 """`app keys`: what access tokens are signed with."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from typer.core import TyperCommand
 
 from app.cli.output import CommandFailed, Commands, say, writing
 from app.core.config import load_settings
 from app.core.security.keys import DEVELOPMENT_KEYS, SigningKeys, write_private
 
 STANDARD: Final = Path("-")
+_LIKE_AN_OPTION: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 app = typer.Typer(
     cls=Commands,
@@ -34,6 +37,16 @@ KeyFile = Annotated[
     ),
 ]
 Kid = Annotated[str, typer.Argument(metavar="KID", help="Id of the key, as `list` shows it.")]
+
+
+class OfKey(TyperCommand):
+    """A command that knows an id from options: one thumbprint in 64 begins with a hyphen."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Put such an id where no options are expected."""
+        kids = [each for each in args if _LIKE_AN_OPTION.fullmatch(each)]
+        others = [each for each in args if each not in kids]
+        return super().parse_args(ctx, [*others, "--", *kids] if kids else args)
 
 
 @app.command()
@@ -70,11 +83,11 @@ def add(*, file: KeyFile = None) -> None:
     say(f"Added {keys.kids[-1]}. When every process has it: app keys promote {keys.kids[-1]}")
 
 
-@app.command()
+@app.command(cls=OfKey)
 def promote(kid: Kid, *, file: KeyFile = None) -> None:
     """Have a key sign from now on; the others go on verifying.
 
-    Example: app keys promote 5oPy
+    Example: app keys promote NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs
     """
     path = _file(file)
     try:
@@ -85,11 +98,11 @@ def promote(kid: Kid, *, file: KeyFile = None) -> None:
     say(f"{kid} signs now. Remove the one before once its last token has expired.")
 
 
-@app.command()
+@app.command(cls=OfKey)
 def remove(kid: Kid, *, file: KeyFile = None) -> None:
     """Remove a key; tokens that it signed are void.
 
-    Example: app keys remove 5oPy
+    Example: app keys remove NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs
     """
     path = _file(file)
     try:

@@ -1,5 +1,6 @@
 """`app migrate`: the schema of the database."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -108,6 +109,8 @@ def new(
 
     Example: app migrate new "add a due date to items"
     """
+    if not re.search(r"\w", message):
+        raise CommandFailed("Say in a few words what the migration does: its file is named so.")
     with surroundings() as settings:
         url = _url(settings)
         migrations.upgrade(url, report=say)

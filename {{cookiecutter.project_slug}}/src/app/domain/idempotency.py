@@ -58,6 +58,17 @@ class IdempotencyKeyInUse(Conflict):
     title = "A request with this idempotency key is under way"
 
 
+class IdempotencyKeyRepeated(InvalidInput):
+    """The request came with several keys, of which none is more its own than another."""
+
+    code = "idempotency_key_repeated"
+    title = "A request has one idempotency key"
+
+    def __init__(self) -> None:
+        message = "Send one key"
+        super().__init__(FieldError("header.Idempotency-Key", message, self.code))
+
+
 class IdempotencyKeyReused(InvalidInput):
     """The key came with another request before."""
 

@@ -5,7 +5,7 @@ opened; what the request is answered is kept as it leaves, when its transaction 
 """
 
 import hashlib
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Header
@@ -18,11 +18,10 @@ from app.domain.idempotency import (
     Answer,
     IdempotencyKey,
     IdempotencyKeyInUse,
+    IdempotencyKeyRepeated,
     IdempotencyKeyReused,
     IdempotencyUnavailable,
 )
-
-_HASHED: Final = "application/json"
 
 IdempotencyKeyHeader = Annotated[
     str | None,
@@ -42,23 +41,27 @@ IdempotencyKeyHeader = Annotated[
 ]
 
 
-@raises(IdempotencyKeyInUse, IdempotencyKeyReused, IdempotencyUnavailable)
+@raises(IdempotencyKeyInUse, IdempotencyKeyRepeated, IdempotencyKeyReused, IdempotencyUnavailable)
 async def claim_idempotency_key(
     request: Request, resources: ResourcesDep, key: IdempotencyKeyHeader = None
 ) -> None:
     """Claim the key of a request, if it has one; stands on the resources.
 
     A route takes it after the parameter that says who is asking, whose key it is, and before the
-    service that opens a session.
+    service that opens a session. It must not be one that reads the body itself: what the framework
+    has not read is read here.
 
     Raises:
         AnsweredBefore: The request was answered before; the handler sends that answer.
         IdempotencyKeyInUse: The first request of this key is under way.
+        IdempotencyKeyRepeated: There are several keys.
         IdempotencyKeyReused: The key came with another request before.
         IdempotencyUnavailable: What keeps the keys does not answer.
     """
     if key is None:
         return
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        raise IdempotencyKeyRepeated
     context = request_context(request.scope)
     if context.user_id is None:
         raise RuntimeError("The route must take who is asking before the idempotency key.")
@@ -74,12 +77,10 @@ IdempotencyDep = Annotated[None, Depends(claim_idempotency_key)]
 
 
 async def _fingerprint(request: Request) -> str:
-    """What a request asks for: JSON byte by byte, for which the framework has read the body.
+    """What a request asks for: its query, and its body byte by byte.
 
-    Of other bodies, which may be large and are read by their route, length and type alone count.
+    The type of the body is part of it: by that, the framework reads the same bytes in another way.
     """
-    headers = request.headers
-    kind, length = headers.get("content-type", ""), headers.get("content-length", "")
-    is_json = kind.partition(";")[0].strip().lower() == _HASHED
-    body = await request.body() if is_json else f"{kind}\n{length}".encode()
-    return hashlib.sha256(request.scope["query_string"] + b"\n" + body).hexdigest()
+    kind = request.headers.get("content-type", "").encode("latin-1")
+    parts = (request.scope["query_string"], kind, await request.body())
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()

@@ -175,7 +175,7 @@ def _accepts_gzip(scope: Scope) -> bool:
     for name, value in scope["headers"]:
         if name == b"accept-encoding":
             for offer in value.split(b","):
-                coding, _, weight = offer.replace(b" ", b"").partition(b";")
+                coding, _, weight = offer.replace(b" ", b"").lower().partition(b";")
                 if coding == b"gzip":
                     return _REFUSED.fullmatch(weight) is None
     return False

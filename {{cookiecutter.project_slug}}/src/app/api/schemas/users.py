@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from app.api.schemas.base import (
     PASSWORD_FORMAT,
+    TEXT,
     VISIBLE_LINE,
     ChangingResourceResponse,
     InputModel,
@@ -42,7 +43,12 @@ NewPassword = Annotated[
     Secret[
         Annotated[
             str,
-            StringConstraints(strip_whitespace=False, min_length=MIN_LENGTH, max_length=MAX_LENGTH),
+            StringConstraints(
+                strip_whitespace=False,
+                min_length=MIN_LENGTH,
+                max_length=MAX_LENGTH,
+                pattern=TEXT,
+            ),
         ]
     ],
     AfterValidator(_is_strong),

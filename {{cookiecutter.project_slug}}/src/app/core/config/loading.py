@@ -43,7 +43,7 @@ def load_settings() -> Settings:
     values = environment()
     faults = _unknown(environment.env_vars)
     if values.get("environment", "development") == "development":
-        dotenv = DotEnvSettingsSource(Settings, env_file=DOTENV, dotenv_filtering="only_existing")
+        dotenv = _dotenv()
         written = dotenv()
         if written.pop("environment", "development") != "development":
             faults["APP_ENVIRONMENT"] = (
@@ -52,6 +52,14 @@ def load_settings() -> Settings:
         faults |= _unknown(dotenv.env_vars)
         values = _merged(written, values)
     return _validated(values, faults)
+
+
+def _dotenv() -> DotEnvSettingsSource:
+    try:
+        return DotEnvSettingsSource(Settings, env_file=DOTENV, dotenv_filtering="only_existing")
+    except (OSError, UnicodeDecodeError):
+        # What its settings would have been is not known: to judge the others is no use.
+        raise ConfigurationError.listing({str(DOTENV): "can't be read as text in UTF-8"}) from None
 
 
 def variable_names() -> list[str]:

@@ -47,8 +47,9 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> "SigningKey":
-        """Return a new key."""
-        return cls.of(None, generate_private_key(SECP256R1()))
+        """Return a new key, whose id no command takes for an option."""
+        key = cls.of(None, generate_private_key(SECP256R1()))
+        return key if key.kid[0].isalnum() else cls.generate()
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, Any]) -> "SigningKey":

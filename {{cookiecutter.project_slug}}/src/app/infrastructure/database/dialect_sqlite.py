@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 import aiosqlite
 from sqlalchemy import Connection, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -52,12 +52,8 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
         settings: The file, the pool and time limits.
         pool_size: Connections that the pool keeps.
     """
-    url = make_url(settings.url.get_secret_value())
-    if url.database is not None:
-        # Others on the machine have no business there; one that is there stays as it is.
-        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_async_engine(
-        url,
+        _with_directory(settings.url.get_secret_value()),
         pool_size=pool_size,
         max_overflow=settings.max_overflow,
         pool_timeout=settings.pool_timeout,
@@ -95,7 +91,7 @@ def create_migration_engine(url: str) -> AsyncEngine:
     A table that can't be altered is copied and dropped, which must not cascade.
     """
     return create_async_engine(
-        url,
+        _with_directory(url),
         poolclass=NullPool,
         connect_args={"async_creator_fn": _connect, "timeout": _LOCK_SECONDS},
     )
@@ -145,19 +141,31 @@ def is_unavailable(error: DBAPIError) -> bool:
     return error.connection_invalidated or code & 0xFF in _UNAVAILABLE
 
 
-async def _connect(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+def _with_directory(url: str) -> URL:
+    """Return an address for whose file there is a directory."""
+    parsed = make_url(url)
+    if parsed.database is not None:
+        # Others on the machine have no business there; one that is there stays as it is.
+        Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return parsed
+
+
+async def _connect(database: str, **options: Any) -> aiosqlite.Connection:
     """Open a connection.
 
     If that fails, the thread that aiosqlite has for it is waited for: it still talks to the loop,
     which at the end of a command may be gone before it is.
     """
-    connection = aiosqlite.connect(*arguments, **options)
+    connection = aiosqlite.connect(database, **options)
     thread = connection._thread  # noqa: SLF001
     thread.daemon = True
     try:
         return await connection
-    except BaseException:
+    except BaseException as error:
         await asyncio.to_thread(thread.join)
+        # The driver's own words don't say which file can't be opened.
+        is_its_own = isinstance(error, sqlite3.OperationalError)
+        error.args = (f"{error}: {database}",) if is_its_own else error.args
         raise
 
 

@@ -7,6 +7,7 @@ loop of its own, so code that runs on a loop calls it by `asyncio.to_thread`.
 import asyncio
 import importlib.util
 import io
+import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -99,7 +100,18 @@ def downgrade(url: str, revision: str, *, report: Report = lambda _: None) -> No
     Raises:
         MigrationError: It did not work.
     """
-    _migrate(url, lambda config: command.downgrade(config, revision), report)
+
+    def run(config: Config) -> None:
+        wanted = re.fullmatch(r"-(\d+)", revision)
+        if wanted and int(wanted[1]) > (applied := _applied(config)):
+            raise MigrationError(
+                f"Only {applied} can be taken back, not {wanted[1]}."
+                if applied
+                else "There is no migration to take back."
+            )
+        command.downgrade(config, revision)
+
+    _migrate(url, run, report)
 
 
 def new(url: str, message: str, *, empty: bool = False) -> Path:
@@ -201,6 +213,12 @@ def _migrate(url: str, run: Callable[[Config], None], report: Report) -> None:
     if (before := check_revision(url)).state is RevisionState.AHEAD:
         raise MigrationError(str(before))
     _connected(url, work)
+
+
+def _applied(config: Config) -> int:
+    """How many migrations a database has seen."""
+    at = MigrationContext.configure(config.attributes["connection"]).get_current_heads()
+    return sum(1 for _ in ScriptDirectory.from_config(config).iterate_revisions(at, "base"))
 
 
 def _connected(url: str, work: Callable[[Connection], Result]) -> Result:
