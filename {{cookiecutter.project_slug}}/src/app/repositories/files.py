@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import Select, bindparam, delete, func, select
 
 from app import models
 from app.domain.files import ContentId, File, FileId, FileSort, FileState, PendingFile, Usage
@@ -55,20 +55,6 @@ class FileReader(Reader):
         [(files, size)] = await self._rows(statement)
         return Usage(files, int(size))
 
-    async def expired(
-        self, now: datetime, *, owner_id: UserId | None = None, limit: int | None = None
-    ) -> list[FileId]:
-        """Return files that aren't there and whose time is over, the oldest first."""
-        statement = (
-            select(_files.id)
-            .where(_files.expires_at <= now)
-            .order_by(_files.expires_at, _files.id)
-            .limit(limit)
-        )
-        if owner_id is not None:
-            statement = statement.where(_files.owner_id == owner_id)
-        return [FileId(file_id) for (file_id,) in await self._rows(statement)]
-
     async def contents(
         self, file_ids: Sequence[FileId]
     ) -> dict[FileId, tuple[FileState, ContentId | None]]:
@@ -88,6 +74,16 @@ class FileRepository(FileReader, Repository[models.File]):
     async def give_up(self, file_id: FileId) -> bool:
         """Give up the place of a file, unless the file is there; tell whether there was one."""
         return bool(await self._delete_where((_files.id == file_id) & (_files.state != "ready")))
+
+    async def give_up_expired(
+        self, now: datetime, *, owner_id: UserId | None = None
+    ) -> list[FileId]:
+        """Give up the places whose time is over, of one owner or of all; return which they are."""
+        statement = delete(models.File).where(models.File.expires_at <= now)
+        if owner_id is not None:
+            statement = statement.where(models.File.owner_id == owner_id)
+        given_up = statement.returning(models.File.id)
+        return [FileId(file_id) for file_id in await self._session.scalars(given_up)]
 
 
 def _of_owner() -> Select[Any]:

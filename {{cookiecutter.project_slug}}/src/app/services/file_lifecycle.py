@@ -78,10 +78,7 @@ class FileLifecycle:
             files = FileRepository(session)
             if await UserRepository(session).get(owner_id) is None:
                 raise InvalidToken
-            over = await files.expired(now, owner_id=owner_id)
-            # In order: one connection does one thing at a time.
-            for file_id in over:
-                await files.give_up(file_id)
+            over = await files.give_up_expired(now, owner_id=owner_id)
             session.after_commit(partial(self.remove, *map(incoming_key, over)))
             usage = await files.usage(owner_id)
             room = self.settings.quota_bytes - usage.size

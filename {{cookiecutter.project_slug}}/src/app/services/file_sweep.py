@@ -37,17 +37,8 @@ class FileSweep:
 
     async def _expired(self) -> int:
         """Give up the places of uploads whose time is over: what came of them has no row then."""
-        swept = 0
-        while True:
-            async with self.database.read() as connection:
-                expired = await FileReader(connection).expired(utc_now(), limit=_AT_ONCE)
-            if not expired:
-                return swept
-            async with self.database.transaction() as session:
-                files = FileRepository(session)
-                # In order: one connection does one thing at a time.
-                for file_id in expired:
-                    swept += await files.give_up(file_id)
+        async with self.database.transaction() as session:
+            return len(await FileRepository(session).give_up_expired(utc_now()))
 
     async def _orphans(self, prefix: str) -> int:
         """Remove content that no row speaks for.
