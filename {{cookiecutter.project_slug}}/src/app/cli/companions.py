@@ -42,10 +42,7 @@ def companions(settings: Settings, *, reload: bool) -> Iterator[None]:
         say("A worker does the jobs beside it.")
         yield
     finally:
-        process.terminate()
-        process.join(_SECONDS_TO_STOP)
-        process.kill()
-        process.join()
+        reloading.stop(process, _SECONDS_TO_STOP)
 
 
 def work() -> None:

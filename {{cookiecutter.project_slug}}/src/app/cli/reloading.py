@@ -39,13 +39,21 @@ def do(what: str) -> None:
     pkgutil.resolve_name(what)()
 
 
+def stop(process: BaseProcess, seconds: float) -> None:
+    """End a process: by SIGTERM, and if it has not ended in time, by SIGKILL."""
+    process.terminate()
+    process.join(seconds)
+    process.kill()
+    process.join()
+
+
 def _keep(start: Callable[[], BaseProcess], *, reload: bool) -> None:
     process, is_told = start(), False
     try:
         for changed in _looks(reload=reload):
             killed_by = -(process.exitcode or 0)
             if changed:
-                _stop(process)
+                stop(process, _SECONDS_TO_STOP)
                 process, is_told = start(), False
             elif killed_by > 0:
                 say(f"The worker was killed by {signal.Signals(killed_by).name}: another starts.")
@@ -57,7 +65,7 @@ def _keep(start: Callable[[], BaseProcess], *, reload: bool) -> None:
                 if not reload:
                     return
     finally:
-        _stop(process)
+        stop(process, _SECONDS_TO_STOP)
 
 
 def _looks(*, reload: bool) -> Iterator[bool]:
@@ -82,10 +90,3 @@ def _started() -> BaseProcess:
     process = context.Process(target=do, args=(WORK,), name="worker")
     process.start()
     return process
-
-
-def _stop(process: BaseProcess) -> None:
-    process.terminate()
-    process.join(_SECONDS_TO_STOP)
-    process.kill()
-    process.join()

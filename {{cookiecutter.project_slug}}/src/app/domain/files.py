@@ -9,14 +9,8 @@ from uuid import UUID
 
 from typing_extensions import TypeAliasType
 
-from app.domain.errors import (
-    Conflict,
-    ContentTooLarge,
-    FieldError,
-    InvalidInput,
-    NotFound,
-    UnsupportedContent,
-)
+from app.domain.errors import Conflict, ContentTooLarge, NotFound, UnsupportedContent
+from app.domain.idempotency import IdempotencyKeyRefused
 from app.domain.ids import UserId
 
 FileId = NewType("FileId", UUID)
@@ -184,15 +178,12 @@ class UploadIncomplete(Conflict):
     title = "What was announced has not been uploaded"
 
 
-class IdempotencyKeyNotTaken(InvalidInput):
+class IdempotencyKeyNotTaken(IdempotencyKeyRefused):
     """A key came with a body that is not kept, so that it can't be told from another one's."""
 
     code = "idempotency_key_not_taken"
     title = "This operation takes no idempotency key"
-
-    def __init__(self) -> None:
-        message = "Leave it out: sent twice, this request is carried out twice"
-        super().__init__(FieldError("header.Idempotency-Key", message, self.code))
+    advice = "Leave it out: sent twice, this request is carried out twice"
 
 
 def stored_key(file_id: FileId, content_id: ContentId) -> str:

@@ -1,6 +1,7 @@
 """Requests that are sent twice and carried out once (draft-ietf-httpapi-idempotency-key-header)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 from uuid import UUID
 
 from app.domain.errors import Conflict, FieldError, InvalidInput, Unavailable
@@ -58,26 +59,33 @@ class IdempotencyKeyInUse(Conflict):
     title = "A request with this idempotency key is under way"
 
 
-class IdempotencyKeyRepeated(InvalidInput):
+class IdempotencyKeyRefused(InvalidInput):
+    """The key can't be taken with this request.
+
+    Attributes:
+        advice: What to do, in a few words.
+    """
+
+    advice: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__(FieldError("header.Idempotency-Key", self.advice, self.code))
+
+
+class IdempotencyKeyRepeated(IdempotencyKeyRefused):
     """The request came with several keys, of which none is more its own than another."""
 
     code = "idempotency_key_repeated"
     title = "A request has one idempotency key"
-
-    def __init__(self) -> None:
-        message = "Send one key"
-        super().__init__(FieldError("header.Idempotency-Key", message, self.code))
+    advice = "Send one key"
 
 
-class IdempotencyKeyReused(InvalidInput):
+class IdempotencyKeyReused(IdempotencyKeyRefused):
     """The key came with another request before."""
 
     code = "idempotency_key_reused"
     title = "This idempotency key was used for another request"
-
-    def __init__(self) -> None:
-        message = "Use a new key for a new request, and the old one for the very same"
-        super().__init__(FieldError("header.Idempotency-Key", message, self.code))
+    advice = "Use a new key for a new request, and the old one for the very same"
 
 
 class IdempotencyUnavailable(Unavailable):

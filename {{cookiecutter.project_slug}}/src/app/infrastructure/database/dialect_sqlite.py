@@ -163,9 +163,9 @@ async def _connect(database: str, **options: Any) -> aiosqlite.Connection:
         return await connection
     except BaseException as error:
         await asyncio.to_thread(thread.join)
-        # The driver's own words don't say which file can't be opened.
-        is_its_own = isinstance(error, sqlite3.OperationalError)
-        error.args = (f"{error}: {database}",) if is_its_own else error.args
+        if isinstance(error, sqlite3.OperationalError):
+            # The driver's words don't say which file can't be opened.
+            error.args = (f"{error}: {database}",)
         raise
 
 
