@@ -3,6 +3,7 @@
 import configparser
 import itertools
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -90,6 +91,30 @@ def _tree(folder: Path, files: dict[str, str]) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     return folder
+
+
+@pytest.mark.parametrize(("code", "ok"), [(0, True), (3, False)])
+def test_what_a_check_says_is_kept_and_shown_if_it_fails(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    code: int,
+    ok: bool,
+) -> None:
+    makefile = f"check:\n\t@echo databases: SQLite 3.40; echo 12 passed in 1s; exit {code}\n"
+    project = _tree(tmp_path, {"project/Makefile": makefile, "bin/uv": "#!/bin/sh\n"}) / "project"
+    (tmp_path / "bin" / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(variant, "_project_in", lambda _, __: project)
+
+    results = tmp_path / "results"
+    assert variant.check("sqlite", tmp_path / "checks", results) is ok
+
+    shown = capsys.readouterr().out
+    assert "12 passed in 1s" in (results / "sqlite.log").read_text(encoding="utf-8")
+    assert ("12 passed in 1s" in shown) is not ok
+    (outcome,) = variant.outcomes_in(results)
+    assert (outcome.ok, outcome.tests, outcome.servers) == (ok, "12", "SQLite 3.40")
 
 
 def test_the_report_is_a_table(tmp_path: Path) -> None:

@@ -246,14 +246,19 @@ def environment(name: str, python: str) -> dict[str, str]:
 def check(name: str, folder: Path, results: Path) -> bool:
     """Generate the variant, run its `make check`, and leave the outcome in `results`.
 
+    What it says is kept there, too, and printed as it comes to who sits before a terminal; to
+    others, if it fails: of many checks at once, nobody finds what matters in all that they say.
     With a factor for the interpreter or for the oldest dependencies, coverage is not measured.
     """
     started = time.monotonic()
     results.mkdir(parents=True, exist_ok=True)
     result = results / f"{name}.json"
     result.unlink(missing_ok=True)
+    log = result.with_suffix(".log")
+    live = sys.stdout.isatty()
     with slot(folder, _kind(name)) as place:
-        code, text = _make(name, _project_in(place, name))
+        code = _make(name, _project_in(place, name), log, live=live)
+    text = log.read_text(encoding="utf-8", errors="replace")
     outcome = Outcome(
         variant=name,
         python=".".join(map(str, sys.version_info[:3])),
@@ -264,6 +269,8 @@ def check(name: str, folder: Path, results: Path) -> bool:
         seconds=round(time.monotonic() - started),
     )
     result.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    if not live:
+        print(table([outcome]) if outcome.ok else text, flush=True)
     return outcome.ok
 
 
@@ -283,29 +290,29 @@ def _project_in(place: Path, name: str) -> Path:
     return project
 
 
-def _make(name: str, project: Path) -> tuple[int, str]:
-    """Run the check of a project; return its exit code, and what it says while it says it."""
-    output: list[str] = []
+def _make(name: str, project: Path, log: Path, *, live: bool) -> int:
+    """Run the check of a project; return its exit code, and leave what it says in `log`."""
     # Not that of tox: each of its environments has another, and this one is for all.
     surroundings = environment(name, str(Path(sys.executable).resolve()))
     # Exactly what this variant asks for: `uv run` leaves there what the last one needed.
     subprocess.run(["uv", "sync", "--quiet"], cwd=project, env=surroundings, check=True)
-    with subprocess.Popen(
-        ["make", *(UNMEASURED if _has_factor(name) else ("check",))],
-        cwd=project,
-        env=surroundings,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(
+            ["make", *(UNMEASURED if _has_factor(name) else ("check",))],
+            cwd=project,
+            env=surroundings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            output.append(line)
-    return process.returncode, "".join(output)
+            file.write(line)
+            if live:
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+    return process.returncode
 
 
 def _kind(name: str) -> str:

@@ -7,8 +7,9 @@ greenlet has a tracer of its own, as each thread has, and a switch changes trace
 is the same.
 
 Tracing doubles what a test takes, so that tests that reach nothing of their own go without:
-`@pytest.mark.untraced`. With `--trace-once` only one case of a parametrized test is traced. Either
-can only make less of what is measured, never more.
+`@pytest.mark.untraced`. With `--trace-once` only one case of a parametrized test is traced, and
+of a test that asks by a plain client only the thread of the application. Each of these can only
+make less of what is measured, never more.
 
 Where coverage monitors lines and traces no calls, as it does on newer interpreters, there is
 nothing to do, and none of this is done.
@@ -78,37 +79,63 @@ class GreenletTracing:
 
 
 class Switch:
-    """Turns tracing off and on, in this thread and in those of applications under test."""
+    """Turns tracing off and on, in this thread and in those of applications under test.
+
+    This thread is traced inside `here` alone: what pytest does between is not ours to measure.
+    """
 
     def __init__(self) -> None:
+        self._is_used = False
         self._is_on = True
+        self._is_on_here = True
         self._portals: list[BlockingPortal] = []
         self._tracers = threading.local()
 
+    def use(self) -> None:
+        """Begin: there is something to turn off."""
+        self._is_used = True
+
     @contextmanager
     def also_in(self, portal: BlockingPortal) -> Iterator[None]:
-        """Have the thread of a portal traced as this one is, while the block runs."""
+        """Have the thread of a portal traced as the tests are, while the block runs."""
         self._portals.append(portal)
         try:
             yield
         finally:
             self._portals.remove(portal)
 
-    def turn(self, *, on: bool) -> None:
-        """Turn it off or on; nothing is done where nothing is traced."""
+    def turn(self, *, on: bool, here: bool) -> None:
+        """Turn it off or on for what follows, and off in this thread if it is not to be `here`."""
+        if not self._is_used:
+            return
+        self._is_on_here = on and here
+        self._turn(on=False)  # until the next `here`
         if on is self._is_on:
             return
         self._is_on = on
-        self._turn_here(on)
         for portal in self._portals:
-            portal.call(self._turn_here, on)
+            portal.call(self._turn, on)
 
-    def _turn_here(self, on: bool) -> None:
-        if on:
-            sys.settrace(getattr(self._tracers, "tracer", None))
-        else:
-            self._tracers.tracer = sys.gettrace()
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """Trace this thread while the block runs, if it is to be traced."""
+        if not self._is_used:
+            yield
+            return
+        before = sys.gettrace() is not None
+        self._turn(self._is_on_here)
+        try:
+            yield
+        finally:
+            self._turn(before)
+
+    def _turn(self, on: bool) -> None:
+        tracer = sys.gettrace()
+        if not on and tracer is not None:
+            self._tracers.tracer = tracer
             sys.settrace(None)
+        elif on and tracer is None:
+            sys.settrace(getattr(self._tracers, "tracer", None))
 
 
 switch = Switch()
@@ -119,7 +146,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--trace-once",
         action="store_true",
-        help="Have coverage trace one case of each parametrized test.",
+        help="Have coverage trace one case of each test, and of the service alone if it is asked.",
     )
 
 
@@ -136,13 +163,34 @@ def pytest_sessionstart() -> None:
         tracing = GreenletTracing(start)
         tracing.follow()
         threading.settrace(tracing.in_new_thread)
+        switch.use()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> None:
     """Trace a test, or don't; it goes on to the next that is otherwise."""
-    if threading.gettrace() is not None:
-        switch.turn(on=_is_traced(item))
+    switch.turn(on=_is_traced(item), here=not _only_asks(item))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup() -> Iterator[Any]:
+    """Trace what tests stand on."""
+    with switch.here():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pyfunc_call() -> Iterator[Any]:
+    """Trace what tests do."""
+    with switch.here():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Iterator[Any]:
+    """Trace what is done after a test."""
+    with switch.here():
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -160,3 +208,8 @@ def _is_traced(item: pytest.Item) -> bool:
     is_first = test not in known
     known.add(test)
     return is_first
+
+
+def _only_asks(item: pytest.Item) -> bool:
+    """Whether a test does no more by itself than to ask an application in another thread."""
+    return item.config.getoption("trace_once") and "client" in getattr(item, "fixturenames", ())

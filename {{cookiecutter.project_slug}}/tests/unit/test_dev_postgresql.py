@@ -19,6 +19,8 @@ from sqlalchemy.engine import make_url
 from dev_servers import Server, ServerUnavailable, accounts, postgresql, process
 from dev_servers.accounts import Account, account_for, home_for
 
+pytestmark = pytest.mark.untraced
+
 Start = Callable[..., AbstractContextManager[Server]]
 start: Start = partial(postgresql.postgresql, given=None, given_by="THE_VARIABLE")
 

@@ -21,6 +21,8 @@ from dev_servers import Server, ServerUnavailable, redis
 from dev_servers.process import Places
 from redis import Redis
 
+pytestmark = pytest.mark.untraced
+
 Start = Callable[..., AbstractContextManager[Server]]
 start: Start = partial(redis.redis, given=None, given_by="THE_VARIABLE")
 

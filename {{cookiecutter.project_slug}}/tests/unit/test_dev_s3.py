@@ -10,6 +10,8 @@ from dev_servers import ServerUnavailable, s3
 from dev_servers.process import Places, StartFailed
 from dev_servers.s3 import Keys, development_server, rclone
 
+pytestmark = pytest.mark.untraced
+
 
 @pytest.fixture
 def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
