@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help quick matrix bench bench-quick count
+.PHONY: help quick matrix bench bench-quick count layers
 
 help: ## Show what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,3 +18,6 @@ bench-quick: ## The same in a few minutes, without a change of the last result
 
 count: ## Count instructions, and compare them with the baseline
 	tox run -e count
+
+layers: ## Count what each layer of middleware takes of a request
+	tox run -e count -- layers

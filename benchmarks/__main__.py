@@ -5,6 +5,7 @@
     python -m benchmarks run --only files    a part of it, of which the README says nothing
     python -m benchmarks count               instructions, compared with the baseline
     python -m benchmarks count --renew       ... which they become
+    python -m benchmarks layers              where they go: what each layer of middleware takes
 
 The exit code is 1 if an operation takes too many instructions more than in the baseline, and 2 if
 the machine lacks what it takes to measure.
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     given = _parser().parse_args(arguments)
     try:
-        return _run(given) if given.command == "run" else _count(given)
+        return {"run": _run, "count": _count, "layers": _layers}[given.command](given)
     except LACKING as error:
         say(str(error))
         return _EXIT_LACKING
@@ -90,7 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     count = commands.add_parser("count", help="count instructions")
     count.add_argument("--renew", action="store_true", help="make them the baseline")
-    for command in (run, count):
+    layers = commands.add_parser("layers", help="count what each layer of middleware takes")
+    layers.add_argument(
+        "--only", nargs="+", default=["health", "create"], help="these operations alone"
+    )
+    for command in (run, count, layers):
         command.add_argument(
             "--python", type=Path, help="an interpreter with the dependencies; makes none"
         )
@@ -189,6 +194,23 @@ def _count(given: argparse.Namespace) -> int:
     for each in found:
         say(f"too much: {each}")
     return 1 if found else 0
+
+
+def _layers(given: argparse.Namespace) -> int:
+    instructions.require_callgrind()
+    only = ("--only", *given.only)
+    with tempfile.TemporaryDirectory(prefix="bench-") as place:
+        project = make(VARIANT, Path(place), given.python)
+        with surroundings(project, items=1_000, export=0) as behind:
+            generated, floor = service(project, behind), by_hand("floor", project, behind)
+            found = instructions.count(
+                generated, "app.asgi:app", project, behind, options=(*only, "--layers")
+            )
+            floors = instructions.count(
+                floor, "benchmarks.inside.floor:app", project, behind, options=only
+            )
+    print(instructions.layers_table(found, floors))
+    return 0
 
 
 def _counts(project: Project) -> instructions.Counts:

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -76,7 +76,9 @@ def require_callgrind() -> None:
             )
 
 
-def count(app: App, module: str, project: Project, behind: Surroundings) -> dict[str, int]:
+def count(
+    app: App, module: str, project: Project, behind: Surroundings, *, options: Sequence[str] = ()
+) -> dict[str, int]:
     """Return the instructions of one request by operation.
 
     Args:
@@ -84,6 +86,7 @@ def count(app: App, module: str, project: Project, behind: Surroundings) -> dict
         module: Where the application is, such as `app.asgi:app`.
         project: Whose interpreter runs it.
         behind: What its database holds.
+        options: Those of `benchmarks.inside.count`.
 
     Raises:
         RuntimeError: It failed.
@@ -95,7 +98,7 @@ def count(app: App, module: str, project: Project, behind: Surroundings) -> dict
         log = Path(place, "log")
         with log.open("w") as output:
             finished = subprocess.run(
-                [*callgrind, files, project.python, *script, "--times", str(TIMES)],
+                [*callgrind, files, project.python, *script, "--times", str(TIMES), *options],
                 cwd=app.directory,
                 # The order of sets, and so the way through some code, would change each time.
                 env={**app.environment, "PYTHONHASHSEED": "0", "BENCHMARKS_CALLGRIND": "1"},
@@ -115,6 +118,39 @@ def parse(profile: str) -> tuple[str, int] | None:
     if name is None or total is None:
         return None
     return name[1], int(total[1]) // TIMES
+
+
+def layers(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Return what each layer of middleware takes, by operation.
+
+    Args:
+        counts: Of each operation as it is, and of `<operation>__<layer>` without that layer.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for name, number in counts.items():
+        operation, _, layer = name.partition("__")
+        if layer:
+            found.setdefault(operation, {})[layer] = counts[operation] - number
+    return found
+
+
+def layers_table(service: Mapping[str, int], floor: Mapping[str, int]) -> str:
+    """Return where the instructions of a request go, a line each, the most first.
+
+    Args:
+        service: Counts of the service, also without each of its layers.
+        floor: Counts of the app that was written by hand.
+    """
+    lines = []
+    for operation, costs in layers(service).items():
+        total, by_hand = service[operation], floor[operation]
+        lines += [f"{operation}: {total:,}, which is {total / by_hand:.2f} times the floor's"]
+        rest = {"routing, dependencies, the operation": total - sum(costs.values()), **costs}
+        lines += [
+            f"  {number:>10,} {number / by_hand:>6.2f}  {name}"
+            for name, number in sorted(rest.items(), key=lambda each: -each[1])
+        ]
+    return "\n".join(lines)
 
 
 def versions(project: Project) -> dict[str, str]:

@@ -159,6 +159,19 @@ class TestInstructions:
 
         assert instructions.regressions(counts(100), fewer) == ["health: not counted any more"]
 
+    def test_tell_what_each_layer_takes(self) -> None:
+        service = {"health": 100, "health__Log": 70, "health__Limit": 95}
+
+        assert instructions.layers(service) == {"health": {"Log": 30, "Limit": 5}}
+        assert [
+            line.split() for line in instructions.layers_table(service, FLOOR).splitlines()
+        ] == [
+            ["health:", "100,", "which", "is", "1.00", "times", "the", "floor's"],
+            ["65", "0.65", "routing,", "dependencies,", "the", "operation"],
+            ["30", "0.30", "Log"],
+            ["5", "0.05", "Limit"],
+        ]
+
     def test_are_kept_as_they_are(self, tmp_path: Path) -> None:
         path = tmp_path / "baseline.json"
 

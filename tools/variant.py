@@ -297,7 +297,7 @@ def _make(name: str, project: Path, log: Path, *, live: bool) -> int:
     # Exactly what this variant asks for: `uv run` leaves there what the last one needed.
     subprocess.run(["uv", "sync", "--quiet"], cwd=project, env=surroundings, check=True)
     with (
-        log.open("wb") as file,
+        log.open("wb", buffering=0) as file,
         subprocess.Popen(
             ["make", *(UNMEASURED if _has_factor(name) else ("check",))],
             cwd=project,

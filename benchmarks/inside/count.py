@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol, cast
 
 import uvloop
 
@@ -21,6 +21,16 @@ Message = MutableMapping[str, Any]
 App = Callable[..., Awaitable[None]]
 
 WARM_UP = 60
+
+
+class Layered(Protocol):
+    """An application of Starlette's, as far as its middleware is concerned."""
+
+    user_middleware: list[Any]
+    middleware_stack: object
+
+    def __call__(self, *arguments: object) -> Awaitable[None]:
+        """Answer a request."""
 
 
 class Request:
@@ -113,7 +123,6 @@ def tell_callgrind(*command: str) -> None:
 
 async def count(app: App, requests: dict[str, Request], times: int) -> None:
     """Have Callgrind write a profile of each request, sent a number of times."""
-    tell_callgrind("instrumentation", "on")
     for name, request in requests.items():
         for _ in range(WARM_UP):
             await request.send(app)
@@ -125,10 +134,26 @@ async def count(app: App, requests: dict[str, Request], times: int) -> None:
             await request.send(app)
         tell_callgrind("dump", name)
         gc.enable()
-    tell_callgrind("instrumentation", "off")
 
 
-async def with_lifespan(app: App, requests: dict[str, Request], times: int) -> None:
+async def count_layers(app: Layered, requests: dict[str, Request], times: int) -> None:
+    """Count each request as it is, then without one layer of middleware after the other.
+
+    A profile is named `<operation>__<layer>` by the layer that is left out.
+    """
+    await count(app, requests, times)
+    layers = list(app.user_middleware)
+    for left_out in layers:
+        app.user_middleware = [layer for layer in layers if layer is not left_out]
+        app.middleware_stack = None  # it is put together again at the next request
+        named = {f"{name}__{left_out.cls.__name__}": each for name, each in requests.items()}
+        await count(app, named, times)
+    app.user_middleware, app.middleware_stack = layers, None
+
+
+async def with_lifespan(
+    app: App, requests: dict[str, Request], times: int, *, layers: bool
+) -> None:
     """Start the application, count, and stop it.
 
     Raises:
@@ -144,7 +169,12 @@ async def with_lifespan(app: App, requests: dict[str, Request], times: int) -> N
     started = await from_app.get()
     if started["type"] != "lifespan.startup.complete":
         raise SystemExit(f"The application does not start: {started}")
-    await count(app, requests, times)
+    tell_callgrind("instrumentation", "on")
+    if layers:
+        await count_layers(cast("Layered", app), requests, times)
+    else:
+        await count(app, requests, times)
+    tell_callgrind("instrumentation", "off")
     await to_app.put({"type": "lifespan.shutdown"})
     await from_app.get()
     await lifespan
@@ -157,6 +187,7 @@ def main() -> None:
     parser.add_argument("facts", type=json.loads, help="what stands in the database, as JSON")
     parser.add_argument("--times", type=int, default=100, help="requests of each operation")
     parser.add_argument("--only", nargs="*", help="these operations alone")
+    parser.add_argument("--layers", action="store_true", help="also without each middleware")
     given = parser.parse_args()
     module, _, name = given.app.partition(":")
     app = getattr(importlib.import_module(module), name)
@@ -165,7 +196,7 @@ def main() -> None:
         for name, request in operations(given.facts).items()
         if not given.only or name in given.only
     }
-    uvloop.run(with_lifespan(app, requests, given.times))
+    uvloop.run(with_lifespan(app, requests, given.times, layers=given.layers))
 
 
 if __name__ == "__main__":
