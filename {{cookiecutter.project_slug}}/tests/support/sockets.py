@@ -164,10 +164,10 @@ async def raw_connection(
         f"Authorization: Bearer {someone.access_token}\r\n"
         "\r\n"
     )
-    writer.write(head.encode())
-    answer = await reader.readuntil(b"\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 101 "), answer
     try:
+        writer.write(head.encode())
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 101 "), answer
         yield reader, writer
     finally:
         writer.transport.abort()

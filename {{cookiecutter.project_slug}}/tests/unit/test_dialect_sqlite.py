@@ -1,5 +1,6 @@
 """What is particular to SQLite."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -22,6 +23,7 @@ from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import constraint_of, is_unavailable
 from app.infrastructure.database.migrations import MigrationError
 from dev_servers.database import development_server
+from tests.support.waiting import PATIENCE
 
 DIALECT = sqlite.dialect()
 MOMENT: Any = models.Item.__table__.c.created_at.type
@@ -77,6 +79,17 @@ class TestConnections:
             await database.ping()
 
         assert path.parent.stat().st_mode & 0o777 == 0o755
+
+    async def test_end_if_they_are_stopped_while_they_are_closed(self, database: Database) -> None:
+        async with database.engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            closing = asyncio.create_task(driver.close())
+            await asyncio.wait({closing}, timeout=0)  # it begins
+
+            driver.stop()
+
+            async with asyncio.timeout(PATIENCE):
+                await closing
 
     def test_of_development_are_to_a_directory_for_its_owner_alone(self, tmp_path: Path) -> None:
         with development_server(None, tmp_path / ".dev"):

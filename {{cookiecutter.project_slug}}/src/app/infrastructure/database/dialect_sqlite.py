@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -29,6 +30,7 @@ _AT_CONNECT: Final = (
     "PRAGMA foreign_keys=ON",
 )
 _LOCK_SECONDS: Final = 10.0
+_ROWS_AT_ONCE: Final = 64  # of a cursor that is iterated over; the driver's own default
 _CONSTRAINT_FAILED: Final = re.compile(r"(?P<kind>UNIQUE|CHECK) constraint failed: (?P<what>.+)")
 _FOREIGN_KEY_FAILED: Final = "FOREIGN KEY constraint failed"
 _INSERTED: Final = re.compile(r"INSERT INTO (?P<table>\w+)")
@@ -150,13 +152,25 @@ def _with_directory(url: str) -> URL:
     return parsed
 
 
+class _Connection(aiosqlite.Connection):
+    """A connection that stops once.
+
+    Who is cancelled while a connection is closed stops it, and so does the closing when it is done.
+    The second time nobody answers any more, and what waits for it is a task that never ends.
+    """
+
+    def stop(self) -> "asyncio.Future[Any] | None":
+        """End the thread, if it has not been told so already."""
+        return super().stop() if self._running else None
+
+
 async def _connect(database: str, **options: Any) -> aiosqlite.Connection:
     """Open a connection.
 
     If that fails, the thread that aiosqlite has for it is waited for: it still talks to the loop,
     which at the end of a command may be gone before it is.
     """
-    connection = aiosqlite.connect(database, **options)
+    connection = _Connection(partial(sqlite3.connect, database, **options), _ROWS_AT_ONCE)
     thread = connection._thread  # noqa: SLF001
     thread.daemon = True
     try:
