@@ -52,13 +52,12 @@ class TestServerThatCrashes:
                 # A throw-away server writes nothing down before it is told to.
                 await connection.execute(text("CHECKPOINT"))
             load = Load(client, ada)
-            clients = [asyncio.create_task(load.ask_until_recovered()) for _ in range(8)]
-
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as clients:
+                for _ in range(8):
+                    clients.create_task(load.ask_until_recovered())
                 while not load.failures:
                     await load.answered.wait()
                     await crash(database)
-                await asyncio.gather(*clients)
 
             async def is_stored() -> bool:
                 new = {"title": "Survivor"}
@@ -258,7 +257,7 @@ async def backend_of(database: Database) -> int:
 
 async def crash(database: Database) -> None:
     """Kill a process of the server, which ends all others and recovers; it may be at it already."""
-    with suppress(DatabaseUnavailable):
+    with suppress(DatabaseUnavailable, ProcessLookupError):
         os.kill(await backend_of(database), signal.SIGKILL)
 
 
