@@ -85,15 +85,10 @@ class Switch:
     """
 
     def __init__(self) -> None:
-        self._is_used = False
         self._is_on = True
         self._is_on_here = True
         self._portals: list[BlockingPortal] = []
         self._tracers = threading.local()
-
-    def use(self) -> None:
-        """Begin: there is something to turn off."""
-        self._is_used = True
 
     @contextmanager
     def also_in(self, portal: BlockingPortal) -> Iterator[None]:
@@ -106,7 +101,7 @@ class Switch:
 
     def turn(self, *, on: bool, here: bool) -> None:
         """Turn it off or on for what follows, and off in this thread if it is not to be `here`."""
-        if not self._is_used:
+        if threading.gettrace() is None:
             return
         self._is_on_here = on and here
         self._turn(on=False)  # until the next `here`
@@ -119,7 +114,7 @@ class Switch:
     @contextmanager
     def here(self) -> Iterator[None]:
         """Trace this thread while the block runs, if it is to be traced."""
-        if not self._is_used:
+        if threading.gettrace() is None:
             yield
             return
         before = sys.gettrace() is not None
@@ -163,7 +158,6 @@ def pytest_sessionstart() -> None:
         tracing = GreenletTracing(start)
         tracing.follow()
         threading.settrace(tracing.in_new_thread)
-        switch.use()
 
 
 @pytest.hookimpl(tryfirst=True)
