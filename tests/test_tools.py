@@ -117,7 +117,7 @@ def test_what_a_check_says_is_kept_and_shown_if_it_fails(
     assert (outcome.ok, outcome.tests, outcome.servers) == (ok, "12", "SQLite 3.40")
 
 
-def test_the_report_is_a_table(tmp_path: Path) -> None:
+def test_the_report_is_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = variant.Outcome("sqlite", "3.11.7", True, "310", "97 %", "SQLite 3.40", 61)
     bad = variant.Outcome("postgresql", "3.11.7", False, "-", "-", "-", 9)
     for outcome in (good, bad):
@@ -137,7 +137,10 @@ def test_the_report_is_a_table(tmp_path: Path) -> None:
     assert lines[1].split() == ["postgresql", "3.11.7", "NO", "-", "-", "-", "9"]
     assert lines[2].startswith("sqlite      3.11.7  yes  310    97 %      SQLite 3.40")
     assert lines[3] == "1 passed, 1 failed"
+    (tmp_path / "postgresql.log").write_text("FAILED a.py::test_b\nmake: ***\n", encoding="utf-8")
     assert variant.main(["report", str(tmp_path)]) == 1
+    shown = capsys.readouterr().out
+    assert shown.endswith(f"\n\n{tmp_path / 'postgresql.log'}:\nFAILED a.py::test_b\n")
     assert variant.outcomes_in(tmp_path, since=time.time() + 60) == []
 
 
@@ -145,6 +148,14 @@ def test_the_table_names_all_servers_of_a_run() -> None:
     output = "databases: PostgreSQL 16.2\nservers: Valkey 9.1\nservers: MinIO\nservers: MinIO\n"
     assert variant.servers_in(output) == "PostgreSQL 16.2; Valkey 9.1; MinIO"
     assert variant.servers_in("") == "-"
+
+
+def test_the_reasons_are_what_pytest_gives_or_the_end() -> None:
+    reasons = "___ Test.test_a ___\nE   assert 1 == 2\nFAILED a.py::test_a"
+    assert variant.reasons_in(f"a.py F\n{reasons}\nmake: ***\n") == reasons
+    lines = [str(number) for number in range(100)]
+    assert variant.reasons_in("\n".join(lines)).splitlines() == lines[40:]
+    assert variant.reasons_in("") == ""
 
 
 def test_tox_has_an_environment_for_every_variant() -> None:

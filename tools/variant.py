@@ -72,6 +72,9 @@ STARTED = "TEMPLATE_RUN_STARTED"
 PASSED = re.compile(r"\b(\d+) passed\b")
 COVERAGE = re.compile(r"^TOTAL\b.*\s(\d+(?:\.\d+)?)%", re.MULTILINE)
 SERVERS = re.compile(r"^(?:databases|servers): (.+)$", re.MULTILINE)
+REASONS = re.compile(r"^(?:_{3,} .+ _{3,}|E  .*|(?:FAILED|ERROR) .*)$", re.MULTILINE)
+MOST_REASONS = 60
+"""In lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +338,12 @@ def servers_in(output: str) -> str:
     return "; ".join(dict.fromkeys(SERVERS.findall(output))) or "-"
 
 
+def reasons_in(output: str) -> str:
+    """Return why a check failed: what pytest says of tests that did, or else the last lines."""
+    reasons = REASONS.findall(output) or output.splitlines()
+    return "\n".join(reasons[-MOST_REASONS:])
+
+
 def outcomes_in(results: Path, since: float = 0.0) -> list[Outcome]:
     """Return the outcomes that checks left in `results` since a moment, in seconds of the epoch."""
     return [
@@ -388,7 +397,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         outcomes = outcomes_in(given.results, float(os.environ.get(STARTED, "0")))
         print(table(outcomes))
-        return 0 if all(outcome.ok for outcome in outcomes) else 1
+        failed = [
+            given.results / f"{outcome.variant}.log" for outcome in outcomes if not outcome.ok
+        ]
+        for log in failed:
+            print(f"\n{log}:\n{reasons_in(log.read_text(encoding='utf-8', errors='replace'))}")
+        return 1 if failed else 0
     return 0
 
 

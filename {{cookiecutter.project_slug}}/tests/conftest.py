@@ -30,6 +30,7 @@ from tests.support import hooks
 from tests.support.answers import Recorded
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync
 from tests.support.resources import RecordedJobs, isolated
+from tests.support.waiting import PATIENCE
 
 pytest_plugins = [
     "pytester",
@@ -72,17 +73,25 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.fixture(scope="session")
 def make_settings(request: pytest.FixtureRequest) -> Callable[..., Settings]:
-    """Return settings for tests: cheap hashes, one signing key for all, the servers of the run."""
+    """Return settings for tests: cheap hashes, one signing key for all, the servers of the run.
+
+    What is slow on a busy machine is not down: time limits are long, but where a test is of them.
+    """
     keys = SigningKeys.generate().to_json()
     hook = request.config.hook.pytest_app_settings
 
     def make(url: str, **groups: Any) -> Settings:
         defaults: dict[str, Any] = {
             "environment": "test",
-            "database": {"url": url, "pool_size": 5},
+            "database": {
+                "url": url,
+                "pool_size": 5,
+                "pool_timeout": PATIENCE,
+                "lock_timeout": PATIENCE,
+            },
             "auth": {"signing_keys": keys},
             "passwords": {"memory_kib": 8, "time_cost": 1, "max_concurrent": 2},
-            "health": {"timeout_seconds": 30.0},  # on a slow machine, what is slow is not down
+            "health": {"timeout_seconds": PATIENCE},
         }
         for given in hook(config=request.config, database_url=url):
             defaults |= given

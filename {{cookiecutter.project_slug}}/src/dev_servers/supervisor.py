@@ -84,6 +84,9 @@ def _prepare_and_serve(task: Task, start: Callable[[list[str]], "subprocess.Pope
     for command in task["prepare"]:
         if status := start(command).wait():
             return f"{command[0]} failed with status {status}"
+    # The file that others have locked: a server that ends at once takes its directory with it, and
+    # under the same name there would then be a file that nobody has.
+    users = Path(task["users"]).open("ab")  # noqa: SIM115 - stays open as long as we live
     server = start(task["serve"])
     stopping = threading.Event()
 
@@ -92,15 +95,14 @@ def _prepare_and_serve(task: Task, start: Callable[[list[str]], "subprocess.Pope
         server.send_signal(task["stop_signal"])
 
     def stop_when_unused() -> None:
-        with Path(task["users"]).open("ab") as users:
-            fcntl.flock(users, fcntl.LOCK_EX)
-            _report("")
-            stop()
-            # The lock is kept until we are gone: who comes now waits, and then starts afresh.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(_GRACE_SECONDS)
-            server.kill()
-            threading.Event().wait()
+        fcntl.flock(users, fcntl.LOCK_EX)
+        _report("")
+        stop()
+        # The lock is kept until we are gone: who comes now waits, and then starts afresh.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(_GRACE_SECONDS)
+        server.kill()
+        threading.Event().wait()
 
     signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=stop_when_unused, daemon=True).start()

@@ -273,16 +273,20 @@ def stopped(process: int) -> Iterator[None]:
 
 async def somebody_waits(url: str) -> None:
     """Return when a connection to a database waits for a lock."""
-    async with asyncio.timeout(60):
-        while await run(url, f"{OTHERS} AND wait_event_type = 'Lock'") == 0:
-            pass
+
+    async def one_does() -> bool:
+        return await run(url, f"{OTHERS} AND wait_event_type = 'Lock'") != 0
+
+    await eventually(one_does, "somebody waits for a lock")
 
 
 async def nobody_else_is_connected(url: str) -> None:
     """Return when all connections to a database have ended."""
-    async with asyncio.timeout(60):
-        while await run(url, OTHERS) != 0:
-            pass
+
+    async def nobody_is() -> bool:
+        return await run(url, OTHERS) == 0
+
+    await eventually(nobody_is, "all connections have ended")
 
 
 async def run(url: str, statement: str) -> object:

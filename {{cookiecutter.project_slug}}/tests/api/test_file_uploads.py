@@ -34,8 +34,7 @@ from tests.support.files import (
 )
 from tests.support.s3_plugin import SMALLEST_PART
 from tests.support.serving import served
-
-PATIENCE = 60.0
+from tests.support.waiting import PATIENCE, eventually
 
 
 @pytest.fixture
@@ -83,10 +82,18 @@ async def rows(arrange: Arrange) -> int:
     return count
 
 
+async def until_there_is_a_row(arrange: Arrange) -> None:
+    async def there_is_one() -> bool:
+        return await rows(arrange) > 0
+
+    await eventually(there_is_one, "the upload has begun")
+
+
 async def until_nothing_is_left(arrange: Arrange, resources: Resources) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while await rows(arrange) or await keys_of(resources):
-            pass  # each look waits for the servers
+    async def nothing_is_left() -> bool:
+        return not await rows(arrange) and not await keys_of(resources)
+
+    await eventually(nothing_is_left, "nothing is left")
     assert await resources.storage.abort_unfinished(utc_now()) == 0
 
 
@@ -182,8 +189,7 @@ class TestClientThatGoesAway:
         upload = asyncio.create_task(sockets.post(FILES, headers=headers, content=stalling()))
         async with asyncio.timeout(PATIENCE):
             await sent.wait()
-            while not await rows(arrange):
-                pass  # each look waits for the database
+        await until_there_is_a_row(arrange)
         upload.cancel()
         with pytest.raises(asyncio.CancelledError):
             await upload
@@ -205,8 +211,7 @@ class TestClientThatGoesAway:
         upload = asyncio.create_task(sockets.post(FILES, headers=headers, content=pausing()))
         async with asyncio.timeout(PATIENCE):
             await sent.wait()
-            while not await rows(arrange):
-                pass  # each look waits for the database
+        await until_there_is_a_row(arrange)
         pool = resources.database.engine.pool
 
         assert isinstance(pool, QueuePool)
@@ -246,10 +251,8 @@ class TestUpload:
 
         headers = {**ada.headers, **MULTIPART}
         upload = asyncio.create_task(sockets.post(FILES, headers=headers, content=pausing()))
-        async with asyncio.timeout(PATIENCE):
-            while not (found := await arrange.rows(select(models.File.id))):
-                pass  # each look waits for the database
-        [(file_id,)] = found
+        await until_there_is_a_row(arrange)
+        [(file_id,)] = await arrange.rows(select(models.File.id))
         cancelled = await sockets.delete(f"{FILES}/{file_id}", headers=ada.headers)
         resume.set()
 

@@ -17,12 +17,21 @@ from app.core.config.storage import StorageSettings
 from app.infrastructure.storage import Storage
 from dev_servers import Server, ServerUnavailable
 from dev_servers.s3 import moto, rclone
+from tests.support.waiting import PATIENCE
 
 LARGEST_FILE: Final = 512 * 1024
 """In bytes: what applications under test take, unless a test says otherwise."""
 
 SMALLEST_PART: Final = 5 * 1024 * 1024
 """In bytes: of less, S3 takes no part but the last."""
+
+_PATIENT: Final = {
+    "connect_timeout": PATIENCE,
+    "read_timeout": PATIENCE,
+    "call_timeout": PATIENCE,
+    "removal_timeout": PATIENCE,
+}
+"""On a slow machine, S3 is not taken for gone. A test in which it goes sets its own limits."""
 
 _ADDRESSES: Final = "s3_servers"
 _RUN: Final = pytest.StashKey["_Run"]()
@@ -55,6 +64,7 @@ class _Run:
             },
             "endpoint_url": server.url,
             "directory": self.folder,
+            **_PATIENT,
         }
 
 
