@@ -12,6 +12,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from app.core.config import DatabaseSettings
 from app.domain.errors import DatabaseUnavailable
+from app.infrastructure.database.pool import FairPool
 
 READ_OPTIONS: Final[dict[str, Any]] = {"isolation_level": "AUTOCOMMIT"}
 """For requests that only read: no `BEGIN` and no `ROLLBACK` on the wire."""
@@ -56,6 +57,7 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
     engine = create_async_engine(
         settings.url.get_secret_value(),
         pool_size=pool_size,
+        poolclass=FairPool,
         max_overflow=settings.max_overflow,
         pool_timeout=settings.pool_timeout,
         pool_recycle=settings.pool_recycle,

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.core.config import DatabaseSettings
+from app.infrastructure.database.pool import FairPool
 from app.models import Base
 
 READ_OPTIONS: Final[dict[str, Any]] = {"begin": None}
@@ -57,6 +58,7 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
     engine = create_async_engine(
         _with_directory(settings.url.get_secret_value()),
         pool_size=pool_size,
+        poolclass=FairPool,
         max_overflow=settings.max_overflow,
         pool_timeout=settings.pool_timeout,
         pool_recycle=settings.pool_recycle,

@@ -1,0 +1,109 @@
+"""Connections in the order of asking, whatever becomes of those who ask."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from app.core.config import Settings
+from app.infrastructure.database import Database
+from app.infrastructure.database.pool import FairQueue
+from tests.support.waiting import PATIENCE
+
+
+async def asked(queue: FairQueue) -> "asyncio.Task[object]":
+    """Somebody who waits in a queue."""
+    task = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    return task
+
+
+class TestFairQueue:
+    async def test_gives_what_is_there_at_once(self) -> None:
+        queue = FairQueue(2)
+        queue.put_nowait("first")
+        queue.put_nowait("second")
+
+        assert [await queue.get(), await queue.get()] == ["first", "second"]
+
+    async def test_gives_to_who_has_waited_longest(self) -> None:
+        queue = FairQueue(1)
+        first, second = await asked(queue), await asked(queue)
+
+        queue.put_nowait("one")
+
+        assert queue.empty()  # nobody who comes now can have it
+        assert await first == "one"
+        assert not second.done()
+        queue.put_nowait("two")
+        assert await second == "two"
+
+    async def test_forgets_who_has_gone(self) -> None:
+        queue = FairQueue(1)
+        first, second = await asked(queue), await asked(queue)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+        queue.put_nowait("one")
+
+        assert await second == "one"
+
+    async def test_passes_on_what_comes_when_somebody_goes(self) -> None:
+        queue = FairQueue(1)
+        first, second = await asked(queue), await asked(queue)
+
+        queue.put_nowait("one")
+        first.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert await second == "one"
+
+    async def test_keeps_what_nobody_waits_for(self) -> None:
+        queue = FairQueue(1)
+        gone = await asked(queue)
+
+        queue.put_nowait("one")
+        gone.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert queue.get_nowait() == "one"
+
+    async def test_takes_no_more_than_it_has_room_for(self) -> None:
+        queue = FairQueue(1)
+        queue.put_nowait("one")
+
+        with pytest.raises(asyncio.QueueFull):
+            queue.put_nowait("two")
+
+
+class TestPool:
+    async def test_lets_nobody_pass_who_comes_back_at_once(
+        self, make_settings: Callable[..., Settings], database_url: str
+    ) -> None:
+        served: list[str] = []
+        is_busy = asyncio.Event()
+
+        async def read(name: str) -> None:
+            async with database.read():
+                served.append(name)
+
+        async def come_back() -> None:
+            while "patient" not in served:
+                await read("greedy")
+                is_busy.set()
+
+        settings = make_settings(database_url, database={"pool_size": 1})
+        async with (
+            asyncio.timeout(PATIENCE),
+            Database.open(settings) as database,
+            asyncio.TaskGroup() as group,
+        ):
+            for _ in range(3):
+                group.create_task(come_back())
+            await is_busy.wait()
+            group.create_task(read("patient"))
+
+        assert served.index("patient") < 10
