@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx2
+import pytest
 from sqlalchemy.engine import make_url
 
 from app.core.config import Settings
@@ -68,6 +69,31 @@ class TestFileThatCannotBeOpened:
         assert ready.status_code == 200
 
 
+class TestFileThatIsGone:
+    @pytest.mark.parametrize("instead", [None, b"This is no database. " * 500])
+    async def test_is_answered_with_503_until_it_is_back(
+        self,
+        make_settings: Callable[..., Settings],
+        own_database_url: str,
+        password_hash: str,
+        instead: bytes | None,
+    ) -> None:
+        path = Path(path_of(own_database_url))
+        async with running(make_settings(own_database_url), password_hash) as (client, ada):
+            with moved_away(path, instead) as content:
+                refused = await create(client, ada)
+                not_ready = await client.get("/ready")
+                left = content()
+            created = await create(client, ada)
+            ready = await client.get("/ready")
+
+        assert_unavailable(refused)
+        assert not_ready.status_code == 503
+        assert left == instead
+        assert created.status_code == 201
+        assert ready.status_code == 200
+
+
 def path_of(url: str) -> str:
     path = make_url(url).database
     assert path is not None
@@ -84,6 +110,17 @@ def directory_in(parent: Path) -> Path:
 def put_in_its_place(directory: Path, file: str) -> None:
     directory.rmdir()
     Path(file).rename(directory)
+
+
+@contextmanager
+def moved_away(path: Path, instead: bytes | None) -> Iterator[Callable[[], bytes | None]]:
+    """Have nothing or something else in the place of a file; gives what tells what is there."""
+    aside = path.with_suffix(".aside")
+    path.rename(aside)
+    if instead is not None:
+        path.write_bytes(instead)
+    yield lambda: path.read_bytes() if path.exists() else None
+    aside.rename(path)
 
 
 @contextmanager

@@ -105,6 +105,22 @@ class TestUploadFile:
         content = client.get(f"{FILES}/{file['id']}/content", headers=ada.headers)
         assert content.content == TEXT
 
+    @pytest.mark.parametrize(
+        ("kind", "status"),
+        [
+            pytest.param(f"text/plain; charset=utf-8; note={'a' * 200}", 201, id="wordy"),
+            pytest.param(f"text/{'a' * 300}", 415, id="long"),
+            pytest.param("tex\0t/plain", 415, id="NUL"),
+            pytest.param("image/png;charset=\0", 415, id="NUL beside"),
+        ],
+    )
+    def test_looks_at_what_a_part_says_before_it_is_stored(
+        self, client: TestClient, ada: Someone, kind: str, status: int
+    ) -> None:
+        headers = {**ada.headers, **MULTIPART}
+        response = client.post(FILES, headers=headers, content=part(kind=kind) + TEXT + END)
+        assert response.status_code == status, response.text
+
     def test_finds_out_what_nobody_says(self, client: TestClient, ada: Someone) -> None:
         kinds = [
             uploaded(client, ada, data, kind="application/octet-stream")["media_type"]

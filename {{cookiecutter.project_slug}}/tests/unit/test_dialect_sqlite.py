@@ -1,8 +1,10 @@
 """What is particular to SQLite."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app import models
 from app.core.config import Settings
+from app.domain.errors import DatabaseUnavailable
 from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import constraint_of, is_unavailable
 from app.infrastructure.database.migrations import MigrationError
@@ -59,26 +62,25 @@ class TestConnections:
 
         assert tuple(row) == ("übung ψυχη", None)
 
-    async def test_make_the_directory_of_the_file_for_its_owner_alone(
+    async def test_make_no_file(
         self, make_settings: Callable[..., Settings], tmp_path: Path
     ) -> None:
-        path = tmp_path / "new" / "app.db"
-        async with Database.open(make_settings(f"sqlite+aiosqlite:///{path}")) as database:
-            await database.ping()
+        url = f"sqlite+aiosqlite:///{tmp_path / 'app.db'}"
+        async with Database.open(make_settings(url)) as database:
+            with pytest.raises(DatabaseUnavailable):
+                await database.ping()
 
-        assert path.is_file()
-        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert os.listdir(tmp_path) == []  # noqa: PTH208 - a path's own way is for threads
 
-    async def test_leave_a_directory_as_it_is(
-        self, make_settings: Callable[..., Settings], tmp_path: Path
+    @pytest.mark.parametrize("name", ["a?b=c.db", "a#b.db", "a%20b.db", "ä b.db"])
+    async def test_find_a_file_of_any_name(
+        self, make_settings: Callable[..., Settings], tmp_path: Path, name: str
     ) -> None:
-        path = tmp_path / "there" / "app.db"
-        path.parent.mkdir()
-        path.parent.chmod(0o755)
-        async with Database.open(make_settings(f"sqlite+aiosqlite:///{path}")) as database:
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            connection.execute("VACUUM")  # before that there is no file
+        url = URL.create("sqlite+aiosqlite", database=str(tmp_path / name))
+        async with Database.open(make_settings(url.render_as_string())) as database:
             await database.ping()
-
-        assert path.parent.stat().st_mode & 0o777 == 0o755
 
     async def test_end_if_they_are_stopped_while_they_are_closed(self, database: Database) -> None:
         async with database.engine.connect() as connection:
@@ -101,6 +103,13 @@ class TestMigrations:
         path = tmp_path / "new" / "app.db"
         assert migrations.current(f"sqlite+aiosqlite:///{path}") == ()
         assert path.parent.stat().st_mode & 0o777 == 0o700
+
+    def test_leave_a_directory_as_it_is(self, tmp_path: Path) -> None:
+        path = tmp_path / "there" / "app.db"
+        path.parent.mkdir()
+        path.parent.chmod(0o755)
+        assert migrations.current(f"sqlite+aiosqlite:///{path}") == ()
+        assert path.parent.stat().st_mode & 0o777 == 0o755
 
     def test_name_the_file_that_can_not_be_opened(self, tmp_path: Path) -> None:
         with pytest.raises(MigrationError, match=f"unable to open database file: {tmp_path}"):

@@ -135,8 +135,10 @@ class TestLibraries:
         structlog.get_logger().debug("ours")
         assert [line["event"] for line in json_lines(capsys)] == ["ours"]
 
-    @pytest.mark.parametrize("name", ["uvicorn.access", "gunicorn.access", "sqlalchemy.engine"])
-    def test_that_say_what_our_middleware_says_are_quiet(
+    @pytest.mark.parametrize(
+        "name", ["uvicorn.access", "gunicorn.access", "sqlalchemy.engine", "watchfiles.main"]
+    )
+    def test_that_say_what_is_said_already_are_quiet(
         self, name: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         as_json()

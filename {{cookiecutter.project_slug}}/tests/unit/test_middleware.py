@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
@@ -345,6 +345,13 @@ class TestResponseHeaders:
         sent = await drive(ResponseHeaders(kept), http_scope())
         values = [value for name, value in sent[0]["headers"] if name == b"cache-control"]
         assert values == [b"public"]
+
+    async def test_name_no_type_of_nothing(self) -> None:
+        async def deleted(scope: Scope, receive: Receive, send: Send) -> None:
+            await JSONResponse(None, 204)(scope, receive, send)
+
+        sent = await drive(ResponseHeaders(deleted), http_scope())
+        assert b"content-type" not in dict(sent[0]["headers"])
 
     async def test_let_the_documentation_load_its_scripts(self, api: AsyncClient) -> None:
         page = await api.get("/docs")

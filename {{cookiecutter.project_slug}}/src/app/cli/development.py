@@ -50,10 +50,10 @@ def dev(
         bool, typer.Option(help="Start again whenever a source file changes.")
     ] = True,
 ) -> None:
-    """Run the service for development, with the servers that it needs.
+    """Run the service for development, with all that it needs.
 
-    What the settings do not name is found on this machine or started, and its data stay in .dev/
-    until you delete that directory. The database is migrated first.
+    What the settings do not name is found on this machine or made, and its data stay in .dev/ until
+    you delete that directory. The database is migrated first.
 
     Example: app dev --demo
     """

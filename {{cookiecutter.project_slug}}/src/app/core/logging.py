@@ -30,7 +30,7 @@ Stream = Literal["stdout", "stderr"]
 # Servers bring handlers of their own, which would write their lines a second time.
 _SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "gunicorn.error", "gunicorn.access")
 # At INFO, the engine logs statements with their values, and the access logs are our middleware's.
-_QUIET = ("sqlalchemy", "uvicorn.access", "gunicorn.access")
+_QUIET = ("sqlalchemy", "uvicorn.access", "gunicorn.access", "watchfiles")
 
 
 def configure_logging(

@@ -30,7 +30,6 @@ from app.repositories.statements import Lookups, Row, Statement, Values
 Entity = TypeVar("Entity", bound=Base)
 T = TypeVar("T")
 
-Columns = Sequence[ColumnElement[Any]]
 Sorts = Mapping[str, ColumnElement[Any]]
 """The columns that a list can be sorted by, by the names that clients use."""
 

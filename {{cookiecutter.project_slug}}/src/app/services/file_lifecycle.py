@@ -89,7 +89,8 @@ class FileLifecycle:
                 owner_id=owner_id,
                 state="pending",
                 name=safe_name(file.name),
-                media_type=file.media_type or UNKNOWN,
+                # What a client says with the content is looked at with it, and not stored before.
+                media_type=file.media_type if isinstance(file, AnnouncedFile) else UNKNOWN,
                 size=min(at_most, room),
                 sha256=file.sha256 if isinstance(file, AnnouncedFile) else None,
                 signed_until=signed_until if isinstance(file, AnnouncedFile) else None,

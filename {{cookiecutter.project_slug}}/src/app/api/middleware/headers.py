@@ -6,6 +6,7 @@ the exception, and name the places that their scripts and styles come from.
 """
 
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -63,7 +64,10 @@ class ResponseHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = self._completed(message.get("headers", ()), scope)
+                headers = message.get("headers", ())
+                if message["status"] == HTTPStatus.NO_CONTENT:
+                    headers = [header for header in headers if header[0] != b"content-type"]
+                message["headers"] = self._completed(headers, scope)
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -11,7 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionma
 
 from app.core.config import Settings
 from app.domain.errors import DatabaseUnavailable
-from app.infrastructure.database.dialect import READ_OPTIONS, SNAPSHOT_OPTIONS, create_engine
+from app.infrastructure.database.dialect import (
+    PING,
+    READ_OPTIONS,
+    SNAPSHOT_OPTIONS,
+    create_engine,
+)
 from app.infrastructure.database.errors import translate_errors, translated_errors
 from app.infrastructure.database.lookups import DirectLookups
 from app.infrastructure.database.statistics import StatementLog, count_statements
@@ -144,4 +149,4 @@ class Database:
             DatabaseUnavailable: It doesn't.
         """
         async with self.read() as connection:
-            await connection.execute(text("SELECT 1"))
+            await connection.execute(text(PING))

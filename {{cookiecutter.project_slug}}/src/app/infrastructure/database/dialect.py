@@ -23,6 +23,9 @@ SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {
 }
 """For long reads: all rows as of one moment, through a cursor of the server."""
 
+PING: Final = "SELECT 1"
+"""Whether it answers."""
+
 _CONNECT_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 1.0
 _MIGRATION_LOCK_SECONDS: Final = 10

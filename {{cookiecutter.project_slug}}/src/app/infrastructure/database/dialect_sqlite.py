@@ -11,9 +11,9 @@ import aiosqlite
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from app.core.config import DatabaseSettings
 from app.infrastructure.database.pool import FairPool
@@ -24,6 +24,9 @@ READ_OPTIONS: Final[dict[str, Any]] = {"begin": None}
 
 SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {"begin": "BEGIN"}
 """For long reads: all rows as of one moment; in WAL mode writers go on meanwhile."""
+
+PING: Final = "SELECT count(*) FROM sqlite_schema"
+"""Looks into the file, as `SELECT 1` does not."""
 
 _AT_CONNECT: Final = (
     "PRAGMA journal_mode=WAL",  # readers and the one writer don't wait for each other
@@ -40,8 +43,10 @@ _UNAVAILABLE: Final = frozenset(
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOTADB,
         sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_INTERRUPT,
     }
@@ -51,22 +56,32 @@ _UNAVAILABLE: Final = frozenset(
 def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
     """Return an engine; nothing is opened before its first use.
 
+    It makes no file: that is what migrations do. One that is gone, as behind a mount that failed,
+    would else be replaced by one without any tables, in which nobody is known.
+
     Args:
         settings: The file, the pool and time limits.
         pool_size: Connections that the pool keeps.
     """
+    url = make_url(settings.url.get_secret_value())
+    address = f"{Path(url.database or '').absolute().as_uri()}?mode=rw"
+
+    async def connect(_: str, **options: Any) -> aiosqlite.Connection:
+        return await _connect(address, uri=True, **options)
+
     engine = create_async_engine(
-        _with_directory(settings.url.get_secret_value()),
+        url,
         pool_size=pool_size,
         poolclass=FairPool,
         max_overflow=settings.max_overflow,
         pool_timeout=settings.pool_timeout,
         pool_recycle=settings.pool_recycle,
         pool_pre_ping=settings.pool_pre_ping,
-        connect_args={"async_creator_fn": _connect, "timeout": settings.lock_timeout},
+        connect_args={"async_creator_fn": connect, "timeout": settings.lock_timeout},
     )
 
-    def connected(connection: DBAPIConnection, _: object) -> None:
+    def connected(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        record.info["file"] = _identity(url)
         connection.isolation_level = None  # transactions are ours to begin, see below
         cursor = connection.cursor()
         for statement in _AT_CONNECT:
@@ -77,6 +92,11 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
             "lower", 1, _lower, deterministic=True
         )
 
+    def given(_: DBAPIConnection, record: ConnectionPoolEntry, __: object) -> None:
+        # What is written into a file that was moved or removed would be gone with it.
+        if record.info["file"] != _identity(url):
+            raise DisconnectionError("another file is in its place")
+
     def begun(connection: Connection) -> None:
         # A transaction that reads first and writes later could fail half-way, with another
         # writer in between; one that takes the write lock at once waits its turn instead.
@@ -85,6 +105,7 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
             connection.exec_driver_sql(statement)
 
     event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "checkout", given)
     event.listen(engine.sync_engine, "begin", begun)
     return engine
 
@@ -164,6 +185,15 @@ class _Connection(aiosqlite.Connection):
     def stop(self) -> "asyncio.Future[Any] | None":
         """End the thread, if it has not been told so already."""
         return super().stop() if self._running else None
+
+
+def _identity(url: URL) -> tuple[int, int] | None:
+    """Return what tells the file at an address from any other, or nothing if there is none."""
+    try:
+        status = Path(url.database or "").stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 async def _connect(database: str, **options: Any) -> aiosqlite.Connection:
