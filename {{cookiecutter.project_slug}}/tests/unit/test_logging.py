@@ -136,7 +136,14 @@ class TestLibraries:
         assert [line["event"] for line in json_lines(capsys)] == ["ours"]
 
     @pytest.mark.parametrize(
-        "name", ["uvicorn.access", "gunicorn.access", "sqlalchemy.engine", "watchfiles.main"]
+        "name",
+        [
+            "uvicorn.access",
+            "gunicorn.access",
+            "sqlalchemy.engine",
+            "app.infrastructure.database.pool.FairPool",
+            "watchfiles.main",
+        ],
     )
     def test_that_say_what_is_said_already_are_quiet(
         self, name: str, capsys: pytest.CaptureFixture[str]

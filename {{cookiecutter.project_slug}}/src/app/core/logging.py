@@ -30,7 +30,14 @@ Stream = Literal["stdout", "stderr"]
 # Servers bring handlers of their own, which would write their lines a second time.
 _SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "gunicorn.error", "gunicorn.access")
 # At INFO, the engine logs statements with their values, and the access logs are our middleware's.
-_QUIET = ("sqlalchemy", "uvicorn.access", "gunicorn.access", "watchfiles")
+# What SQLAlchemy says of our pool bears the name of its class.
+_QUIET = (
+    "sqlalchemy",
+    "app.infrastructure.database.pool",
+    "uvicorn.access",
+    "gunicorn.access",
+    "watchfiles",
+)
 
 
 def configure_logging(
