@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, timedelta
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import structlog
 from arq.cron import CronJob, cron
@@ -226,6 +226,7 @@ class JobWorker(Worker):
             outcome = await self._ended(job_id, work, tries)
         except asyncio.CancelledError:
             # The grace is over. Nobody waits for Redis now: without a word, the lease lapses.
+            _go_on_after_cancellation()
             await _end({work}, pause=1)
             if work.cancelled() or work.exception():
                 await self._claims.hand_back(job_id)
@@ -301,6 +302,14 @@ class JobWorker(Worker):
             failed=self.jobs_failed,
             retried=self.jobs_retried,
         )
+
+
+def _go_on_after_cancellation() -> None:
+    """Have this task do something more, in which a time limit is a time limit.
+
+    While a task is being cancelled, early Pythons 3.11 take the end of any limit for that.
+    """
+    cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]], *, pause: float) -> None:
