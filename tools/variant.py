@@ -62,8 +62,8 @@ version of a dependency, and measuring it takes longer than the tests themselves
 TEST_OPTIONS = "-n0 --trace-once"
 """What makes a check cheap enough for all variants, and its coverage no higher than it is.
 
-Two checks at a time keep two cores busy: each more process would import everything again. What only
-further cases of a test reach is not counted.
+Checks beside each other keep the cores busy: each more process would import everything again. What
+only further cases of a test reach is not counted.
 """
 
 STARTED = "TEMPLATE_RUN_STARTED"

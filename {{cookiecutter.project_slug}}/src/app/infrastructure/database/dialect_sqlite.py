@@ -64,7 +64,8 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
         pool_size: Connections that the pool keeps.
     """
     url = make_url(settings.url.get_secret_value())
-    address = f"{Path(url.database or '').absolute().as_uri()}?mode=rw"
+    path = Path(url.database or "").absolute()
+    address = f"{path.as_uri()}?mode=rw"
 
     async def connect(_: str, **options: Any) -> aiosqlite.Connection:
         return await _connect(address, uri=True, **options)
@@ -81,7 +82,7 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
     )
 
     def connected(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        record.info["file"] = _identity(url)
+        record.info["file"] = _identity(path)
         connection.isolation_level = None  # transactions are ours to begin, see below
         cursor = connection.cursor()
         for statement in _AT_CONNECT:
@@ -92,9 +93,9 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
             "lower", 1, _lower, deterministic=True
         )
 
-    def given(_: DBAPIConnection, record: ConnectionPoolEntry, __: object) -> None:
+    def checked_out(_: DBAPIConnection, record: ConnectionPoolEntry, __: object) -> None:
         # What is written into a file that was moved or removed would be gone with it.
-        if record.info["file"] != _identity(url):
+        if record.info["file"] != _identity(path):
             raise DisconnectionError("another file is in its place")
 
     def begun(connection: Connection) -> None:
@@ -105,7 +106,7 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
             connection.exec_driver_sql(statement)
 
     event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine, "checkout", given)
+    event.listen(engine.sync_engine, "checkout", checked_out)
     event.listen(engine.sync_engine, "begin", begun)
     return engine
 
@@ -187,10 +188,10 @@ class _Connection(aiosqlite.Connection):
         return super().stop() if self._running else None
 
 
-def _identity(url: URL) -> tuple[int, int] | None:
-    """Return what tells the file at an address from any other, or nothing if there is none."""
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file in a place from any other, or nothing if there is none."""
     try:
-        status = Path(url.database or "").stat()
+        status = path.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
