@@ -237,7 +237,7 @@ def test_the_manifest_has_no_unknown_word() -> None:
 
 def test_the_manifest_knows_every_twin() -> None:
     named = {part for rule in manifest.rules() for part in rule.parts}
-    suffixes = "alone|apache|bsd|proprietary|sqlite|http|inline|local|logged|memory|none"
+    suffixes = "alone|apache|bsd|proprietary|sqlite|http|inline|local|logged|memory|none|plain"
     looks_like_one = {
         path for path in manifest.files(manifest.TREE) if re.search(rf"_({suffixes})(\.|$)", path)
     }

@@ -72,6 +72,20 @@ def test_leaves_no_empty_folder(project: Path) -> None:
     assert [path for path in project.rglob("*") if path.is_dir() and not any(path.iterdir())] == []
 
 
+def test_tells_where_all_of_its_code_is(project: Path) -> None:
+    told = (project / "AGENTS.md").read_text(encoding="utf-8")
+    there = {path.name for path in (project / "src/app").iterdir()} - {"__init__.py"}
+    assert {name for name in there if not re.search(rf"[ /]{re.escape(name)}[ /]", told)} == set()
+
+
+def test_tells_all_of_its_commands(project: Path) -> None:
+    told = (project / "README.md").read_text(encoding="utf-8")
+    program = (project / "src/app/cli/__init__.py").read_text(encoding="utf-8")
+    commands = set(re.findall(r'^    "([\w-]+)": "[\w.]+",$', program, re.MULTILINE))
+    assert {"dev", "serve"} <= commands
+    assert commands - set(re.findall(r"^\| `uv run app ([\w-]+)", told, re.MULTILINE)) == set()
+
+
 def test_twins_take_their_places(
     project: Path, answers: Mapping[str, object], template: Path
 ) -> None:

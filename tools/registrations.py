@@ -224,8 +224,8 @@ REGISTRATIONS: tuple[Violation, ...] = (
         "the sweep of what a crash left",
         f"{API}/test_file_crashes.py",
         "wiring/upkeep.py",
-        "return (file_sweep(resources),)",
-        "return ()",
+        "return FileMaintenance(rows, file_sweep(resources))",
+        "return rows",
     ),
     _registration(
         "s3",

@@ -111,7 +111,7 @@ class TestOtherRequest:
             client.post(ITEMS, content=b'{"title": "A"}', headers={**headers, "Content-Type": kind})
             for kind in ("text/plain", "application/json")
         )
-        assert first.json()["code"] == "validation_error"
+        assert first.json()["code"] == "unsupported_media_type"
         assert second.json()["code"] == "idempotency_key_reused"
 
     def test_of_another_account_is_its_own(
@@ -153,6 +153,47 @@ class TestKey:
         assert {each.method for each in having} == {"post"}
         assert not [each.id for each in having if not each.schemes]
         assert "create_api_key" not in {each.id for each in having}
+
+    def test_in_use_is_documented_with_when_to_come_back(self) -> None:
+        having = [each for each in OPERATIONS if "Idempotency-Key" in _headers_of(each.definition)]
+        for operation in having:
+            # Not every conflict says it.
+            assert operation.responses[409]["headers"]["Retry-After"]["required"] is False
+
+
+class TestRefusedRequest:
+    @pytest.mark.parametrize(
+        ("body", "kind", "status"),
+        [
+            (b'{"title": ""}', "application/json", 422),
+            (b'{"title": "Note G"}', "text/plain", 415),
+        ],
+    )
+    def test_uses_its_key_up(
+        self, client: TestClient, user: Someone, body: bytes, kind: str, status: int
+    ) -> None:
+        key = new_id().hex
+        headers = {**user.headers, "Idempotency-Key": key, "Content-Type": kind}
+        assert client.post(ITEMS, content=body, headers=headers).status_code == status
+        mended = create(client, user, key)
+        assert (mended.status_code, mended.json()["code"]) == (422, "idempotency_key_reused")
+
+    @pytest.mark.parametrize(
+        ("body", "headers", "status"),
+        [
+            (b"{", {}, 400),
+            (b"{}", {"Authorization": "Bearer x"}, 401),
+            (b"{}", {"Content-Length": str(10**12)}, 413),
+        ],
+    )
+    def test_does_not_if_that_came_before_the_key_was_looked_at(
+        self, client: TestClient, user: Someone, body: bytes, headers: dict[str, str], status: int
+    ) -> None:
+        key = new_id().hex
+        sent = {**user.headers, "Idempotency-Key": key, "Content-Type": "application/json"}
+        response = client.post(ITEMS, content=body, headers={**sent, **headers})
+        assert response.status_code == status
+        assert create(client, user, key).status_code == 201
 
 
 class Failing:
@@ -258,6 +299,7 @@ class TestConcurrentRequests:
             assert (await first).status_code == 201
             third = await own_client.post(ITEMS, json=BODY, headers=headers)
         assert (second.status_code, second.json()["code"]) == (409, "idempotency_key_in_use")
+        assert second.headers["retry-after"] == "1"
         assert third.content == (await first).content
         (row,) = await arrange_own.rows(select(func.count()).select_from(models.Item))
         assert row[0] == 1

@@ -387,6 +387,8 @@ class TestErrors:
             expected |= {401, 403}
         if operation.body:
             expected |= {400, 413, 422}
+            if operation.body[0] == "application/json":
+                expected |= {415}
         if operation.parameters:
             expected |= {422}
         if "{" in operation.path:

@@ -189,6 +189,21 @@ class TestContentTooLarge:
         require_problem(response, 413, operation)
 
 
+class TestUnsupportedMediaType:
+    @pytest.mark.parametrize("operation", [each for each in documenting(415) if each.body], ids=str)
+    def test_answers_a_body_of_another_type(
+        self, client: TestClient, headers: dict[str, str], operation: Operation
+    ) -> None:
+        request = operation.request()
+        request.pop("json", None)
+        request.pop("files", None)
+        response = client.request(
+            **request, content="{}", headers={**headers, "Content-Type": "text/plain"}
+        )
+        problem = require_problem(response, 415, operation)
+        assert problem["code"] == "unsupported_media_type"
+
+
 class TestUnprocessable:
     @pytest.mark.parametrize("operation", documenting(422), ids=str)
     def test_answers_what_the_document_does_not_permit(
@@ -261,8 +276,8 @@ class TestUnavailable:
 
 class TestEveryStatus:
     def test_of_the_generic_ones_is_among_those_above(self) -> None:
-        particular = {409, 412, 415, 416}
-        generic = {400, 401, 403, 404, 413, 422, 429, 500, 503}
+        particular = {409, 412, 416}
+        generic = {400, 401, 403, 404, 413, 415, 422, 429, 500, 503}
         documented = {status for each in OPERATIONS for status in each.responses if status >= 400}
         assert generic <= documented <= generic | particular
 

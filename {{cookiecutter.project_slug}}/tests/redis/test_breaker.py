@@ -78,7 +78,7 @@ class TestOpen:
         assert redis.asked == 3
         assert breaker.is_open
         assert [(log["event"], log["cause"]) for log in logs] == [
-            ("redis is not available", "ConnectionError")
+            ("redis is away", "ConnectionError")
         ]
 
     async def test_closes_when_a_probe_succeeds(self, breaker: Breaker, clock: Clock) -> None:
@@ -87,7 +87,7 @@ class TestOpen:
         with capture_logs() as logs:
             assert await breaker.call(Redis()) == "PONG"
         assert not breaker.is_open
-        assert [log["event"] for log in logs] == ["redis is available again"]
+        assert [log["event"] for log in logs] == ["redis is back"]
 
     async def test_waits_anew_when_a_probe_fails(self, breaker: Breaker, clock: Clock) -> None:
         redis = Redis(ConnectionError())

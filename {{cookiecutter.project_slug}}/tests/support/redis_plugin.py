@@ -33,7 +33,7 @@ _RUN: Final = pytest.StashKey["_Run"]()
 _PREFIX: Final = "apptest"
 
 _PATIENT: Final = {"timeout": 10.0, "connect_timeout": 30.0}
-"""On a slow machine, Redis is not taken for gone. A test in which it goes sets its own limits."""
+"""On a slow machine, Redis is not taken for away. A test in which it goes sets its own limits."""
 
 
 class _Run:

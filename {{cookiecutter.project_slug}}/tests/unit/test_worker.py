@@ -339,7 +339,7 @@ class TestRedisAway:
         with capture_logs() as lines, pytest.raises(asyncio.CancelledError):
             await worker._poll()
         said = [line["event"] for line in lines]
-        assert said == ["Redis is away", "Redis is back", "Redis is away"]
+        assert said == ["redis is away", "redis is back", "redis is away"]
 
     async def test_takes_no_lease_from_what_is_done_and_not_yet_noted(
         self, settings: Settings, own_redis: Callable[[], OwnRedis]

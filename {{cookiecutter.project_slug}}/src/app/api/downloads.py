@@ -9,13 +9,20 @@ from urllib.parse import quote
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.context import is_head
+from app.api.context import is_head, request_context
+from app.api.errors import Kind, Responses, document, problem_response
 from app.domain.entity_tags import names_tag
-from app.domain.errors import RangeNotSatisfiable
 from app.services.file_store import ByteRange, StoredObject
 
 _RANGE: Final = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.ASCII | re.IGNORECASE)
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9 !#$&+.^_`|~()\[\]{}@=,-]")
+
+_OUTSIDE: Final = Kind(
+    416,
+    "range_not_satisfiable",
+    "The range lies outside of the content",
+    "The range lies outside of the content.",
+)
 
 Opened = AbstractAsyncContextManager[tuple[StoredObject, AsyncIterator[bytes]]]
 
@@ -43,6 +50,36 @@ class Download(StreamingResponse):
         async with self._opened as (_, chunks):
             self.body_iterator = chunks
             await super().__call__(scope, receive, send)
+
+
+class RangeNotSatisfiable(Exception):
+    """No byte of what was asked for exists (RFC 9110 §15.5.17).
+
+    Attributes:
+        size: How many bytes there are.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"There are {size} bytes.")
+        self.size = size
+
+    def response(self, scope: Scope) -> Response:
+        """Return the answer, which says how many bytes there are."""
+        request_context(scope).facts = {"size": self.size}
+        headers = {"Content-Range": f"bytes */{self.size}"}
+        return problem_response(scope, _OUTSIDE, detail=str(self), headers=headers)
+
+    @staticmethod
+    def documented() -> Responses:
+        """Document an operation that may give this answer."""
+        size = {
+            "description": "How many bytes there are (RFC 9110 §14.4).",
+            "required": True,
+            "schema": {"type": "string", "examples": ["bytes */1024"]},
+        }
+        responses: Responses = {_OUTSIDE.status: {"headers": {"Content-Range": size}}}
+        document(responses, _OUTSIDE, key=_OUTSIDE.status)
+        return responses
 
 
 def requested_range(

@@ -6,7 +6,7 @@ middleware refuse. Whatever is in neither is a bug: it is logged, and the client
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -31,13 +31,12 @@ from app.domain.errors import (
     InvalidToken,
     NotFound,
     PreconditionFailed,
-    RangeNotSatisfiable,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
     UnsupportedContent,
 )
-from app.domain.idempotency import Answer
+from app.domain.idempotency import Answer, IdempotencyKeyInUse
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -52,7 +51,6 @@ _STATUS: dict[type[DomainError], int] = {
     PreconditionFailed: 412,
     ContentTooLarge: 413,
     UnsupportedContent: 415,
-    RangeNotSatisfiable: 416,
     InvalidInput: 422,
     TooManyRequests: 429,
     Unavailable: 503,
@@ -104,11 +102,9 @@ _HTTP: dict[int, Kind] = {
             "The path does not have this method",
             "The `Allow` header names the methods of this path.",
         ),
-        Kind(
-            413,
-            "content_too_large",
-            "The request body is too large",
-            "The request body is larger than this operation accepts.",
+        replace(
+            kind_of(ContentTooLarge),
+            detail="The request body is larger than this operation accepts.",
         ),
         Kind(
             500,
@@ -256,6 +252,9 @@ def document(responses: dict[Any, dict[str, Any]], kind: Kind, *, key: int | str
         f"`{code}`: {example['summary']}" for code, example in examples.items()
     )
     headers = {name: _HEADERS[name] for name in _HEADERS_OF.get(kind.status, ())}
+    if kind.code == IdempotencyKeyInUse.code:
+        # Other conflicts are not over by themselves, and share the entry.
+        headers["Retry-After"] = {**_HEADERS["Retry-After"], "required": False}
     if headers:
         response.setdefault("headers", {}).update(headers)
 
@@ -271,19 +270,9 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "required": True,
         "schema": {"type": "integer", "minimum": 1, "examples": [30]},
     },
-    "Content-Range": {
-        "description": "How many bytes there are (RFC 9110 §14.4).",
-        "required": True,
-        "schema": {"type": "string", "examples": ["bytes */1024"]},
-    },
-    "Allow": {
-        "description": "The methods that the path has (RFC 9110 §10.2.1).",
-        "schema": {"type": "string", "examples": ["GET, POST"]},
-    },
 }
 _HEADERS_OF: dict[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
-    416: ("Content-Range",),
     429: ("Retry-After",),
     503: ("Retry-After",),
 }
@@ -317,6 +306,10 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> R
     faults = error.errors()
     if any(fault["type"] == "json_invalid" and fault["loc"][0] == "body" for fault in faults):
         return problem_response(request.scope, MALFORMED, detail="The body is not valid JSON.")
+    if isinstance(error.body, bytes) and any(fault["loc"][0] == "body" for fault in faults):
+        # The framework has left it as it came: by its type, or without one, it is no JSON.
+        detail = "The body was not read: its `Content-Type` must be `application/json`."
+        return problem_response(request.scope, kind_of(UnsupportedContent), detail=detail)
     errors = [_field_error(fault) for fault in faults]
     kind = kind_of(InvalidInput)
     return problem_response(
@@ -349,10 +342,8 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 
 def _headers(error: DomainError) -> dict[str, str]:
-    if isinstance(error, TooManyRequests | Unavailable):
+    if isinstance(error, TooManyRequests | Unavailable | IdempotencyKeyInUse):
         return {"Retry-After": str(error.retry_after)}
-    if isinstance(error, RangeNotSatisfiable):
-        return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, InvalidToken):
         why = f'error="invalid_token", error_description="{error.title}"'
         return {"WWW-Authenticate": f"Bearer {why}"}

@@ -18,7 +18,7 @@ MEDIA_TYPES: Final[dict[ExportFormat, str]] = {
 }
 _COLUMNS: Final = ("id", "title", "description", "status", "version", "created_at", "updated_at")
 # The last four are the signs at full width: spreadsheets of East Asia read them as the others.
-_FORMULA_STARTS: Final = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
+_FORMULA_STARTS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _ITEM: Final = TypeAdapter(Item)
 
 T = TypeVar("T")
@@ -113,4 +113,4 @@ def _csv(batch: list[Item]) -> bytes:
 
 def _harmless(text: str) -> str:
     """Keep a spreadsheet from taking text for a formula (OWASP, CSV Injection)."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if text[:1] in _FORMULA_STARTS else text

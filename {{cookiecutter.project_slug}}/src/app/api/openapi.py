@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from app.api.deps.auth import api_key
 from app.api.errors import INTERNAL, MALFORMED, TOO_LARGE, document, kind_of, status_of
 from app.api.schemas.problem import Problem, problem_schemas
-from app.domain.errors import DomainError, InvalidInput
+from app.domain.errors import DomainError, InvalidInput, UnsupportedContent
 from app.domain.permissions import DELEGABLE
 
 DOCS_PATH = "/docs"
@@ -49,7 +49,8 @@ class DocumentedApi(FastAPI):
     """A FastAPI whose document has every error of every operation as a problem (rule API11).
 
     To what an operation names itself comes what its dependencies say they raise, and what goes
-    with its request: a body can be malformed or too large, parameters can be invalid.
+    with its request: a body can be malformed, too large or of another type, parameters can be
+    invalid.
     """
 
     def openapi(self) -> dict[str, Any]:
@@ -101,6 +102,8 @@ def _complete_operation(operation: dict[str, Any], route: RouteContext) -> None:
     if "requestBody" in operation:
         document(responses, MALFORMED, key="400")
         document(responses, TOO_LARGE, key="413")
+        if "application/json" in operation["requestBody"]["content"]:
+            document(responses, kind_of(UnsupportedContent), key="415")
     document(responses, INTERNAL, key="500")
     operation["responses"] = dict(sorted(responses.items()))
     if "security" in operation:

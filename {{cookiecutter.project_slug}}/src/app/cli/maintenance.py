@@ -4,10 +4,10 @@ from dataclasses import asdict
 
 import typer
 
-from app import wiring
 from app.cli.environment import surroundings, with_resources
 from app.resources import Resources
 from app.services.maintenance import PruneReport
+from app.wiring.upkeep import maintenance
 
 
 def prune() -> None:
@@ -17,9 +17,7 @@ def prune() -> None:
     """
     with surroundings() as settings:
         report = with_resources(settings, _prune)
-    counts = asdict(report)
-    swept = counts.pop("swept")
-    found = {name: number for name, number in {**counts, **swept}.items() if number}
+    found = {name: number for name, number in asdict(report).items() if number}
     for name, number in found.items():
         typer.echo(f"{name.replace('_', ' ')}: {number} deleted")
     if not found:
@@ -27,4 +25,4 @@ def prune() -> None:
 
 
 async def _prune(resources: Resources) -> PruneReport:
-    return await wiring.maintenance(resources).prune()
+    return await maintenance(resources).prune()

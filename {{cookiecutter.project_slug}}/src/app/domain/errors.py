@@ -174,8 +174,8 @@ class PreconditionFailed(DomainError):
 class ContentTooLarge(DomainError):
     """More than is taken (RFC 9110 §15.5.14)."""
 
-    code = "too_large"
-    title = "It is too large"
+    code = "content_too_large"
+    title = "The request body is too large"
 
 
 class UnsupportedContent(DomainError):
@@ -183,21 +183,6 @@ class UnsupportedContent(DomainError):
 
     code = "unsupported_media_type"
     title = "This type of content is not accepted"
-
-
-class RangeNotSatisfiable(DomainError):
-    """No byte of what was asked for exists (RFC 9110 §15.5.17).
-
-    Attributes:
-        size: How many bytes there are.
-    """
-
-    code = "range_not_satisfiable"
-    title = "The range lies outside of the content"
-
-    def __init__(self, size: int) -> None:
-        super().__init__(f"There are {size} bytes.", size=size)
-        self.size = size
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,10 +53,15 @@ class Answer:
 
 
 class IdempotencyKeyInUse(Conflict):
-    """The first request of the key has not ended yet, or its end is not known."""
+    """The first request of the key has not ended yet, or its end is not known.
+
+    Attributes:
+        retry_after: Seconds until another try makes sense.
+    """
 
     code = "idempotency_key_in_use"
     title = "A request with this idempotency key is under way"
+    retry_after: ClassVar[int] = 1
 
 
 class IdempotencyKeyRefused(InvalidInput):

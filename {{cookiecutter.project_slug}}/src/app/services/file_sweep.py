@@ -1,7 +1,7 @@
-"""What crashes have left of files."""
+"""What crashes have left of files, and its part in maintenance."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from app.core.config.storage import StorageSettings
@@ -9,6 +9,7 @@ from app.domain.clock import utc_now
 from app.domain.files import INCOMING, STORED, ContentId, FileId, FileState, id_in, stored_key
 from app.repositories.files import FileReader, FileRepository
 from app.services.file_store import FileStore
+from app.services.maintenance import Maintenance, PruneReport
 from app.services.ports import UnitsOfWork
 
 _AT_ONCE = 500
@@ -30,9 +31,9 @@ class FileSweep:
         """
         begun_before = utc_now() - timedelta(seconds=self.settings.upload_seconds)
         return {
-            "expired uploads": await self._expired(),
-            "objects without a file": await self._orphans(STORED) + await self._orphans(INCOMING),
-            "unfinished parts": await self.storage.abort_unfinished(begun_before),
+            "expired_uploads": await self._expired(),
+            "objects_without_a_file": await self._orphans(STORED) + await self._orphans(INCOMING),
+            "unfinished_parts": await self.storage.abort_unfinished(begun_before),
         }
 
     async def _expired(self) -> int:
@@ -68,6 +69,38 @@ class FileSweep:
                 batch = {}
         if batch:
             yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class FilePruneReport(PruneReport):
+    """How much was deleted, files included.
+
+    Attributes:
+        expired_uploads: Uploads whose time was over.
+        objects_without_a_file: What was in the store, and of no use to any file.
+        unfinished_parts: Parts of objects that never became whole.
+    """
+
+    expired_uploads: int
+    objects_without_a_file: int
+    unfinished_parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileMaintenance:
+    """Cleans up rows, and then the store; run it once a day."""
+
+    rows: Maintenance
+    files: FileSweep
+
+    async def prune(self) -> FilePruneReport:
+        """Delete what has expired or was left behind, and say how much it was.
+
+        Raises:
+            FileStoreUnavailable: The store does not answer. By then, the rows are deleted.
+        """
+        rows = await self.rows.prune()
+        return FilePruneReport(**asdict(rows), **await self.files.sweep())
 
 
 def _is_needed(key: str, file_id: FileId, state: FileState, content_id: ContentId | None) -> bool:

@@ -1,8 +1,7 @@
 """What nobody needs any more."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 from app.core.config import Settings
 from app.domain.clock import utc_now
@@ -20,22 +19,12 @@ class PruneReport:
         refresh_tokens: Tokens used so long ago that their session has ended or moved on.
         login_throttles: Counts of failed logins that no longer matter.
         idempotency_keys: Answers that were kept to be given again.
-        swept: What was removed besides rows, by its name.
     """
 
     sessions: int
     refresh_tokens: int
     login_throttles: int
     idempotency_keys: int
-    # Which sweeps there are depends on what the service is made of; reports of rows compare.
-    swept: dict[str, int] = field(default_factory=dict, compare=False)
-
-
-class Sweep(Protocol):
-    """Cleans up something besides rows."""
-
-    async def sweep(self) -> dict[str, int]:
-        """Do it, and say how much of what was removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +34,6 @@ class Maintenance:
     database: UnitsOfWork
     idempotency: IdempotencyStore
     settings: Settings
-    sweeps: tuple[Sweep, ...] = ()
 
     async def prune(self) -> PruneReport:
         """Delete what has expired, and say how much it was."""
@@ -54,7 +42,7 @@ class Maintenance:
         throttles_before = now - timedelta(seconds=self.settings.throttle.window_seconds)
         idempotency_keys = await self.idempotency.prune()
         async with self.database.transaction() as session:
-            report = PruneReport(
+            return PruneReport(
                 sessions=await SessionRepository(session).delete_ended(now),
                 refresh_tokens=await RefreshTokenRepository(session).delete_used(tokens_before),
                 login_throttles=await LoginThrottleRepository(session).delete_older(
@@ -62,7 +50,3 @@ class Maintenance:
                 ),
                 idempotency_keys=idempotency_keys,
             )
-        # In order: each can take a while, and nobody waits for them.
-        for each in self.sweeps:
-            report.swept.update(await each.sweep())
-        return report

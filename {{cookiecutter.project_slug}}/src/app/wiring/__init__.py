@@ -12,10 +12,8 @@ from app.services.api_keys import ApiKeyQueries, ApiKeyService
 from app.services.auth import AuthService
 from app.services.authentication import Authenticator
 from app.services.items import ItemQueries, ItemService
-from app.services.maintenance import Maintenance
 from app.services.throttle import LoginThrottle
 from app.services.users import UserQueries, UserService
-from app.wiring.upkeep import sweeps
 
 
 def authenticator(resources: Resources) -> Authenticator:
@@ -70,10 +68,3 @@ def item_queries(source: AsyncConnection | Lookups) -> ItemQueries:
 def item_service(resources: Resources, session: Session) -> ItemService:
     """Return what changes items, inside the transaction of a session."""
     return ItemService(ItemRepository(session), session, resources.events)
-
-
-def maintenance(resources: Resources) -> Maintenance:
-    """Return what cleans up."""
-    return Maintenance(
-        resources.database, resources.state.idempotency, resources.settings, sweeps(resources)
-    )

@@ -19,6 +19,7 @@ from app.services.file_store import FileStore
 from app.services.handlers import Handlers, common_handlers
 from app.services.jobs import JobNotes
 from app.services.ports import UnitsOfWork
+from app.wiring.upkeep import maintenance
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -34,7 +35,7 @@ def worker_handlers(resources: Resources, notes: JobNotes) -> Handlers:
     removal = ExportRemoval(resources.storage, settings.jobs.result_seconds)
 
     async def prune(_: Prune) -> None:
-        logger.info("pruned", report=await wiring.maintenance(resources).prune())
+        logger.info("pruned", report=await maintenance(resources).prune())
 
     handlers = common_handlers(build_mailer(settings.mail))
     handlers.add(ExportItems, ItemExport(resources.database, resources.storage, notes).write)

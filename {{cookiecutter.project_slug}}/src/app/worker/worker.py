@@ -148,7 +148,7 @@ class JobWorker(Worker):
         """Note that Redis has just answered. Our signs of life say more, and go with the leases."""
         if self._is_away:
             self._is_away = False
-            logger.info("Redis is back")
+            logger.info("redis is back")
 
     async def _poll(self) -> None:
         """Run arq's loop, again and again: an error of Redis ends it."""
@@ -158,7 +158,7 @@ class JobWorker(Worker):
             except (QueueUnavailable, RedisError, OSError) as error:
                 if not self._is_away:
                     self._is_away = True
-                    logger.warning("Redis is away", cause=type(error).__name__)
+                    logger.warning("redis is away", cause=type(error).__name__)
                 await asyncio.sleep(self.poll_delay_s)
 
     async def _live(self) -> None:

@@ -2,6 +2,10 @@
 
 See draft-ietf-httpapi-idempotency-key-header. The key is claimed before the request's session is
 opened; what the request is answered is kept as it leaves, when its transaction is committed.
+
+The claim comes when the framework has read the body as JSON, and before it holds it to its model.
+So malformed JSON (400) leaves the key unused, and an invalid body (422) or one of another type
+(415) uses it up, as does what the service refuses.
 """
 
 import hashlib
@@ -34,7 +38,11 @@ IdempotencyKeyHeader = Annotated[
             "A name of your choice for this request, such as a UUID. If you don't get the answer, "
             "send the very same again: it is not carried out twice, and you get the first answer, "
             "with `Idempotency-Replayed: true`. Answers are kept for a day by default; one that "
-            "says that the service has failed is not, and the request may be tried again."
+            "says that the service has failed is not, and the request may be tried again. One that "
+            "refuses the request, such as a 422 for its body, is kept: send what you have mended "
+            "under a new key. Only what is refused before the key is looked at does not use it up: "
+            "a request that is malformed or too large, lacks credentials or a permission, or comes "
+            "too soon."
         ),
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
     ),

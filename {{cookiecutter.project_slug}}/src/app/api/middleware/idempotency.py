@@ -17,9 +17,9 @@ logger = structlog.stdlib.get_logger(__name__)
 class KeptAnswers:
     """Keeps the answer of each request that has claimed a key, before the client gets it.
 
-    By then the request's transaction is committed: that comes before the response. An answer that
-    says that the service has failed is not kept, and neither is one that breaks off: the key is
-    free again.
+    By then the request's transaction is committed: that comes before the response. A refusal is
+    kept, too. An answer that says that the service has failed is not, and neither is one that
+    breaks off: the key is free again.
 
     Args:
         app: What makes the responses.

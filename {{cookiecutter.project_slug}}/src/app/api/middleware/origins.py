@@ -9,35 +9,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.errors import CORS_REFUSED, INVALID_HOST, problem_response
+from app.api.middleware.cors_headers import REQUEST_HEADERS, RESPONSE_HEADERS
 
 # Orchestrators ask by address; what these answer is the same for every host.
 _PROBES = frozenset({"/health", "/live", "/ready"})
 _HOST = re.compile(rb"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_REQUEST_HEADERS = (
-    "Authorization",
-    "Idempotency-Key",
-    "If-Match",
-    "If-None-Match",
-    "If-Range",
-    "Range",
-    "X-Request-ID",
-)
-_RESPONSE_HEADERS = (
-    "Accept-Ranges",
-    "Content-Disposition",
-    "Content-Range",
-    "ETag",
-    "Idempotency-Replayed",
-    "Link",
-    "Location",
-    "RateLimit",
-    "RateLimit-Policy",
-    "Retry-After",
-    "X-Process-Time",
-    "X-Request-ID",
-)
 
 
 class TrustedHosts:
@@ -84,9 +62,9 @@ class Cors(CORSMiddleware):
             app,
             allow_origins=origins,
             allow_methods=_METHODS,
-            allow_headers=_REQUEST_HEADERS,
+            allow_headers=REQUEST_HEADERS,
             allow_credentials=allow_credentials,
-            expose_headers=_RESPONSE_HEADERS,
+            expose_headers=RESPONSE_HEADERS,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,7 +18,13 @@ from app.api.deps.files import (
     announced_length,
 )
 from app.api.deps.idempotency import IdempotencyDep
-from app.api.downloads import Download, attachment, is_current, requested_range
+from app.api.downloads import (
+    Download,
+    RangeNotSatisfiable,
+    attachment,
+    is_current,
+    requested_range,
+)
 from app.api.errors import problems
 from app.api.multipart import OVERHEAD_BYTES, uploaded_part
 from app.api.openapi import reads_itself
@@ -34,7 +40,7 @@ from app.api.schemas.files import (
     UploadResponse,
 )
 from app.core.config import Settings
-from app.domain.errors import RangeNotSatisfiable, UnsupportedContent
+from app.domain.errors import UnsupportedContent
 from app.domain.files import (
     FileId,
     FileNotFound,
@@ -199,7 +205,8 @@ async def get_file(owner: FileViewer, file_id: FileIdPath, files: FileQueriesDep
     summary="Download a file",
     response_class=StreamingResponse,
     responses={
-        **problems(FileNotFound, ObjectNotFound, RangeNotSatisfiable),
+        **problems(FileNotFound, ObjectNotFound),
+        **RangeNotSatisfiable.documented(),
         200: {"description": "All of it.", "content": _CONTENT, "headers": _CONTENT_HEADERS},
         206: {
             "description": "The range that was asked for.",
@@ -210,6 +217,7 @@ async def get_file(owner: FileViewer, file_id: FileIdPath, files: FileQueriesDep
     },
 )
 async def download_file(
+    request: Request,
     owner: FileViewer,
     file_id: FileIdPath,
     files: FileServiceDep,
@@ -222,7 +230,10 @@ async def download_file(
     headers = {"ETag": file.etag, "Cache-Control": "private, no-cache"}
     if is_current(if_none_match, file.etag):
         return Response(status_code=304, headers=headers)
-    byte_range = requested_range(wanted, if_range, file.etag, file.size)
+    try:
+        byte_range = requested_range(wanted, if_range, file.etag, file.size)
+    except RangeNotSatisfiable as refused:
+        return refused.response(request.scope)
     headers["Accept-Ranges"] = "bytes"
     headers["Content-Disposition"] = attachment(file.name)
     headers["Content-Length"] = str(byte_range.size if byte_range else file.size)

@@ -13,7 +13,7 @@ Prefix = Annotated[str, Field(pattern=r"^[^:*?\[\]\\]{1,64}$")]
 
 
 class RedisSettings(SettingsGroup):
-    """Where Redis is, how long it is waited for, and how long it is left alone when it is gone."""
+    """Where Redis is, how long it is waited for, and how long it is left alone when it is away."""
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     """Address: `redis://`, `rediss://` for TLS, or `unix://` and the path of a socket. May hold a

@@ -106,7 +106,7 @@ async def open_job_redis(
 
     Args:
         settings: Where Redis is, and how long it may take.
-        breaker: What keeps requests from waiting for a Redis that is gone. Workers have none: they
+        breaker: What keeps requests from waiting for a Redis that is away. Workers have none: they
             wait for it, and a lease that is renewed a moment too late is lost.
     """
     seconds = settings.jobs.command_seconds

@@ -1,4 +1,4 @@
-"""What keeps requests from waiting for a Redis that is gone."""
+"""What keeps requests from waiting for a Redis that is away."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,7 +17,7 @@ Clock = Callable[[], float]
 logger = structlog.stdlib.get_logger(__name__)
 
 FAILURES = (RedisConnectionError, RedisTimeoutError, ResponseError, OSError)
-"""What a Redis raises that is of no use: gone, too slow, loading, full, read-only. Python's own
+"""What a Redis raises that is of no use: away, too slow, loading, full, read-only. Python's own
 `TimeoutError` is an `OSError`."""
 
 
@@ -100,11 +100,11 @@ class Breaker:
         if self._failed_in_a_row < self._failures:
             return
         if not self.is_open:
-            logger.warning("redis is not available", cause=type(error).__name__)
+            logger.warning("redis is away", cause=type(error).__name__)
         self._open_until = self._clock() + self._seconds
 
     def _succeed(self) -> None:
         self._failed_in_a_row = 0
         if self.is_open:
             self._open_until = None
-            logger.info("redis is available again")
+            logger.info("redis is back")

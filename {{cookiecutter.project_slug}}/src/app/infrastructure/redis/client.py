@@ -157,7 +157,7 @@ class GuardedRedis:
 
     async def _connected(self) -> "_Connection":
         """Take a connection from the pool; whoever gets it gives it back."""
-        # If the last call failed, Redis may well be gone, and the next ones need connections anew:
+        # If the last call failed, Redis may well be away, and the next ones need connections anew:
         # they don't wait as long as connecting may take. The probe of an open circuit does.
         doubtful = self._breaker.is_doubtful
         async with asyncio.timeout(self._timeout if doubtful else self._connect_timeout):

@@ -49,7 +49,7 @@ class RedisIdempotency:
 
     Args:
         redis: Where the keys are.
-        outbox: Keeps the answers that Redis did not take, as long as it is gone.
+        outbox: Keeps the answers that Redis did not take, as long as it is away.
         prefix: What keys start with.
         answer_seconds: How long answers are kept.
         claim_seconds: How long a key is held whose request never ends.
@@ -98,7 +98,7 @@ class RedisIdempotency:
         return Answer(int(status), pairs, body)
 
     async def keep(self, claim: Claim, answer: Answer) -> None:
-        """Keep what the request of a claim was answered; later, while Redis is gone."""
+        """Keep what the request of a claim was answered; later, while Redis is away."""
         words = (
             self._answer_seconds,
             claim.fingerprint,
@@ -109,7 +109,7 @@ class RedisIdempotency:
         await self._end(claim, lambda name: self._redis.run(_KEEP, [name], claim.token, *words))
 
     async def release(self, claim: Claim) -> None:
-        """Give the key free again; later, while Redis is gone."""
+        """Give the key free again; later, while Redis is away."""
         await self._end(claim, lambda name: self._redis.run(_RELEASE, [name], claim.token))
 
     async def prune(self) -> int:

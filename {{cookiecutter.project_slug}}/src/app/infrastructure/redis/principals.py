@@ -143,7 +143,7 @@ class _Outcome(Generic[T]):
 class RedisPrincipals:
     """Who stands behind tokens.
 
-    While Redis is gone every request asks the database. What it could not be told to forget, it is
+    While Redis is away every request asks the database. What it could not be told to forget, it is
     told when it is back, and until then this process asks the database for it.
 
     Args:

@@ -43,7 +43,7 @@ return count
 
 
 class SharedCounters(Storage, SlidingWindowCounterSupport):
-    """Counters in Redis; in this process while Redis is gone, so that limits hold all the same.
+    """Counters in Redis; in this process while Redis is away, so that limits hold all the same.
 
     A hit and what is left after it are one call: the counters of a subject are one key, which
     expires when they no longer matter.

@@ -1,0 +1,23 @@
+"""Which headers pages of other origins may send, and which they may read."""
+
+from typing import Final
+
+REQUEST_HEADERS: Final = (
+    "Authorization",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "X-Request-ID",
+)
+RESPONSE_HEADERS: Final = (
+    "Content-Disposition",
+    "ETag",
+    "Idempotency-Replayed",
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Process-Time",
+    "X-Request-ID",
+)

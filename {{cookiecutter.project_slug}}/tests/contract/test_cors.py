@@ -1,0 +1,25 @@
+"""What pages of other origins may send and read is what the document names."""
+
+from app.api.middleware.cors_headers import REQUEST_HEADERS, RESPONSE_HEADERS
+from tests.support.document import OPERATIONS
+
+
+class TestPagesOfOtherOrigins:
+    def test_may_send_the_headers_that_operations_take_and_no_others(self) -> None:
+        taken = {
+            each["name"]
+            for operation in OPERATIONS
+            for each in operation.parameters
+            if each["in"] == "header"
+        }
+        assert set(REQUEST_HEADERS) == taken | {"Authorization", "X-Request-ID"}
+
+    def test_may_read_the_headers_that_operations_answer_with(self) -> None:
+        answered = {
+            name
+            for operation in OPERATIONS
+            for response in operation.responses.values()
+            for name in response.get("headers", {})
+        }
+        # Why a token is not taken stands in the problem, too.
+        assert answered - {"WWW-Authenticate"} <= set(RESPONSE_HEADERS)
