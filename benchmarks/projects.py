@@ -61,7 +61,7 @@ class Surroundings:
 
 
 def make(name: str, folder: Path, python: Path | None = None) -> Project:
-    """Generate a variant, and make its environment.
+    """Generate a variant, make its environment, and compile all of it, as its image does.
 
     Args:
         name: The variant.
@@ -74,14 +74,16 @@ def make(name: str, folder: Path, python: Path | None = None) -> Project:
     seconds["generate"] = time.perf_counter() - started
     if python is None:
         python = directory / _OWN_PYTHON
-        sync(directory, name)
+        sync(directory, name, "--compile-bytecode")
+    sources = (directory / "src", ROOT / "benchmarks/inside")
+    subprocess.run([python, "-m", "compileall", "-q", *sources], check=True)
     return Project(name, directory, python, seconds)
 
 
-def sync(directory: Path, name: str) -> None:
+def sync(directory: Path, name: str, *options: str) -> None:
     """Make the environment of a project, of this interpreter."""
     subprocess.run(
-        ["uv", "sync", "--quiet"],
+        ["uv", "sync", "--quiet", *options],
         cwd=directory,
         env=variant.environment(name, sys.executable),
         check=True,
