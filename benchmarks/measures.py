@@ -51,8 +51,20 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times the other figure this one is."""
-        return self.service.median / self.floor.median if self.floor.median else float("inf")
+        """How many times the other figure this one is.
+
+        Samples of one round lie next to each other, and what else the machine is at meets both: the
+        ratio of each round is taken, and the middle one of these. Without rounds, it is that of
+        the medians.
+        """
+        ours, floor = self.service.values, self.floor.values
+        if not all(floor):
+            return float("inf")
+        if len(ours) == len(floor):
+            return statistics.median(
+                mine / by_hand for mine, by_hand in zip(ours, floor, strict=True)
+            )
+        return self.service.median / self.floor.median
 
     @property
     def met(self) -> bool:

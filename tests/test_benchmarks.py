@@ -54,6 +54,14 @@ class TestRow:
     def test_is_met_up_to_its_target(self, made: Row, met: bool) -> None:
         assert made.met is met
 
+    def test_compares_what_was_taken_in_the_same_round(self) -> None:
+        calm, busy = (100.0, 100.0, 100.0), (100.0, 300.0, 300.0)
+        ours = tuple(1.2 * each for each in busy)
+
+        assert Row("read", "µs", Samples(ours), Samples(busy), 1.5).ratio == pytest.approx(1.2)
+        assert Row("read", "µs", Samples(ours), Samples(calm[:2]), 1.5).ratio == pytest.approx(3.6)
+        assert Row("read", "µs", Samples((1.0,)), Samples((0.0,)), 1.5).ratio == float("inf")
+
     def test_says_so_in_the_table(self) -> None:
         head, rule, good, bad = table([row(120), row(1234.5)]).splitlines()
 

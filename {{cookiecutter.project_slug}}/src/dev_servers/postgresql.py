@@ -127,7 +127,12 @@ def _at(url: str, given_by: str) -> Server:
         where = address.host or address.query.get("host", "its usual place")
         text = address.render_as_string(hide_password=False)
         (version,) = execute(text, "SHOW server_version")
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except OSError as error:
+        reason = str(error) or type(error).__name__
+        raise ServerUnavailable(
+            f"The {NAME} that {given_by} names does not answer: {reason}."
+        ) from error
+    except (ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         reason = str(error) or type(error).__name__
         raise ServerUnavailable(
             f"The {NAME} that {given_by} names does not let us in: {reason}."

@@ -178,7 +178,8 @@ class TestMigrate:
         assert failed(run("migrate", "new", "--", message), "in a few words")
 
     def test_asks_before_it_takes_steps_back(self, run: Run, migrated: str) -> None:
-        assert run("migrate", "down", typed="n\n").exit_code == 1
+        assert failed(run("migrate", "down", typed="n\n"), "Nothing was taken back.")
+        assert failed(run("migrate", "down", typed=""), "nobody to ask")
         assert migrations.current(migrated) != ()
 
     def test_lists_migrations_and_tells_where_the_database_is(
@@ -313,7 +314,16 @@ class TestCreateAdmin:
     ) -> None:
         monkeypatch.setenv("APP_DATABASE__URL", UNREACHABLE_URL)
         arguments = ("--email", "ada@example.com", "--username", "ada", "--password", PASSWORD)
-        assert failed(run("create-admin", *arguments), "The database is not available")
+        assert failed(run("create-admin", *arguments), "The database ")
+
+    def test_says_when_there_is_nobody_to_ask(self, run: Run) -> None:
+        assert failed(run("create-admin", "--username", "ada", typed=""), "nobody to ask")
+
+    def test_says_when_the_database_lacks_migrations(self, run: Run, empty: str) -> None:
+        arguments = ("--email", "ada@example.com", "--username", "ada", "--password", PASSWORD)
+        result = run("create-admin", *arguments)
+        assert failed(result, "behind this code", "app migrate")
+        assert "argon2" not in result.output
 
 
 class TestPrune:
@@ -321,6 +331,9 @@ class TestPrune:
         result = run("prune")
         assert result.exit_code == 0
         assert "sessions" not in result.stdout
+
+    def test_says_when_the_database_lacks_migrations(self, run: Run, empty: str) -> None:
+        assert failed(run("prune"), "behind this code", "app migrate")
 
     @pytest.mark.parametrize(
         ("report", "lines"),
@@ -358,7 +371,9 @@ class TestKeys:
     @pytest.fixture
     def file(self, run: Run, project: Path) -> Path:
         """A file with one key."""
-        assert run("keys", "generate", "--file", "keys.json").exit_code == 0
+        result = run("keys", "generate", "--file", "keys.json")
+        assert result.exit_code == 0
+        assert result.stderr == "Wrote keys.json.\n"
         return project / "keys.json"
 
     def test_makes_a_file_that_only_its_owner_may_read(self, file: Path) -> None:

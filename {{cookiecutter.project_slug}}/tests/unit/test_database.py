@@ -360,6 +360,14 @@ class TestOtherErrors:
             async with database.read() as connection:
                 await connection.execute(text("SELECT * FROM nowhere"))
 
+    async def test_do_not_show_what_was_bound(self, database: Database) -> None:
+        statement = text("SELECT * FROM nowhere WHERE name = :name")
+        with pytest.raises(DBAPIError) as raised:
+            async with database.read() as connection:
+                await connection.execute(statement, {"name": "of a secret"})
+
+        assert "of a secret" not in str(raised.value)
+
 
 class TestStatistics:
     async def test_count_statements_and_their_time(self, database: Database) -> None:

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from app.cli.output import CommandFailed, say
 from app.core.config import Settings, load_settings
 from app.core.logging import configure_logging
+from app.infrastructure.database.migrations import RevisionState, check_revision
 from app.resources import Resources, open_resources
 
 Result = TypeVar("Result")
@@ -57,7 +58,15 @@ def has_development_servers() -> bool:
 
 
 def with_resources(settings: Settings, work: Callable[[Resources], Awaitable[Result]]) -> Result:
-    """Do something with the resources of the service, and close them again."""
+    """Do something with the resources of the service, and close them again.
+
+    Raises:
+        CommandFailed: The database lacks migrations. One that is ahead has all that is needed.
+        MigrationError: The database can't be reached.
+    """
+    check = check_revision(settings.database.url.get_secret_value())
+    if check.state is RevisionState.BEHIND:
+        raise CommandFailed(str(check))
 
     async def run() -> Result:
         async with open_resources(settings) as resources:

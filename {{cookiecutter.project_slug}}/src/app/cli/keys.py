@@ -69,6 +69,8 @@ def generate(
             " Use `app keys add` to rotate, or --force."
         )
     _write(SigningKeys.generate(), file or STANDARD)
+    if file and file != STANDARD:
+        say(f"Wrote {file}.")
 
 
 @app.command()

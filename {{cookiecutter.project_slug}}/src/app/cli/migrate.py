@@ -47,12 +47,12 @@ def down(
     steps: Annotated[int, typer.Option(min=1, help="How many to take back, without --to.")] = 1,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Take migrations back, and with them the data that only the newer schema can hold.
+    """Take migrations back, with the data that only they hold.
 
     Example: app migrate down --steps 2
     """
-    if not yes:
-        typer.confirm("This deletes data of columns and tables that go. Go on?", abort=True)
+    if not yes and not typer.confirm("This deletes data of columns and tables that go. Go on?"):
+        raise CommandFailed("Nothing was taken back.")
     with surroundings() as settings:
         url = _url(settings)
         migrations.downgrade(url, to or f"-{steps}", report=say)
@@ -105,7 +105,7 @@ def new(
         bool, typer.Option("--empty", help="Do not compare; you write it, about data say.")
     ] = False,
 ) -> None:
-    """Write the migration that brings the database to what the models say; read it before use.
+    """Write the migration that the models ask for; read it before use.
 
     Example: app migrate new "add a due date to items"
     """

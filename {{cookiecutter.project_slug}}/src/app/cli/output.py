@@ -1,5 +1,6 @@
 """How commands talk to people: results go to standard output, all else to standard error."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,10 @@ class Commands(TyperGroup):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
+        except typer.Abort:
+            if sys.stdin.isatty():
+                raise
+            _fail("There is nobody to ask: say what was left out by options, which --help shows.")
         except OperatorError as error:
             _fail(str(error))
         except DomainError as error:

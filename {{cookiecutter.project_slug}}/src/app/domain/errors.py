@@ -168,7 +168,7 @@ class PreconditionFailed(DomainError):
     """What the client last saw is not what is stored (RFC 9110 §13.1.1)."""
 
     code = "precondition_failed"
-    title = "It has changed since you read it"
+    title = "It is at another version than you expect"
 
 
 class ContentTooLarge(DomainError):

@@ -89,7 +89,10 @@ def require_match(header: str | None, version: int) -> None:
     """Pass if the client's `If-Match` names the stored version, or if it sent none.
 
     Raises:
-        PreconditionFailed: Another request has changed the item since.
+        PreconditionFailed: It names others, as when another request has changed the item since.
     """
     if header is not None and not etag_matches(header, version):
-        raise PreconditionFailed("The item was changed since you read it; read it again.")
+        raise PreconditionFailed(
+            f"`If-Match` does not name {etag(version)}, the version that is stored. Read the item"
+            " again, and send its `ETag` with the quotes."
+        )

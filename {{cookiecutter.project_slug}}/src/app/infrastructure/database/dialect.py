@@ -61,6 +61,8 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
         settings.url.get_secret_value(),
         pool_size=pool_size,
         poolclass=FairPool,
+        # The text of an error is shown and logged in places that know nothing of secrets.
+        hide_parameters=True,
         max_overflow=settings.max_overflow,
         pool_timeout=settings.pool_timeout,
         pool_recycle=settings.pool_recycle,
@@ -92,6 +94,7 @@ def create_migration_engine(url: str) -> AsyncEngine:
     return create_async_engine(
         url,
         poolclass=NullPool,
+        hide_parameters=True,
         connect_args={
             "timeout": _CONNECT_SECONDS,
             "server_settings": {"lock_timeout": f"{_MIGRATION_LOCK_SECONDS}s"},

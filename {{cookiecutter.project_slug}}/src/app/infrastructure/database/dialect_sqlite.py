@@ -74,6 +74,8 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
         url,
         pool_size=pool_size,
         poolclass=FairPool,
+        # The text of an error is shown and logged in places that know nothing of secrets.
+        hide_parameters=True,
         max_overflow=settings.max_overflow,
         pool_timeout=settings.pool_timeout,
         pool_recycle=settings.pool_recycle,
@@ -119,6 +121,7 @@ def create_migration_engine(url: str) -> AsyncEngine:
     return create_async_engine(
         _with_directory(url),
         poolclass=NullPool,
+        hide_parameters=True,
         connect_args={"async_creator_fn": _connect, "timeout": _LOCK_SECONDS},
     )
 
