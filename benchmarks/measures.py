@@ -111,12 +111,37 @@ class Report:
     curves: list[Curve]
     seconds: dict[str, float | str]
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Report":
+        """Return the report that `as_json` has written."""
+        return cls(
+            **{
+                **content,
+                "rows": [_row(each) for each in content["rows"]],
+                "curves": [
+                    Curve(**{**each, "points": tuple(map(tuple, each["points"]))})
+                    for each in content["curves"]
+                ],
+            }
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Return it for machines, ratios included."""
         content = asdict(self)
         for row, written in zip(self.rows, content["rows"], strict=True):
             written |= {"ratio": round(row.ratio, 3), "met": row.met}
         return content
+
+
+def _row(written: Mapping[str, Any]) -> Row:
+    content = {key: value for key, value in written.items() if key not in {"ratio", "met"}}
+    samples = {key: _samples(content[key]) for key in ("service", "floor")}
+    others = {name: _samples(each) for name, each in content["others"].items()}
+    return Row(**{**content, **samples, "others": others})
+
+
+def _samples(written: Mapping[str, Any]) -> Samples:
+    return Samples(tuple(written["values"]))
 
 
 def table(rows: list[Row]) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -300,6 +301,22 @@ class TestReport:
 
         assert first["ratio"] == 1.2
         assert first["met"] is True
+
+    def test_is_read_as_it_was_written(self, report: Report) -> None:
+        assert Report.from_json(json.loads(json.dumps(report.as_json()))) == report
+
+    def test_gets_other_seconds_and_stays_what_it_is(
+        self, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "latest.json").write_text(json.dumps(report.as_json()), encoding="utf-8")
+        made = Project("postgresql", tmp_path, tmp_path / "python", {"generate": 1.5})
+        monkeypatch.setattr(cli, "make", lambda *_: made)
+        monkeypatch.setattr(making, "measure", lambda *_, **__: {"uv run pytest": 60.0})
+
+        assert cli.main(["run", "--only", "making", "--output", str(tmp_path)]) == 0
+
+        written = Report.from_json(json.loads((tmp_path / "latest.json").read_text("utf-8")))
+        assert written == replace(report, seconds={"generate": 1.5, "uv run pytest": 60.0})
 
     def test_takes_the_place_of_the_last_one(self, report: Report) -> None:
         readme = "# A\n<!-- last result -->old<!-- end of last result -->\n# B\n"

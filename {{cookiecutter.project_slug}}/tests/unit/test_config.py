@@ -80,8 +80,14 @@ class TestDefaults:
     def test_hash_passwords_with_the_minimum_of_owasp(self) -> None:
         assert PasswordSettings().weakness() is None
 
-    def test_hash_as_many_passwords_at_once_as_there_are_processors(self) -> None:
-        assert 1 <= PasswordSettings().max_concurrent <= (os.cpu_count() or 1)
+    @pytest.mark.parametrize(("processors", "hashes"), [(1, 1), (2, 1), (8, 7)])
+    def test_leave_a_processor_to_what_is_no_hashing(
+        self, monkeypatch: pytest.MonkeyPatch, processors: int, hashes: int
+    ) -> None:
+        monkeypatch.setattr(
+            os, "sched_getaffinity", lambda _: set(range(processors)), raising=False
+        )
+        assert PasswordSettings().max_concurrent == hashes
 
     def test_serve_the_documentation(self) -> None:
         assert Settings().docs_enabled

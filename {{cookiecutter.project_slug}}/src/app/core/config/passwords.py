@@ -11,8 +11,11 @@ _OWASP_MINIMUM_KIB = {1: 47_104, 2: 19_456, 3: 12_288, 4: 9_216, 5: 7_168}
 """Least memory by number of passes (OWASP Password Storage Cheat Sheet, Argon2id)."""
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _spare_processors() -> int:
+    """All but the one that the event loop is on: whoever logs in waits, and nobody else does."""
+    known = hasattr(os, "sched_getaffinity")
+    processors = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return max(1, processors - 1)
 
 
 class PasswordSettings(SettingsGroup):
@@ -27,8 +30,9 @@ class PasswordSettings(SettingsGroup):
     parallelism: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of lanes of one hash."""
 
-    max_concurrent: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=_processors)
-    """Number of hashes that a server process computes at once. Unset: the number of processors."""
+    max_concurrent: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=_spare_processors)
+    """Number of hashes that a server process computes at once. Unset: one for each processor but
+    one, which is left to everything else."""
 
     max_waiting: Annotated[int, Field(ge=0, le=100_000)] = 64
     """Number of logins that may wait for their hash; more are answered with 503 at once."""

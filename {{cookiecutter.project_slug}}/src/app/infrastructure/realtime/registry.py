@@ -69,7 +69,8 @@ class Connection:
         self.ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._limit = limit
         self._waiting: deque[Letter] = deque()
-        self._more = asyncio.Event()
+        # In place of an event, which keeps a list of who waits: it is one, and for each message.
+        self._more: asyncio.Future[None] | None = None
 
     def offer(self, letter: Letter) -> None:
         """Have a message sent, after all that waits; cut the client off if that is too much."""
@@ -79,7 +80,7 @@ class Connection:
             self.end(_TOO_SLOW)
             return
         self._waiting.append(letter)
-        self._more.set()
+        self._wake()
 
     def say(self, message: Message) -> None:
         """Have a message sent that is for this client alone."""
@@ -88,7 +89,7 @@ class Connection:
     def greet(self, message: Message) -> None:
         """Have a message sent before all that waits."""
         self._waiting.appendleft(Letter(message))
-        self._more.set()
+        self._wake()
 
     def end(self, ending: Ending) -> None:
         """Have the connection closed; the first reason counts."""
@@ -97,11 +98,15 @@ class Connection:
             self.ended.set_result(ending)
 
     async def next(self) -> Letter:
-        """Return what is to be sent next, once there is something."""
+        """Return what is to be sent next, once there is something; one at a time may ask."""
         while not self._waiting:
-            self._more.clear()
-            await self._more.wait()
+            self._more = self.ended.get_loop().create_future()
+            await self._more
         return self._waiting.popleft()
+
+    def _wake(self) -> None:
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)
 
 
 class Registry:
