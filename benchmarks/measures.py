@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """One figure of one app, once for each round."""
+    """One figure of one app, once for each round or turn."""
 
     values: tuple[float, ...]
 
@@ -58,9 +58,9 @@ class Row:
         the medians.
         """
         ours, floor = self.service.values, self.floor.values
-        if not all(floor):
+        if not self.floor.median:
             return float("inf")
-        if len(ours) == len(floor):
+        if len(ours) == len(floor) and all(floor):
             return statistics.median(
                 mine / by_hand for mine, by_hand in zip(ours, floor, strict=True)
             )
@@ -97,7 +97,7 @@ class Report:
         when: The moment, in UTC.
         machine: What it ran on, and how busy that was with other things.
         versions: Of what the apps run on.
-        rounds: How often each figure was taken.
+        rounds: How often what takes longer than a second was taken.
         rows: The table.
         curves: Growth.
         seconds: What making a project takes, by step, or why that is not known.

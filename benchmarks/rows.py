@@ -28,7 +28,7 @@ class Effort:
     """How long to measure, and how much.
 
     Attributes:
-        rounds: How often each figure is taken; the apps take turns.
+        rounds: How often a figure is taken; the apps take turns.
         seconds: Of load, each time; where it can be, in turns of one second.
         export: Rows of the list that is exported.
         mebibytes: Size of the file that goes in and out.

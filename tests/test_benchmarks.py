@@ -313,10 +313,17 @@ class TestReport:
         monkeypatch.setattr(cli, "make", lambda *_: made)
         monkeypatch.setattr(making, "measure", lambda *_, **__: {"uv run pytest": 60.0})
 
-        assert cli.main(["run", "--only", "making", "--output", str(tmp_path)]) == 0
+        readme = tmp_path / "README.md"
+        readme.write_text("<!-- last result -->\n<!-- end of last result -->\n", encoding="utf-8")
+        monkeypatch.setattr(cli, "RESULTS", tmp_path)
+        monkeypatch.setattr(cli, "README", readme)
+
+        assert cli.main(["run", "--only", "making"]) == 0
 
         written = Report.from_json(json.loads((tmp_path / "latest.json").read_text("utf-8")))
+        taken = written.seconds.pop("taken")
         assert written == replace(report, seconds={"generate": 1.5, "uv run pytest": 60.0})
+        assert str(taken) in readme.read_text(encoding="utf-8")
 
     def test_takes_the_place_of_the_last_one(self, report: Report) -> None:
         readme = "# A\n<!-- last result -->old<!-- end of last result -->\n# B\n"

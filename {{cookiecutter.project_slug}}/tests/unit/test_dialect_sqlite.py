@@ -20,11 +20,13 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app import models
+from app.cli.environment import with_resources
 from app.core.config import Settings
 from app.domain.errors import DatabaseUnavailable
 from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import constraint_of, is_unavailable
 from app.infrastructure.database.migrations import MigrationError
+from app.resources import Resources
 from dev_servers.database import development_server
 from tests.support.waiting import PATIENCE
 
@@ -71,6 +73,18 @@ class TestConnections:
                 await database.ping()
 
         assert os.listdir(tmp_path) == []  # noqa: PTH208 - a path's own way is for threads
+
+    def test_make_no_file_for_commands(
+        self, make_settings: Callable[..., Settings], tmp_path: Path
+    ) -> None:
+        settings = make_settings(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}")
+
+        async def work(_: Resources) -> None:
+            raise AssertionError
+
+        with pytest.raises(DatabaseUnavailable):
+            with_resources(settings, work)
+        assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("name", ["a?b=c.db", "a#b.db", "a%20b.db", "ä b.db"])
     async def test_find_a_file_of_any_name(

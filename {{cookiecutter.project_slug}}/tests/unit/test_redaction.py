@@ -54,6 +54,7 @@ TEMPLATES: list[Callable[[str], str]] = [
     lambda secret: f"-----BEGIN EC PRIVATE KEY-----\n{secret}",
     lambda secret: str(StatementError("bad", "INSERT", {"name": secret}, Exception("no"))),
     lambda secret: f"DETAIL:  Key (email)=({secret}) already exists.",
+    lambda secret: f"DETAIL:  Failing row contains (1, {secret}, null, 2026-11-22).",
     lambda secret: f"Input is bad [type=x, input_value={secret!r}, input_type=str]",
 ]
 

@@ -61,15 +61,19 @@ def with_resources(settings: Settings, work: Callable[[Resources], Awaitable[Res
     """Do something with the resources of the service, and close them again.
 
     Raises:
-        CommandFailed: The database lacks migrations. One that is ahead has all that is needed.
-        MigrationError: The database can't be reached.
+        CommandFailed: The database lacks migrations.
+        DatabaseUnavailable: It can't be reached.
     """
-    check = check_revision(settings.database.url.get_secret_value())
-    if check.state is RevisionState.BEHIND:
-        raise CommandFailed(str(check))
 
     async def run() -> Result:
         async with open_resources(settings) as resources:
+            # First, for it makes nothing: to look for migrations may make a database to look into.
+            await resources.database.ping()
+            url = settings.database.url.get_secret_value()
+            check = await asyncio.to_thread(check_revision, url)
+            # One that is ahead is for newer code, beside which this one runs for a while.
+            if check.state is RevisionState.BEHIND:
+                raise CommandFailed(str(check))
             return await work(resources)
 
     return asyncio.run(run())

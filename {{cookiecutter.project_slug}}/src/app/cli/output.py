@@ -27,7 +27,7 @@ class Commands(TyperGroup):
         except typer.Abort:
             if sys.stdin.isatty():
                 raise
-            _fail("There is nobody to ask: say what was left out by options, which --help shows.")
+            _fail("No answer came: say what was left out by options, which --help shows.")
         except OperatorError as error:
             _fail(str(error))
         except DomainError as error:

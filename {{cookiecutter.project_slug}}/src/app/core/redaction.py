@@ -48,7 +48,7 @@ _CLUES_IN_TEXTS: Final = (
         "://",
         "kty",
     ),
-    *("[parameters: ", "input_value="),
+    *("[parameters: ", "input_value=", "failing row"),
 )
 _JWK_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -76,6 +76,7 @@ _SECRET_TEXT: Final = re.compile(
             # Values in the messages of SQLAlchemy, of the database and of Pydantic.
             r"(?P<parameters>\[parameters: ).*",
             r"(?P<detail>\bKey \([^)]{0,256}\)=\().*(?=\))",
+            r"(?P<row>\bFailing row contains \().*(?=\))",
             r"(?P<input>\binput_value=).*?(?=, input_type=|\Z)",
         )
     ),

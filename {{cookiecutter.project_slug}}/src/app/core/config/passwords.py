@@ -31,8 +31,8 @@ class PasswordSettings(SettingsGroup):
     """Number of lanes of one hash."""
 
     max_concurrent: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=_spare_processors)
-    """Number of hashes that a server process computes at once. Unset: one for each processor but
-    one, which is left to everything else."""
+    """Number of hashes that a server process computes at once. Unset: one less than there are
+    processors, of which one is left to everything else, and at least one."""
 
     max_waiting: Annotated[int, Field(ge=0, le=100_000)] = 64
     """Number of logins that may wait for their hash; more are answered with 503 at once."""
