@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
@@ -51,10 +52,12 @@ class SmtpServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if self.silent:
-                await reader.read()
-            else:
-                await self._converse(reader, writer)
+            # Clients go away whenever they like, such as from a certificate that they don't trust.
+            with suppress(OSError):
+                if self.silent:
+                    await reader.read()
+                else:
+                    await self._converse(reader, writer)
         finally:
             writer.close()
 
