@@ -127,8 +127,7 @@ def _run(given: argparse.Namespace) -> int:
             modules = make(WITH_MODULES, folder / "modules", given.python)
             _measure_modules(modules, effort, folder, found, given.only)
         if "making" in given.only:
-            found.seconds.update(project.seconds)
-            found.seconds.update(making.measure(project, say, quick=given.quick))
+            found.seconds.update(_seconds(project, quick=given.quick))
         report = Report(
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             machine=_machine(busy, list(dict.fromkeys(found.sources))),
@@ -149,11 +148,16 @@ def _renew_seconds(given: argparse.Namespace) -> int:
     kept = Report.from_json(json.loads((RESULTS / "latest.json").read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         project = make(VARIANT, Path(place), given.python)
-        seconds = {**project.seconds, **making.measure(project, say, quick=False)}
+        seconds = _seconds(project, quick=False)
     seconds["taken"] = datetime.now(UTC).isoformat(timespec="minutes")
     _write(replace(kept, seconds=seconds), RESULTS)
     print(seconds_table(seconds))
     return 0
+
+
+def _seconds(project: Project, *, quick: bool) -> dict[str, float | str]:
+    """Return what making a project took, and what the rest of it takes."""
+    return {**project.seconds, **making.measure(project, say, quick=quick)}
 
 
 def _effort(given: argparse.Namespace) -> rows.Effort:

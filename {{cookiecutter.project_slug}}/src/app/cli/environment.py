@@ -67,7 +67,7 @@ def with_resources(settings: Settings, work: Callable[[Resources], Awaitable[Res
 
     async def run() -> Result:
         async with open_resources(settings) as resources:
-            # First, for it makes nothing: to look for migrations may make a database to look into.
+            # First: a database that does not answer is none that lacks migrations.
             await resources.database.ping()
             url = settings.database.url.get_secret_value()
             check = await asyncio.to_thread(check_revision, url)

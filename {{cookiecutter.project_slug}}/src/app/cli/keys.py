@@ -63,14 +63,15 @@ def generate(
 
     Example: app keys generate --file signing-keys.json
     """
-    if file and file != STANDARD and file.exists() and not force:
+    path = file or STANDARD
+    if path != STANDARD and path.exists() and not force:
         raise CommandFailed(
-            f"{file} is there already, and without its keys the tokens they signed are void."
+            f"{path} is there already, and without its keys the tokens they signed are void."
             " Use `app keys add` to rotate, or --force."
         )
-    _write(SigningKeys.generate(), file or STANDARD)
-    if file and file != STANDARD:
-        say(f"Wrote {file}.")
+    _write(SigningKeys.generate(), path)
+    if path != STANDARD:
+        say(f"Wrote {path}.")
 
 
 @app.command()
