@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 from fastapi import APIRouter, FastAPI, Request
 from httpx2 import ASGITransport, AsyncClient
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from limits.aio.storage import MemoryStorage
 
@@ -108,6 +108,7 @@ class TestRateLimiter:
         assert all(count <= 3 for count in windows.values())
 
     @given(st.lists(st.floats(min_value=0, max_value=40), min_size=3, max_size=40))
+    @example([40.0, 0.0, 0.0, 0.0]).via("the moment at which a window begins")
     async def test_keeps_its_word_on_when_to_come_back(self, waits: list[float]) -> None:
         with stopped_clock() as clock:
             limiter = RateLimiter(LIMITS)

@@ -113,7 +113,8 @@ def _left(item: RateLimitItem, window: Window) -> tuple[int, float]:
     seconds = item.get_expiry()
     remaining = max(0, item.amount - math.floor(previous * weight / seconds + current))
     waits = [weight % (seconds / previous)] if previous else []
-    waits += [life % seconds] if current else []
+    # A window that begins at this very moment ends a whole window later, not now.
+    waits += [life % seconds or seconds] if current else []
     return remaining, min(waits, default=0.0)
 
 
