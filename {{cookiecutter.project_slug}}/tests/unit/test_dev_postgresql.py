@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -87,6 +87,29 @@ class TestThrowAwayServer:
             assert str(version).split()[0] in server.source
             assert scratch_of(server).is_dir()
         assert not scratch_of(server).exists()
+
+    @pytest.mark.parametrize(
+        ("room", "variables", "expected"),
+        [(1, {}, True), (2**62, {}, False), (1, {"TMPDIR": gettempdir()}, False)],
+        ids=["enough room", "too little room", "told where to go"],
+    )
+    def test_is_kept_in_memory_if_that_will_do(
+        self,
+        room: int,
+        variables: dict[str, str],
+        expected: bool,
+        directory: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.delenv("TMPDIR", raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(process, "_MEMORY", directory)
+        monkeypatch.setattr(process, "_MEMORY_BYTES", room)
+        scratch, alive = process._new_scratch(None, in_memory=True)
+        with alive:
+            shutil.rmtree(scratch)
+        assert (scratch.parent == directory) is expected
 
     def test_several_run_side_by_side(self) -> None:
         with start(directory=None) as one, start(directory=None) as other:
@@ -210,10 +233,13 @@ class TestWays:
     ) -> None:
         # The environment may be where only its owner goes: a copy is not.
         package = postgresql._in_wheel(None)[0].directory.parents[1]
-        shutil.copytree(package, directory / package.name, symlinks=True)
-        shutil.copytree(
-            package.with_name(f"{package.name}.libs"), directory / f"{package.name}.libs"
-        )
+        for part in (package, package.with_name(f"{package.name}.libs")):
+            shutil.copytree(
+                part,
+                directory / part.name,
+                symlinks=True,
+                ignore=postgresql._NEEDED_BY_COMPILERS,
+            )
         programs = next((directory / package.name).glob("pginstall*/bin"))
         linked = directory / "linked"
         linked.mkdir()
