@@ -29,6 +29,7 @@ from app.resources import Resources, open_resources
 from tests.support import hooks
 from tests.support.answers import Recorded
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync
+from tests.support.client import Client
 from tests.support.resources import RecordedJobs, isolated
 from tests.support.waiting import PATIENCE
 
@@ -129,7 +130,7 @@ def running(
     # On the loop of production.
     options = {"use_uvloop": True}
     app = recorded(create_app(settings))
-    with TestClient(app, base_url=BASE_URL, backend_options=options) as client:
+    with Client(app, base_url=BASE_URL, backend_options=options) as client:
         assert client.portal is not None
         with traced_too(client.portal):
             yield client
