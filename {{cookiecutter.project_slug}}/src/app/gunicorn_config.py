@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import tempfile
+from typing import Any
 
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.config import Config  # type: ignore[import-untyped]
@@ -55,8 +56,13 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
         **protocols(_settings),
     }
 
+    sockets: list[Any]
+
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
+        # What gunicorn wraps a socket in, uvloop closes a second time: by its number, which by then
+        # may be that of a file that another thread has opened. Of a socket it knows that it is one.
+        self.sockets = [listener.sock for listener in self.sockets]
         # The parent has just given uvicorn's loggers handlers of gunicorn's.
         _configure_logging()
 

@@ -149,6 +149,7 @@ class TestShutdown:
             returncode = await server.process.wait()
 
         assert in_flight
+        assert "Bad file descriptor" not in server.log.read_text()
         assert response.startswith(b"HTTP/1.1 200 ")
         assert returncode == 0
         assert await arrange_own.rows(select(models.Item.title)) == [("Finished",)]
