@@ -24,8 +24,8 @@ from app.cli.environment import with_resources
 from app.core.config import Settings
 from app.domain.errors import DatabaseUnavailable
 from app.infrastructure.database import Database, dialect, migrations
-from app.infrastructure.database.dialect import constraint_of, is_unavailable
-from app.infrastructure.database.migrations import MigrationError
+from app.infrastructure.database.dialect import constraint_of, why_unavailable
+from app.infrastructure.database.migrations import MigrationError, RevisionState
 from app.resources import Resources
 from dev_servers.database import development_server
 from tests.support.waiting import PATIENCE
@@ -115,14 +115,14 @@ class TestConnections:
 class TestMigrations:
     def test_make_the_directory_of_the_file_for_its_owner_alone(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "app.db"
-        assert migrations.current(f"sqlite+aiosqlite:///{path}") == ()
+        migrations.upgrade(f"sqlite+aiosqlite:///{path}")
         assert path.parent.stat().st_mode & 0o777 == 0o700
 
     def test_leave_a_directory_as_it_is(self, tmp_path: Path) -> None:
         path = tmp_path / "there" / "app.db"
         path.parent.mkdir()
         path.parent.chmod(0o755)
-        assert migrations.current(f"sqlite+aiosqlite:///{path}") == ()
+        migrations.upgrade(f"sqlite+aiosqlite:///{path}")
         assert path.parent.stat().st_mode & 0o777 == 0o755
 
     def test_name_the_file_that_can_not_be_opened(self, tmp_path: Path) -> None:
@@ -133,7 +133,14 @@ class TestMigrations:
         path = tmp_path / "file"
         path.touch()
         with pytest.raises(MigrationError, match=str(path)):
-            migrations.current(f"sqlite+aiosqlite:///{path}/below/app.db")
+            migrations.upgrade(f"sqlite+aiosqlite:///{path}/below/app.db")
+
+    def test_are_looked_for_without_making_a_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "new" / "app.db"
+        check = migrations.check_revision(f"sqlite+aiosqlite:///{path}")
+        assert check.state is RevisionState.BEHIND
+        assert check.database == ()
+        assert not path.parent.exists()
 
     def test_wait_for_each_other(
         self, own_database_url: str, monkeypatch: pytest.MonkeyPatch
@@ -223,28 +230,32 @@ class TestConstraintOf:
         assert constraint_of(IntegrityError(statement, {}, cause)) == name
 
 
-class TestIsUnavailable:
+class TestWhyUnavailable:
     @pytest.mark.parametrize(
-        "code",
+        "name",
         [
-            sqlite3.SQLITE_BUSY,
-            sqlite3.SQLITE_BUSY_SNAPSHOT,
-            sqlite3.SQLITE_LOCKED,
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_FULL,
-            sqlite3.SQLITE_IOERR_WRITE,
-            sqlite3.SQLITE_READONLY,
+            "SQLITE_BUSY",
+            "SQLITE_BUSY_SNAPSHOT",
+            "SQLITE_LOCKED",
+            "SQLITE_CANTOPEN",
+            "SQLITE_FULL",
+            "SQLITE_IOERR_WRITE",
+            "SQLITE_READONLY",
         ],
     )
-    def test_is_true_for_what_may_pass(self, code: int) -> None:
-        assert is_unavailable(failure(code))
+    def test_names_what_may_pass(self, name: str) -> None:
+        assert why_unavailable(failure(name)) == name
 
-    @pytest.mark.parametrize("code", [sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, 0])
-    def test_is_false_for_our_own_mistakes(self, code: int) -> None:
-        assert not is_unavailable(failure(code))
+    @pytest.mark.parametrize("name", ["SQLITE_ERROR", "SQLITE_MISUSE", "SQLITE_OK"])
+    def test_is_nothing_for_our_own_mistakes(self, name: str) -> None:
+        assert why_unavailable(failure(name)) is None
 
-    def test_is_false_for_errors_without_a_code(self) -> None:
-        assert not is_unavailable(OperationalError("SELECT", {}, ValueError()))
+    def test_is_nothing_for_errors_without_a_code(self) -> None:
+        assert why_unavailable(OperationalError("SELECT", {}, ValueError())) is None
+
+    def test_is_the_type_of_a_lost_connection_s_error(self) -> None:
+        lost = OperationalError("SELECT", {}, ValueError(), connection_invalidated=True)
+        assert why_unavailable(lost) == "ValueError"
 
 
 class TestUtcDateTime:
@@ -289,7 +300,8 @@ def refuse(*_: object) -> None:
     raise CommandError("on demand")
 
 
-def failure(code: int) -> OperationalError:
+def failure(name: str) -> OperationalError:
     cause = sqlite3.OperationalError("on demand")
-    cause.sqlite_errorcode = code
+    cause.sqlite_errorcode = getattr(sqlite3, name)
+    cause.sqlite_errorname = name
     return OperationalError("SELECT", {}, cause)

@@ -102,6 +102,11 @@ def create_migration_engine(url: str) -> AsyncEngine:
     )
 
 
+def is_made(url: str) -> bool:  # noqa: ARG001 - the server knows
+    """Tell whether there is a database at an address: if not, the server itself will say so."""
+    return True
+
+
 def lock_migrations(connection: Connection) -> bool:
     """Keep others from migrating the database while this connection is open.
 
@@ -122,9 +127,11 @@ def constraint_of(error: IntegrityError) -> str | None:
     return getattr(cause, "constraint_name", None)
 
 
-def is_unavailable(error: DBAPIError) -> bool:
-    """Tell whether the database is to blame, and another try may succeed."""
-    return error.connection_invalidated or is_outage(getattr(error.orig, "sqlstate", None))
+def why_unavailable(error: DBAPIError) -> str | None:
+    """Return what is wrong if the database is to blame, and another try may succeed."""
+    if error.connection_invalidated or is_outage(getattr(error.orig, "sqlstate", None)):
+        return type(error.orig).__name__
+    return None
 
 
 def is_outage(state: str | None) -> bool:

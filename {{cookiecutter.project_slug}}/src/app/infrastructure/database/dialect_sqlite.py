@@ -126,6 +126,15 @@ def create_migration_engine(url: str) -> AsyncEngine:
     )
 
 
+def is_made(url: str) -> bool:
+    """Tell whether there is a file yet: to ask what it was migrated to must not make an empty one.
+
+    Args:
+        url: Address of the database.
+    """
+    return Path(make_url(url).database or "").exists()
+
+
 def lock_migrations(connection: Connection) -> bool:
     """Keep others from migrating the database, or writing to it, while this transaction is open.
 
@@ -164,10 +173,13 @@ def _only_foreign_key(statement: str) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def is_unavailable(error: DBAPIError) -> bool:
-    """Tell whether the database is to blame, and another try may succeed."""
+def why_unavailable(error: DBAPIError) -> str | None:
+    """Return what is wrong if the database is to blame, and another try may succeed."""
     code = getattr(error.orig, "sqlite_errorcode", 0)
-    return error.connection_invalidated or code & 0xFF in _UNAVAILABLE
+    if error.connection_invalidated or code & 0xFF in _UNAVAILABLE:
+        # Most errors are of one type; SQLite's own name tells a lock from a broken disk.
+        return getattr(error.orig, "sqlite_errorname", type(error.orig).__name__)
+    return None
 
 
 def _with_directory(url: str) -> URL:

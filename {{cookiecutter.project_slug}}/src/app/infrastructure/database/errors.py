@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm.exc import StaleDataError
 
 from app.domain.errors import Conflict, DatabaseUnavailable, DomainError, EditConflict
-from app.infrastructure.database.dialect import constraint_of, is_unavailable
+from app.infrastructure.database.dialect import constraint_of, why_unavailable
 from app.repositories.constraints import CONSTRAINTS
 
 
@@ -27,8 +27,8 @@ def translate_errors(engine: AsyncEngine) -> None:
         if isinstance(error, IntegrityError):
             name = constraint_of(error)
             return CONSTRAINTS.get(name or "", Conflict)(constraint=name)
-        if isinstance(error, DBAPIError) and is_unavailable(error):
-            return DatabaseUnavailable(reason=type(error.orig).__name__)
+        if isinstance(error, DBAPIError) and (reason := why_unavailable(error)):
+            return DatabaseUnavailable(reason=reason)
         if isinstance(context.original_exception, TimeoutError):
             context.is_disconnect = True
             return DatabaseUnavailable(reason="no answer in time")

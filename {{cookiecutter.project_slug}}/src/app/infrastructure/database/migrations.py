@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.errors import OperatorError
-from app.infrastructure.database.dialect import create_migration_engine, lock_migrations
+from app.infrastructure.database.dialect import create_migration_engine, is_made, lock_migrations
 
 Result = TypeVar("Result")
 Report = Callable[[str], None]
@@ -175,11 +175,13 @@ def check_revision(url: str) -> RevisionCheck:
 
 
 def current(url: str) -> tuple[str, ...]:
-    """The revisions that a database is at; none if it was never migrated.
+    """The revisions that a database is at; none if it was never migrated. Nothing is made.
 
     Raises:
         MigrationError: The database can't be reached.
     """
+    if not is_made(url):
+        return ()
     return _connected(
         url,
         lambda connection: tuple(
