@@ -24,6 +24,7 @@ _SCRATCH = "dev-servers-"
 _LONGEST_TEMPORARY_DIRECTORY = 64
 _MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes ours in it
 _MEMORY_BYTES = 2**30
+_NO_PROGRAMS = getattr(os, "ST_NOEXEC", 8)
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 _STOP_SECONDS_IF_SHARED = 1
@@ -228,25 +229,30 @@ def _new_scratch(account: Account | None, *, in_memory: bool) -> tuple[Path, IO[
 def _memory_will_do(account: Account | None) -> bool:
     """Whether a scratch directory can be in memory, where files are made in a fraction of the time.
 
-    Whoever sets `TMPDIR` has said where they go.
+    Whoever sets `TMPDIR` has said where they go, as those should whose machine empties `/dev/shm`
+    when they log out (`RemoveIPC` of systemd) while their tests go on.
     """
     if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK | os.X_OK):
         return False
     found = os.statvfs(_MEMORY)
     has_room = found.f_bavail * found.f_frsize >= _MEMORY_BYTES
     # Programs are copied there, too, and containers often forbid to run them.
-    may_run = not found.f_flag & getattr(os, "ST_NOEXEC", 0)
+    may_run = not found.f_flag & _NO_PROGRAMS
     return has_room and may_run and (not account or account.reaches(_MEMORY))
 
 
 def _sweep(parent: Path) -> None:
     """Remove scratch directories of ours whose supervisor was killed before it could."""
     for alive in parent.glob(f"{_SCRATCH}*/alive"):
-        with contextlib.suppress(OSError):
-            if alive.stat().st_uid == os.geteuid():
-                with alive.open("ab") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(alive.parent, ignore_errors=True)
+        # Anybody may put a link or a pipe there.
+        with contextlib.suppress(OSError), open(alive, "rb", opener=_as_it_is) as file:
+            if os.fstat(file.fileno()).st_uid == os.geteuid():
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(alive.parent, ignore_errors=True)
+
+
+def _as_it_is(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _locked(path: Path, how: int, account: Account | None) -> IO[bytes]:

@@ -1,7 +1,10 @@
 """The client of the tests: what it sees is what Starlette's own sees."""
 
+import asyncio
 import gzip
+import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -12,7 +15,13 @@ from starlette.testclient import TestClient
 
 from tests.support.client import Client
 
-app = FastAPI()
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, str]]:
+    yield {"made": "at the start"}
+
+
+app = FastAPI(lifespan=lifespan)
 
 
 @app.api_route("/echo/{rest:path}", methods=["GET", "HEAD", "POST"])
@@ -21,6 +30,7 @@ async def echo(request: Request) -> dict[str, object]:
         "method": request.method,
         "url": str(request.url),
         "client": request.client,
+        "state": getattr(request.state, "made", None),
         "headers": request.headers.items(),
         "body": (await request.body()).decode(),
     }
@@ -40,6 +50,11 @@ async def parts() -> Response:
 @app.get("/error")
 async def error() -> None:
     raise LookupError("nobody foresaw it")
+
+
+@app.get("/endless")
+async def endless() -> None:
+    await asyncio.Event().wait()
 
 
 @pytest.fixture(params=[TestClient, Client])
@@ -79,5 +94,25 @@ class TestOneCall:
         with pytest.raises(LookupError, match="nobody foresaw it"):
             client.get("/error")
 
+    def test_leaves_nobody_at_work_when_it_is_interrupted(self, client: TestClient) -> None:
+        def interrupt(signum: int, frame: object) -> None:
+            raise Interrupted
+
+        def ask() -> None:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            client.get("/endless")
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            with pytest.raises(Interrupted):
+                ask()
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        # The fixture leaves the application, which waits for what is at work.
+
     def test_works_without_a_thread_of_its_own(self) -> None:
         assert Client(app).get("/echo/once").json()["client"] == ["testclient", 50000]
+
+
+class Interrupted(Exception):
+    """As by Ctrl-C, but for this test alone."""

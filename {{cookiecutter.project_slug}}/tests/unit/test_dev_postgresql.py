@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -89,13 +90,19 @@ class TestThrowAwayServer:
         assert not scratch_of(server).exists()
 
     @pytest.mark.parametrize(
-        ("room", "variables", "expected"),
-        [(1, {}, True), (2**62, {}, False), (1, {"TMPDIR": gettempdir()}, False)],
-        ids=["enough room", "too little room", "told where to go"],
+        ("pages", "flags", "variables", "expected"),
+        [
+            (2**18, 0, {}, True),
+            (2**18 - 1, 0, {}, False),
+            (2**18, process._NO_PROGRAMS, {}, False),
+            (2**18, 0, {"TMPDIR": gettempdir()}, False),
+        ],
+        ids=["enough room", "too little room", "no programs", "told where to go"],
     )
     def test_is_kept_in_memory_if_that_will_do(
         self,
-        room: int,
+        pages: int,
+        flags: int,
         variables: dict[str, str],
         expected: bool,
         directory: Path,
@@ -104,8 +111,9 @@ class TestThrowAwayServer:
         monkeypatch.delenv("TMPDIR", raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
+        memory = SimpleNamespace(f_bavail=pages, f_frsize=4096, f_flag=flags)
         monkeypatch.setattr(process, "_MEMORY", directory)
-        monkeypatch.setattr(process, "_MEMORY_BYTES", room)
+        monkeypatch.setattr(os, "statvfs", lambda _: memory)
         scratch, alive = process._new_scratch(None, in_memory=True)
         with alive:
             shutil.rmtree(scratch)
@@ -138,6 +146,16 @@ class TestThrowAwayServer:
             process._sweep(directory)
         assert not abandoned.exists()
         assert in_use.exists()
+
+    def test_is_told_from_what_others_put_there(self, directory: Path) -> None:
+        linked, piped = directory / "dev-servers-1", directory / "dev-servers-2"
+        for scratch in (linked, piped):
+            scratch.mkdir()
+        (linked / "alive").symlink_to(directory / "made")
+        os.mkfifo(piped / "alive")
+        process._sweep(directory)  # waits for nobody to write into the pipe
+        assert linked.exists()
+        assert not (directory / "made").exists()
 
     def test_is_missed_when_somebody_else_ends_it(self, capsys: pytest.CaptureFixture[str]) -> None:
         others = set(threading.enumerate())

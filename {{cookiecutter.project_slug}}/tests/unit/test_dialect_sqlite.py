@@ -133,13 +133,15 @@ class TestMigrations:
         path = tmp_path / "file"
         path.touch()
         with pytest.raises(MigrationError, match=str(path)):
-            migrations.upgrade(f"sqlite+aiosqlite:///{path}/below/app.db")
+            migrations.current(f"sqlite+aiosqlite:///{path}/below/app.db")
 
     def test_are_looked_for_without_making_a_file(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "app.db"
         check = migrations.check_revision(f"sqlite+aiosqlite:///{path}")
         assert check.state is RevisionState.BEHIND
         assert check.database == ()
+        with pytest.raises(MigrationError, match="no migration to take back"):
+            migrations.downgrade(f"sqlite+aiosqlite:///{path}", "-1")
         assert not path.parent.exists()
 
     def test_wait_for_each_other(

@@ -132,7 +132,13 @@ def is_made(url: str) -> bool:
     Args:
         url: Address of the database.
     """
-    return Path(make_url(url).database or "").exists()
+    try:
+        Path(make_url(url).database or "").stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # whoever opens it is told what is wrong
+    return True
 
 
 def lock_migrations(connection: Connection) -> bool:

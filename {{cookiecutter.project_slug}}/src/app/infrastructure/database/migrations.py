@@ -31,6 +31,7 @@ Result = TypeVar("Result")
 Report = Callable[[str], None]
 """Is told of each step, in words."""
 
+_NOTHING_TO_TAKE_BACK: Final = "There is no migration to take back."
 _IN_PROJECT: Final = Path(__file__).resolve().parents[4] / "migrations"
 
 
@@ -107,10 +108,12 @@ def downgrade(url: str, revision: str, *, report: Report = lambda _: None) -> No
             raise MigrationError(
                 f"Only {applied} can be taken back, not {wanted[1]}."
                 if applied
-                else "There is no migration to take back."
+                else _NOTHING_TO_TAKE_BACK
             )
         command.downgrade(config, revision)
 
+    if not is_made(url):
+        raise MigrationError(_NOTHING_TO_TAKE_BACK)
     _migrate(url, run, report)
 
 
