@@ -244,7 +244,7 @@ def test_the_manifest_knows_every_twin() -> None:
     assert looks_like_one <= named
     modules = "|".join(variant.modules())
     others = named - looks_like_one
-    assert {p for p in others if not re.search(rf"_({modules})(\.(md|example))?$", p)} == set()
+    assert {p for p in others if not re.search(rf"_({modules})(\.(md|example|toml))?$", p)} == set()
 
 
 def _public(path: Path) -> dict[str, str]:

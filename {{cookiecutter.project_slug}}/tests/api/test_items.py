@@ -472,6 +472,7 @@ class TestListItems:
             pytest.param({"q": "x" * 201}, "query.q", id="search too long"),
             pytest.param({"q": "\x00"}, "query.q", id="search nul"),
             pytest.param({"created_from": "noon"}, "query.created_from", id="no moment"),
+            pytest.param({"created_from": "0"}, "query.created_from", id="seconds since 1970"),
             pytest.param(
                 {"created_from": "2026-11-21T12:00:00"}, "query.created_from", id="no time zone"
             ),

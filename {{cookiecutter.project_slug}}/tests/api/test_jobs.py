@@ -162,7 +162,12 @@ class TestStartExport:
         start(client, ada)
 
     def test_refuses_what_it_does_not_know(self, client: TestClient, ada: Someone) -> None:
-        for body in ({"format": "pdf"}, {"filter": {"colour": "red"}}, {"more": 1}):
+        for body in (
+            {"format": "pdf"},
+            {"filter": {"colour": "red"}},
+            {"filter": {"created_from": 0}},
+            {"more": 1},
+        ):
             assert client.post(EXPORT, headers=ada.headers, json=body).status_code == 422
 
     def test_is_unavailable_while_redis_is(

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -304,6 +304,11 @@ async def _domain_error(request: Request, error: DomainError) -> Response:
 
 async def _invalid_request(request: Request, error: RequestValidationError) -> Response:
     faults = error.errors()
+    if any(fault["loc"][0] == "path" for fault in faults) and any(
+        map(_is_concrete, _fitting(request))
+    ):
+        # What was taken for an id is the last word of a path that has no such method.
+        return await _http_exception(request, HTTPException(HTTPStatus.METHOD_NOT_ALLOWED))
     if any(fault["type"] == "json_invalid" and fault["loc"][0] == "body" for fault in faults):
         return problem_response(request.scope, MALFORMED, detail="The body is not valid JSON.")
     if isinstance(error.body, bytes) and any(fault["loc"][0] == "body" for fault in faults):
@@ -401,11 +406,23 @@ def _path(location: Iterable[object]) -> str:
 
 def _methods(request: Request) -> list[str]:
     """All methods of a path, where the framework names those of the first route that has it."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    methods: set[str] = set()
-    for route in iter_route_contexts(request.app.routes):
-        if route.methods and route.path_regex.match(path):
-            methods |= route.methods
+    routes = [route for route in _fitting(request) if _is_concrete(route)] or _fitting(request)
+    methods = {method for route in routes for method in route.methods or ()}
     if "GET" in methods:
         methods.add("HEAD")
     return sorted(methods)
+
+
+def _fitting(request: Request) -> list[RouteContext]:
+    """The routes that fit a request's path, whatever its method."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return [
+        route
+        for route in iter_route_contexts(request.app.routes)
+        if route.methods and route.path_regex.match(path)
+    ]
+
+
+def _is_concrete(route: RouteContext) -> bool:
+    """Whether a path has no parameters: it comes before others that it fits (OpenAPI, Paths)."""
+    return "{" not in (route.path or "")

@@ -124,7 +124,8 @@ class PageQuery(InputModel):
 
 def _is_written_out(value: object) -> object:
     """Refuse what Pydantic would take for seconds or milliseconds since 1970."""
-    if isinstance(value, str) and not _RFC_3339.match(value):
+    written = isinstance(value, str) and _RFC_3339.match(value)
+    if not written and not isinstance(value, datetime):
         raise PydanticCustomError("datetime_parsing", "Input should be a date and time (RFC 3339)")
     return value
 

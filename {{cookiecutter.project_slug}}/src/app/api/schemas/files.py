@@ -32,6 +32,7 @@ class FileCreate(InputModel):
     """A file, as `multipart/form-data`: one part with a file name."""
 
     file: str = Field(
+        min_length=1,
         max_length=_LARGEST,
         description="The file. Its name is kept, its `Content-Type` is compared with its content.",
         examples=[_EXAMPLE],
