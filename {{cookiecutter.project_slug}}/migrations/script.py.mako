@@ -5,7 +5,9 @@
             return "(" + "".join(f'"{one}", ' for one in value) + ")"
         return "None" if value is None else f'"{value}"'
 %>
+% if not upgrades or "sa." in upgrades + downgrades:
 import sqlalchemy as sa
+% endif
 from alembic import op
 % if imports:
 ${imports}

@@ -54,8 +54,8 @@ def differences(documented: set[Answer], answers: set[Answer]) -> list[str]:
 def _template(documented: set[Answer], method: str, path: str) -> str | None:
     """The template that a path was made from; one without parameters goes first, as in routing."""
     templates = {template for known, template, _ in documented if known == method}
-    if path in templates:
-        return path
+    if any(template == path for _, template, _ in documented):
+        return path if path in templates else None
     return next((each for each in sorted(templates) if path_pattern(each).fullmatch(path)), None)
 
 

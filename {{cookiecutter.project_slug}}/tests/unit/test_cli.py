@@ -177,6 +177,10 @@ class TestMigrate:
     def test_writes_none_without_words(self, run: Run, message: str) -> None:
         assert failed(run("migrate", "new", "--", message), "in a few words")
 
+    @pytest.mark.parametrize("message", ["copy C:\\Users", '"""; import os', "two\nlines"])
+    def test_writes_none_whose_words_are_no_docstring(self, run: Run, message: str) -> None:
+        assert failed(run("migrate", "new", message), "without backslashes")
+
     def test_asks_before_it_takes_steps_back(self, run: Run, migrated: str) -> None:
         assert failed(run("migrate", "down", typed="n\n"), "Nothing was taken back.")
         assert failed(run("migrate", "down", typed=""), "No answer came")

@@ -34,6 +34,18 @@ class TestUrl:
         with pytest.raises(ValidationError, match="must have the form"):
             url_of(f"postgresql://{rest}")
 
+    @pytest.mark.parametrize(
+        ("query", "reason"),
+        [
+            ("sslmode=require&channel_binding=require", "does not have: channel_binding"),
+            ("connect_timeout=1&bogus", "does not have: bogus, connect_timeout"),
+            ("sslmode=perhaps", "is none of allow"),
+        ],
+    )
+    def test_refuses_options_that_the_driver_does_not_have(self, query: str, reason: str) -> None:
+        with pytest.raises(ValidationError, match=reason):
+            url_of(f"postgresql://u:p@db/app?{query}")
+
     @pytest.mark.parametrize("url", [DEVELOPMENT_URL, "postgresql://u:%50assword@db/app"])
     def test_is_weak_with_a_password_that_everybody_knows(self, url: str) -> None:
         assert DatabaseSettings.model_validate({"url": url}).weakness() is not None

@@ -27,6 +27,11 @@ class TestUrl:
         with pytest.raises(ValidationError, match="must name a file"):
             url_of(f"sqlite://{rest}")
 
+    @pytest.mark.parametrize("rest", ["/app.db?mode=ro", "/app.db?timeout=long", "/a%00.db"])
+    def test_must_name_a_file_and_nothing_else(self, rest: str) -> None:
+        with pytest.raises(ValidationError, match="a path and nothing else"):
+            url_of(f"sqlite://{rest}")
+
     def test_is_weak_when_it_is_that_of_development(self) -> None:
         assert DatabaseSettings.model_validate({"url": DEVELOPMENT_URL}).weakness() is not None
 

@@ -111,6 +111,10 @@ def new(
     """
     if not re.search(r"\w", message):
         raise CommandFailed("Say in a few words what the migration does: its file is named so.")
+    if not message.isprintable() or "\\" in message or '"""' in message:
+        raise CommandFailed(
+            "Say it in one line, without backslashes and triple quotes: the file begins with it."
+        )
     with surroundings() as settings:
         url = _url(settings)
         migrations.upgrade(url, report=say)

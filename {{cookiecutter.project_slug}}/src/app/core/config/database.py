@@ -2,7 +2,7 @@
 
 import re
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -11,6 +11,9 @@ from app.core.config.base import Fault, SettingsGroup
 DEVELOPMENT_URL = "postgresql+asyncpg://app:app@localhost:5432/app"
 _SCHEME = "postgresql+asyncpg"
 _ALIASES = ("postgresql", "postgres")
+_OPTIONS = frozenset({"host", "passfile", "ssl", "target_session_attrs"})
+"""What an address may say after its `?`; the driver refuses others when it connects."""
+_TLS = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 _GUESSABLE = frozenset({"app", "postgres", "password", "changeme", "change-me", "secret", "admin"})
 
 
@@ -62,6 +65,13 @@ class DatabaseSettings(SettingsGroup):
         rest = re.sub(r"(?<=[?&])sslmode=", "ssl=", rest)
         if not _names_a_database(rest):
             message = f"must have the form {_SCHEME}://user:password@host:port/name"
+            raise ValueError(message)
+        options = parse_qs(urlsplit(f"{_SCHEME}://{rest}").query, keep_blank_values=True)
+        if unknown := sorted(options.keys() - _OPTIONS):
+            message = f"has options that the driver does not have: {', '.join(unknown)}"
+            raise ValueError(message)
+        if not _TLS.issuperset(options.get("ssl", ())):
+            message = f"has an sslmode that is none of {', '.join(sorted(_TLS))}"
             raise ValueError(message)
         return SecretStr(f"{_SCHEME}://{rest}")
 

@@ -1,7 +1,7 @@
 """Settings of the database: SQLite."""
 
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -55,6 +55,9 @@ class DatabaseSettings(SettingsGroup):
             message = (
                 f"must name a file: {_SCHEME}:///./relative/path or {_SCHEME}:////absolute/path"
             )
+            raise ValueError(message)
+        if address.query or "\0" in unquote(address.path):
+            message = "must be a path and nothing else: options after a `?` would have no effect"
             raise ValueError(message)
         return SecretStr(f"{_SCHEME}://{rest}")
 
