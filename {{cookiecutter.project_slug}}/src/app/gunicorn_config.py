@@ -56,7 +56,7 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
         **protocols(_settings),
     }
 
-    sockets: list[Any]
+    sockets: list[Any]  # the parent's, which has no types
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)

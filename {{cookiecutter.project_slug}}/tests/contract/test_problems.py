@@ -21,6 +21,7 @@ from tests.support.document import OPERATIONS, PROBLEM, Json, Operation, documen
 
 SECRET = "database://app:hunter2@database"
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
+# One URL for each path, and the methods that this path declares.
 URLS = {operation.path: operation.request()["url"] for operation in OPERATIONS}
 DECLARED = {
     url: {each.method.upper() for each in OPERATIONS if each.path == path}

@@ -235,6 +235,12 @@ class TestMigrate:
         assert '"description", sa.Text()' in written.read_text()
         assert [words for _, words in migrations.history()][:2] == ["about data.", "give it back."]
 
+        execute(migrated, "DROP INDEX ix_users_created_at_id")
+        assert run("migrate", "new", "an index").exit_code == 0
+        (written,) = copies.glob("versions/*_an_index.py")
+        assert "op.create_index" in written.read_text()
+        assert "import sqlalchemy" not in written.read_text()  # which it has no use for
+
 
 class TestServe:
     @pytest.fixture

@@ -40,11 +40,18 @@ class TestUrl:
             ("sslmode=require&channel_binding=require", "does not have: channel_binding"),
             ("connect_timeout=1&bogus", "does not have: bogus, connect_timeout"),
             ("sslmode=perhaps", "is none of allow"),
+            ("prepared_statement_cache_size=few", "prepared_statement_cache_size that is no"),
         ],
     )
     def test_refuses_options_that_the_driver_does_not_have(self, query: str, reason: str) -> None:
         with pytest.raises(ValidationError, match=reason):
             url_of(f"postgresql://u:p@db/app?{query}")
+
+    @pytest.mark.parametrize(
+        "query", ["host=one:5432&host=two:5432", "prepared_statement_cache_size=0", "passfile=/p"]
+    )
+    def test_keeps_options_that_the_driver_has(self, query: str) -> None:
+        assert url_of(f"postgresql://u:p@/app?{query}").endswith(query)
 
     @pytest.mark.parametrize("url", [DEVELOPMENT_URL, "postgresql://u:%50assword@db/app"])
     def test_is_weak_with_a_password_that_everybody_knows(self, url: str) -> None:

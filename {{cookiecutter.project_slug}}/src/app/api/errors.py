@@ -406,7 +406,8 @@ def _path(location: Iterable[object]) -> str:
 
 def _methods(request: Request) -> list[str]:
     """All methods of a path, where the framework names those of the first route that has it."""
-    routes = [route for route in _fitting(request) if _is_concrete(route)] or _fitting(request)
+    fitting = _fitting(request)
+    routes = list(filter(_is_concrete, fitting)) or fitting
     methods = {method for route in routes for method in route.methods or ()}
     if "GET" in methods:
         methods.add("HEAD")

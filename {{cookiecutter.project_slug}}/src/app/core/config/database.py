@@ -11,8 +11,23 @@ from app.core.config.base import Fault, SettingsGroup
 DEVELOPMENT_URL = "postgresql+asyncpg://app:app@localhost:5432/app"
 _SCHEME = "postgresql+asyncpg"
 _ALIASES = ("postgresql", "postgres")
-_OPTIONS = frozenset({"host", "passfile", "ssl", "target_session_attrs"})
-"""What an address may say after its `?`; the driver refuses others when it connects."""
+_NUMBERS = frozenset({"port", "prepared_statement_cache_size"})
+_WORDS = frozenset(
+    {
+        "database",
+        "gsslib",
+        "host",
+        "krbsrvname",
+        "passfile",
+        "password",
+        "service",
+        "servicefile",
+        "ssl",
+        "target_session_attrs",
+        "user",
+    }
+)
+"""What an address may say after its `?`, as it may numbers; the driver ends at anything else."""
 _TLS = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 _GUESSABLE = frozenset({"app", "postgres", "password", "changeme", "change-me", "secret", "admin"})
 
@@ -66,14 +81,23 @@ class DatabaseSettings(SettingsGroup):
         if not _names_a_database(rest):
             message = f"must have the form {_SCHEME}://user:password@host:port/name"
             raise ValueError(message)
-        options = parse_qs(urlsplit(f"{_SCHEME}://{rest}").query, keep_blank_values=True)
-        if unknown := sorted(options.keys() - _OPTIONS):
+        return SecretStr(f"{_SCHEME}://{rest}")
+
+    @field_validator("url")
+    @classmethod
+    def _has_options_of_our_driver(cls, url: SecretStr) -> SecretStr:
+        options = parse_qs(urlsplit(url.get_secret_value()).query, keep_blank_values=True)
+        if unknown := sorted(options.keys() - _WORDS - _NUMBERS):
             message = f"has options that the driver does not have: {', '.join(unknown)}"
             raise ValueError(message)
+        for name in sorted(options.keys() & _NUMBERS):
+            if not all(value.isdecimal() for value in options[name]):
+                message = f"has a {name} that is no number"
+                raise ValueError(message)
         if not _TLS.issuperset(options.get("ssl", ())):
             message = f"has an sslmode that is none of {', '.join(sorted(_TLS))}"
             raise ValueError(message)
-        return SecretStr(f"{_SCHEME}://{rest}")
+        return url
 
     def weakness(self) -> Fault | None:
         """Why this address won't do in production, if so."""
