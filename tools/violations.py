@@ -986,8 +986,8 @@ VIOLATIONS: tuple[Violation, ...] = (
         f"{UNIT}/test_middleware.py::TestBodyLimit::test_holds_what_comes_in_parts",
         (
             "api/middleware/bodies.py",
-            "                if read > limit:\n",
-            "                if read < 0:\n",
+            "            if read > limit:\n",
+            "            if read < 0:\n",
         ),
     ),
     # Middleware, errors, logs

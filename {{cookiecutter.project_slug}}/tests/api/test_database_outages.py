@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from app.core.config import Settings
 from app.domain.errors import DatabaseUnavailable
@@ -22,6 +23,7 @@ from dev_servers.postgresql import execute, postgresql
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone
 from tests.support.faults import assert_unavailable
+from tests.support.serving import served
 from tests.support.waiting import PATIENCE, eventually
 
 ITEMS: Final = "/api/v1/items"
@@ -147,6 +149,30 @@ class TestServerThatIsAway:
 
         assert_unavailable(response)
         assert after.json()["version"] == 1
+
+    async def test_breaks_off_an_export_that_has_begun(
+        self, own_app: FastAPI, arrange_own: Arrange, own_database_url: str
+    ) -> None:
+        ada = await arrange_own.someone()
+        await arrange_own.items(ada, 1000, description="more than sockets hold" * 500)
+        with capture_logs() as log:
+            async with (
+                served(own_app) as client,
+                client.stream("GET", f"{ITEMS}/export", headers=ada.headers) as response,
+            ):
+                chunks = response.aiter_raw()
+                await anext(chunks)
+                await run(own_database_url, END_ALL_OTHERS)
+                with pytest.raises(httpx2.RemoteProtocolError):
+                    async for _ in chunks:
+                        pass
+
+        code = DatabaseUnavailable.code
+        lines = [line for line in log if line["event"] != "slow statement"]
+        assert [(line["event"], line["log_level"], line["code"]) for line in lines] == [
+            ("unavailable", "warning", code),
+            ("request", "info", code),
+        ]
 
 
 class TestTimeLimits:

@@ -128,6 +128,18 @@ class TestMemory:
         assert down < 8 * MEBIBYTE
 
 
+class TestRefusals:
+    async def test_reach_clients_that_send_all_before_they_listen(
+        self, sockets: httpx2.AsyncClient, arrange: Arrange
+    ) -> None:
+        content = multipart(TEXT, b"a" * (4 * MEBIBYTE))
+        refused = await sockets.post(FILES, headers=MULTIPART, content=content)
+        assert refused.status_code == 401
+        assert refused.headers["connection"] == "close"
+        assert refused.json()["code"] == "unauthenticated"
+        assert not await rows(arrange)
+
+
 class TestAtOnce:
     async def test_two_uploads_do_not_mix(self, sockets: httpx2.AsyncClient, ada: Someone) -> None:
         contents = [bytes([letter]) * (6 * MEBIBYTE) for letter in b"ab"]

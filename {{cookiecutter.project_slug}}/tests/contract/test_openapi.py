@@ -142,11 +142,10 @@ class TestStatuses:
         assert {name: found for name, found in successes.items() if len(found) != 1} == {}
 
     def test_is_201_with_a_location_for_what_is_created(self) -> None:
-        creators = [
-            each for each in OPERATIONS if each.id.startswith(("create_", "register_", "upload_"))
-        ]
-        assert documenting(201) == creators
-        for operation in creators:
+        created = documenting(201)
+        creators = {each.id for each in OPERATIONS if each.id.startswith(("create_", "register_"))}
+        assert creators <= {each.id for each in created}
+        for operation in created:
             assert operation.method == "post"
             assert operation.responses[201]["headers"]["Location"]["required"]
 

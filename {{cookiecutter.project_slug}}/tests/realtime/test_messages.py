@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient, WebSocketTestSession
 
 from app.core.config import Settings
+from app.core.logging import LoggedError
 from app.domain.ids import new_id
 from app.infrastructure.realtime import Hub
 from app.services.realtime import Conversation
@@ -267,7 +268,7 @@ class TestLife:
         hub: Hub = app.state.resources.events.hub
         monkeypatch.setattr(hub._fanout, "enter", fail)
         with (
-            pytest.raises(RuntimeError),
+            pytest.raises(LoggedError),
             client.websocket_connect(f"{PATH}lobby", headers=ada.headers),
         ):
             pass

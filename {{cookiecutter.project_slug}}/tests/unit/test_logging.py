@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.config import LoggingSettings
-from app.core.logging import REDACTED, configure_logging
+from app.core.logging import REDACTED, LoggedError, configure_logging
 
 SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "gunicorn.error", "gunicorn.access")
 TIMESTAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
@@ -171,6 +171,20 @@ class TestLibraries:
             as_json()
             warnings.warn("old", UserWarning, stacklevel=1)
         assert json_lines(capsys)[0]["logger"] == "py.warnings"
+
+    def test_say_nothing_of_an_error_that_the_log_has(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        as_json()
+        try:
+            fail("once")
+        except ValueError as error:
+            try:
+                raise LoggedError from error
+            except LoggedError:
+                logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+            logging.getLogger("uvicorn.error").exception("another")
+        assert [line["event"] for line in json_lines(capsys)] == ["another"]
 
     def test_can_not_hurt_with_a_broken_record(self, capsys: pytest.CaptureFixture[str]) -> None:
         as_json()

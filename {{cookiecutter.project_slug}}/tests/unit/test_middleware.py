@@ -31,6 +31,8 @@ from app.api.middleware.boundary import ErrorBoundary
 from app.api.middleware.headers import ResponseHeaders
 from app.api.middleware.origins import TrustedHosts
 from app.core.config import HttpSettings, Settings
+from app.core.logging import LoggedError
+from app.domain.errors import DatabaseUnavailable
 from app.infrastructure.database.statistics import statistics
 
 MAX_BYTES = 1024
@@ -54,9 +56,17 @@ async def fail() -> None:
 
 
 async def fail_half_way() -> StreamingResponse:
+    return half(RuntimeError("the other half"))
+
+
+async def unavailable_half_way() -> StreamingResponse:
+    return half(DatabaseUnavailable(reason="the connection was lost"))
+
+
+def half(error: Exception) -> StreamingResponse:
     async def parts() -> AsyncIterator[bytes]:
         yield b"half"
-        raise RuntimeError("the other half")
+        raise error
 
     return StreamingResponse(parts())
 
@@ -84,6 +94,7 @@ def build(**http: Any) -> FastAPI:
     app.include_router(v1)
     app.add_api_route("/fail", fail, response_model=None)
     app.add_api_route("/fail-half-way", fail_half_way, response_model=None)
+    app.add_api_route("/unavailable-half-way", unavailable_half_way, response_model=None)
     app.add_api_route("/log", log_a_line)
     app.add_api_route("/database", ask_the_database)
     app.add_api_route("/measure", measure_body, methods=["POST"])
@@ -718,9 +729,19 @@ class TestErrorBoundary:
         assert (line["event"], line["status"]) == ("request", 500)
 
     async def test_breaks_off_an_answer_that_has_begun(self, log: list[EventDict]) -> None:
-        with pytest.raises(RuntimeError, match="the other half"):
+        with pytest.raises(LoggedError) as raised:
             await drive(APP, http_scope("/fail-half-way"))
+        assert str(raised.value.__cause__) == "the other half"
         assert [line["event"] for line in log] == ["unexpected error", "request"]
+
+    async def test_breaks_off_where_something_is_unavailable(self, log: list[EventDict]) -> None:
+        with pytest.raises(LoggedError):
+            await drive(APP, http_scope("/unavailable-half-way"))
+        assert [(line["event"], line["code"]) for line in log] == [
+            ("unavailable", "database_unavailable"),
+            ("request", "database_unavailable"),
+        ]
+        assert log[0]["facts"] == {"reason": "the connection was lost"}
 
     async def test_an_error_outside_of_it_is_a_problem_all_the_same(self) -> None:
         app = build()
@@ -758,7 +779,7 @@ class TestOtherProtocols:
             raise RuntimeError
 
         scope = {"type": "socket", "path": "/hello", "headers": []}
-        with pytest.raises(RuntimeError):
+        with pytest.raises(LoggedError):
             await drive(ErrorBoundary(broken), scope)
         assert log[0]["event"] == "unexpected error"
 

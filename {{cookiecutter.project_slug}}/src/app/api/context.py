@@ -27,8 +27,7 @@ class RequestContext:
     Attributes:
         request_id: The client's `X-Request-ID` if it was well-formed, else one of ours.
         status: The status that was sent; None until the response has begun.
-        code: The code of the problem that was answered, if it was one.
-        failed: Whether an error that nobody foresaw was logged.
+        code: The code of the problem that was answered, or that ended the answer, if there was one.
         facts: The context of a domain error, for the log line alone.
         user_id: Who is asking, once that is known.
         quotas: What is left of each rate limit that was asked.
@@ -38,7 +37,6 @@ class RequestContext:
     request_id: str
     status: int | None = None
     code: str | None = None
-    failed: bool = False
     facts: dict[str, object] | None = None
     user_id: str | None = None
     quotas: list[Quota] = field(default_factory=list)

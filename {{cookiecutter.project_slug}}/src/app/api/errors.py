@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from app.api.context import Scope, request_context
 from app.api.schemas.problem import Problem
+from app.core.logging import LoggedError
 from app.domain.errors import (
     Conflict,
     ContentTooLarge,
@@ -129,10 +130,6 @@ CORS_REFUSED = Kind(
 )
 
 
-# The rest of the body would have to be read before the connection's next request.
-CLOSE = {"Connection": "close"}
-
-
 class BodyTooLarge(HTTPException):
     """A body passed its limit while it was read.
 
@@ -141,7 +138,7 @@ class BodyTooLarge(HTTPException):
     """
 
     def __init__(self) -> None:
-        super().__init__(status_code=TOO_LARGE.status, headers=CLOSE)
+        super().__init__(status_code=TOO_LARGE.status)
 
 
 class AnsweredBefore(Exception):
@@ -201,10 +198,9 @@ def unexpected_response(scope: Scope, error: Exception) -> Response:
 
 def log_unexpected(scope: Scope, error: Exception) -> None:
     """Log an error that nobody foresaw, once, with its request, user and trace."""
-    context = request_context(scope)
-    if context.failed:
+    if isinstance(error, LoggedError):
         return
-    context.failed = True
+    context = request_context(scope)
     logger.error(
         "unexpected error",
         method=scope.get("method"),
@@ -213,6 +209,17 @@ def log_unexpected(scope: Scope, error: Exception) -> None:
         user_id=context.user_id,
         exc_info=error,
     )
+
+
+def log_broken_off(scope: Scope, error: Exception) -> None:
+    """Log what ended an answer that had begun: what was unavailable, or an error of ours."""
+    # The framework wraps errors that it could have answered before.
+    cause = error.__cause__ if isinstance(error.__cause__, DomainError) else error
+    if isinstance(cause, DomainError) and (kind := kind_of(type(cause))).status > INTERNAL.status:
+        request_context(scope).code = kind.code
+        _log_unavailable(kind, cause)
+    else:
+        log_unexpected(scope, error)
 
 
 def problems(*errors: type[DomainError]) -> Responses:
@@ -291,8 +298,7 @@ async def _domain_error(request: Request, error: DomainError) -> Response:
     context = request_context(request.scope)
     context.facts = error.context or None
     if kind.status > INTERNAL.status:
-        cause = type(error.__cause__).__name__ if error.__cause__ else None
-        logger.warning("unavailable", code=kind.code, cause=cause, facts=error.context)
+        _log_unavailable(kind, error)
     return problem_response(
         request.scope,
         kind,
@@ -300,6 +306,11 @@ async def _domain_error(request: Request, error: DomainError) -> Response:
         errors=getattr(error, "errors", ()),
         headers=_headers(error),
     )
+
+
+def _log_unavailable(kind: Kind, error: DomainError) -> None:
+    cause = type(error.__cause__).__name__ if error.__cause__ else None
+    logger.warning("unavailable", code=kind.code, cause=cause, facts=error.context)
 
 
 async def _invalid_request(request: Request, error: RequestValidationError) -> Response:

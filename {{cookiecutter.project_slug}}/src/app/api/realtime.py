@@ -13,7 +13,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
 
 from app.api.context import request_context
-from app.api.errors import log_unexpected
+from app.api.errors import log_broken_off
 from app.api.schemas.realtime import (
     CLIENT_MESSAGE,
     SERVER_MESSAGE,
@@ -152,7 +152,7 @@ def _reason(
         if isinstance(error, WebSocketDisconnect):
             return None
         if isinstance(error, Exception):
-            log_unexpected(socket.scope, error)
+            log_broken_off(socket.scope, error)
             return _FAILED
     return _AGED if reading.cancelled() else reading.result()
 

@@ -23,7 +23,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from app.core.config import LoggingSettings
 from app.core.redaction import REDACTED, redact, redacted_text
 
-__all__ = ["REDACTED", "configure_logging", "redact", "redacted_text"]
+__all__ = ["REDACTED", "LoggedError", "configure_logging", "redact", "redacted_text"]
 
 Stream = Literal["stdout", "stderr"]
 
@@ -38,6 +38,14 @@ _QUIET = (
     "gunicorn.access",
     "watchfiles",
 )
+
+
+class LoggedError(Exception):
+    """An error that is in the log, on its way to a server that would log it once more.
+
+    Raise it from that error. A server that meets it does what it does for any other, without a
+    word.
+    """
 
 
 def configure_logging(
@@ -62,8 +70,10 @@ def configure_logging(
         cache_logger_on_first_use=False,
     )
     handler = _StreamHandler(stream)
+    handler.addFilter(_is_news)
     handler.setFormatter(
-        ProcessorFormatter(foreign_pre_chain=[ExtraAdder(), _without_meta], processors=chain)
+        # A list of its own, because capturing the events of our loggers empties theirs.
+        ProcessorFormatter(foreign_pre_chain=[ExtraAdder(), _without_meta], processors=[*chain])
     )
     # At DEBUG some libraries log values, statements and headers, and gunicorn its environment.
     library_level = max(level, logging.INFO)
@@ -141,6 +151,10 @@ class _StreamHandler(logging.Handler):
             record.msg, record.args, record.exc_info = "unreadable log record: %r", (error,), None
             line = self.format(record)
         self._output.msg(line)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], LoggedError))
 
 
 def _is_ours(handler: logging.Handler) -> bool:

@@ -1,19 +1,27 @@
 """Bodies: how large they may come in, and how they go out."""
 
+import asyncio
 import re
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from starlette.middleware.gzip import GZipResponder
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.context import as_get
-from app.api.errors import CLOSE, MALFORMED, TOO_LARGE, BodyTooLarge, problem_response
+from app.api.errors import MALFORMED, TOO_LARGE, BodyTooLarge, problem_response
 
 # Level 9 takes twice the time of level 5 for one percent of the size, on JSON.
 _COMPRESSION_LEVEL = 5
 # No length has more; `int` takes long over thousands of digits, and then refuses them.
 _MOST_DIGITS = 18
+_WITHOUT_BODIES = {"GET", "HEAD", "OPTIONS"}
+_CLOSE = (b"connection", b"close")
+# What nginx takes by default: so long from one part of a body to the next, and for the whole.
+_SECONDS_TO_WAIT = 5
+_SECONDS_TO_LINGER = 30
 _REFUSED = re.compile(rb"q=0(\.0*)?")
 
 
@@ -43,30 +51,39 @@ class BodyLimit:
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         limit = self._of_paths.get(path, self._max_bytes)
-        if (refused := _refusal(scope, limit)) is not None:
-            await refused(scope, receive, send)
-            return
+        refused = _refusal(scope, limit)
+        closes = refused is not None or path in self._of_paths
+        more = True
         read = 0
-        more = path in self._of_paths
 
         async def receive_within_limit() -> Message:
-            nonlocal read, more
+            nonlocal more, read
             message = await receive()
-            if message["type"] == "http.request":
-                more = more and message.get("more_body", False)
-                read += len(message.get("body", b""))
-                if read > limit:
-                    raise BodyTooLarge
+            more = message.get("more_body", False)
+            read += len(message.get("body", b""))
+            if read > limit:
+                raise BodyTooLarge
             return message
 
         async def send_and_close(message: Message) -> None:
-            if more and message["type"] == "http.response.start":
-                # Nobody reads the rest of a body that was refused: it could be gigabytes.
-                headers = [each for each in message["headers"] if each[0] != b"connection"]
-                message = {**message, "headers": [*headers, (b"connection", b"close")]}
+            nonlocal closes
+            if message["type"] == "http.response.start":
+                closes = more and (closes or read > limit)
+                if closes:
+                    # The rest of the body would have to be read before the next request: it could
+                    # be gigabytes.
+                    message = {**message, "headers": [*message["headers"], _CLOSE]}
+            elif closes and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await _linger(receive)
+                message = {"type": "http.response.body"}
             await send(message)
 
-        await self.app(scope, receive_within_limit, send_and_close if more else send)
+        if refused is not None:
+            await refused(scope, receive, send_and_close)
+        else:
+            has_body = scope["method"] not in _WITHOUT_BODIES
+            await self.app(scope, receive_within_limit, send_and_close if has_body else send)
 
 
 def _refusal(scope: Scope, limit: int) -> Response | None:
@@ -76,8 +93,21 @@ def _refusal(scope: Scope, limit: int) -> Response | None:
             if not value.isdigit():
                 return problem_response(scope, MALFORMED)
             if len(value) > _MOST_DIGITS or int(value) > limit:
-                return problem_response(scope, TOO_LARGE, headers=CLOSE)
+                return problem_response(scope, TOO_LARGE)
     return None
+
+
+async def _linger(receive: Receive) -> None:
+    """Take, for a while, what a client sends that has not begun to listen (RFC 9112 §9.6).
+
+    A connection that is closed with bytes on their way is reset, and the answer is lost with it.
+    """
+    end = time.monotonic() + _SECONDS_TO_LINGER
+    more = True
+    with suppress(TimeoutError):
+        while more and time.monotonic() < end:
+            async with asyncio.timeout(_SECONDS_TO_WAIT):
+                more = (await receive()).get("more_body", False)
 
 
 class HeadAsGet:

@@ -4,7 +4,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.context import request_context
-from app.api.errors import log_unexpected, unexpected_response
+from app.api.errors import log_broken_off, unexpected_response
+from app.core.logging import LoggedError
 
 
 class ErrorBoundary:
@@ -17,8 +18,8 @@ class ErrorBoundary:
         """Run the request, and answer for it if it fails before its response has begun.
 
         Raises:
-            Exception: The failure, if the response has begun: the server breaks the connection
-                off, so that the client can tell half an answer from a whole one.
+            LoggedError: The response has begun. The server breaks the connection off, so that the
+                client can tell half an answer from a whole one.
         """
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
@@ -29,6 +30,6 @@ class ErrorBoundary:
             return
         except Exception as error:
             if scope["type"] != "http" or request_context(scope).status is not None:
-                log_unexpected(scope, error)
-                raise
+                log_broken_off(scope, error)
+                raise LoggedError from error
             await unexpected_response(scope, error)(scope, receive, send)
