@@ -188,7 +188,7 @@ def test_a_database_file_has_a_place_in_production_that_the_service_may_write(ba
     assert "mountPath: /srv/data}" in guide
     unit = (project / "deploy/app.service").read_text(encoding="utf-8").splitlines()
     assert "StateDirectory=app" in unit
-    assert "Environment=APP_DATABASE__URL=sqlite+aiosqlite:////var/lib/app/app.db" in unit
+    assert "APP_DATABASE__URL=sqlite+aiosqlite:////var/lib/app/app.db" in guide
 
 
 def test_the_guide_sets_what_production_can_not_do_without(project: Path) -> None:

@@ -950,8 +950,8 @@ VIOLATIONS: tuple[Violation, ...] = (
         f"{UNIT}/test_config.py::TestProduction::test_refuses_to_start_on_defaults",
         (
             "core/config/auth.py",
-            "        if self.signing_keys is not None:\n            return None\n",
-            "        if self.signing_keys_file is None:\n            return None\n",
+            "        elif self.signing_keys is None:\n",
+            "        elif self.signing_keys == 0:\n",
         ),
     ),
     _violation(

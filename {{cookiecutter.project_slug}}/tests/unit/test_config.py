@@ -78,7 +78,7 @@ class TestDefaults:
         assert AuthSettings().access_token_minutes == 15
 
     def test_hash_passwords_with_the_minimum_of_owasp(self) -> None:
-        assert PasswordSettings().weakness() is None
+        assert list(PasswordSettings().weaknesses()) == []
 
     @pytest.mark.parametrize(("processors", "hashes"), [(1, 1), (2, 1), (8, 7)])
     def test_leave_a_processor_to_what_is_no_hashing(
@@ -193,6 +193,14 @@ class TestEnvironment:
         head, *lines = refusal().splitlines()
         assert head == "The settings are not valid:"
         assert sorted(line.split(":")[0].strip() for line in lines) == sorted(expected)
+
+    def test_does_not_judge_what_it_has_taken_out(
+        self, monkeypatch: pytest.MonkeyPatch, production: None, tmp_path: Path
+    ) -> None:
+        monkeypatch.delenv("APP_AUTH__SIGNING_KEYS")
+        monkeypatch.setenv("APP_AUTH__SIGNING_KEYS_FILE", str(tmp_path / "nowhere.json"))
+        _, *lines = refusal().splitlines()
+        assert lines == ["  APP_AUTH__SIGNING_KEYS_FILE: the file can't be read"]
 
     def test_keeps_secret_values_out_of_the_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("APP_DATABASE__URL", "mysql://app:hidden-1@db/app")

@@ -33,8 +33,8 @@ class TestUrl:
             url_of(f"sqlite://{rest}")
 
     def test_is_weak_when_it_is_that_of_development(self) -> None:
-        assert DatabaseSettings.model_validate({"url": DEVELOPMENT_URL}).weakness() is not None
+        assert list(DatabaseSettings.model_validate({"url": DEVELOPMENT_URL}).weaknesses()) != []
 
     def test_is_not_weak_otherwise(self) -> None:
         url = "sqlite:////srv/data/app.db"
-        assert DatabaseSettings.model_validate({"url": url}).weakness() is None
+        assert list(DatabaseSettings.model_validate({"url": url}).weaknesses()) == []

@@ -31,16 +31,14 @@ class TestUrl:
 
 class TestWeakness:
     def test_is_the_address_of_development(self) -> None:
-        weakness = RedisSettings().weakness()
-        assert weakness is not None
-        assert weakness[0] == "url"
+        assert [name for name, _ in RedisSettings().weaknesses()] == ["url"]
 
     def test_is_refused_in_production(self) -> None:
         with pytest.raises(ValidationError, match=r"redis\.url"):
             Settings(environment="production")
 
     def test_is_none_of_an_address_that_was_given(self) -> None:
-        assert RedisSettings.model_validate({"url": "redis://redis/0"}).weakness() is None
+        assert list(RedisSettings.model_validate({"url": "redis://redis/0"}).weaknesses()) == []
 
 
 class TestPrefix:

@@ -1,11 +1,12 @@
 """The settings of stored files."""
 
+import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from app.core.config import Settings
+from app.core.config import ConfigurationError, Settings, load_settings
 from app.core.config.storage import StorageSettings
 
 STORE = "https://s3.example.com"
@@ -45,21 +46,45 @@ class TestWeakness:
         settings = StorageSettings.model_validate(
             {"endpoint_url": STORE, "access_key_id": "me", "secret_access_key": secret}
         )
-        assert settings.weakness() == (
-            "secret_access_key",
-            "is easy to guess; it needs 16 random characters or more",
-        )
+        assert list(settings.weaknesses()) == [
+            ("secret_access_key", "is easy to guess; it needs 16 random characters or more")
+        ]
 
     @pytest.mark.parametrize(
         "given", [{}, {"access_key_id": "me", "secret_access_key": STRONG}], ids=["ambient", "own"]
     )
     def test_is_none_of_keys_that_nobody_guesses(self, given: dict[str, Any]) -> None:
-        assert StorageSettings.model_validate({"endpoint_url": STORE, **given}).weakness() is None
+        assert (
+            list(StorageSettings.model_validate({"endpoint_url": STORE, **given}).weaknesses())
+            == []
+        )
 
     def test_is_the_address_of_development(self) -> None:
-        weakness = StorageSettings().weakness()
-        assert weakness is not None
-        assert weakness[0] == "endpoint_url"
+        assert [name for name, _ in StorageSettings().weaknesses()] == ["endpoint_url"]
+
+    def test_is_all_there_is(self) -> None:
+        settings = StorageSettings.model_validate(
+            {"access_key_id": "me", "secret_access_key": "short"}
+        )
+        assert [name for name, _ in settings.weaknesses()] == ["endpoint_url", "secret_access_key"]
+
+    @pytest.mark.parametrize(
+        ("given", "refused"),
+        [
+            ({"access_key_id": "me", "secret_access_key": "short"}, {"SECRET_ACCESS_KEY"}),
+            ({"access_key_id": "me"}, {"SECRET_ACCESS_KEY"}),
+            ({"part_size": "1"}, {"PART_SIZE"}),
+        ],
+    )
+    def test_is_not_that_of_another_setting(
+        self, given: dict[str, str], refused: set[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("APP_ENVIRONMENT", "production")
+        for name, value in {"endpoint_url": STORE, **given}.items():
+            monkeypatch.setenv(f"APP_STORAGE__{name.upper()}", value)
+        with pytest.raises(ConfigurationError) as refusal:
+            load_settings()
+        assert set(re.findall(r"APP_STORAGE__(\w+):", str(refusal.value))) == refused
 
     def test_is_refused_in_production(self) -> None:
         storage = {

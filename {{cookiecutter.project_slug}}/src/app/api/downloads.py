@@ -14,7 +14,8 @@ from app.api.errors import Kind, Responses, document, problem_response
 from app.domain.entity_tags import names_tag
 from app.services.file_store import ByteRange, StoredObject
 
-_RANGE: Final = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.ASCII | re.IGNORECASE)
+# `int` refuses some thousands of digits.
+_RANGE: Final = re.compile(r"bytes=[ \t]*(\d{0,99})-(\d{0,99})[ \t]*", re.ASCII | re.IGNORECASE)
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9 !#$&+.^_`|~()\[\]{}@=,-]")
 
 _OUTSIDE: Final = Kind(

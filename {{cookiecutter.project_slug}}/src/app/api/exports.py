@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Final, TypeVar
 
 from pydantic import TypeAdapter
@@ -94,6 +95,11 @@ def _ndjson(batch: list[Item]) -> bytes:
     return b"".join(_ITEM.dump_json(item) + b"\n" for item in batch)
 
 
+def _moment(moment: datetime) -> str:
+    """A moment in UTC as all other answers write it."""
+    return moment.isoformat().removesuffix("+00:00") + "Z"
+
+
 def _csv(batch: list[Item]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(
@@ -103,8 +109,8 @@ def _csv(batch: list[Item]) -> bytes:
             _harmless(item.description),
             item.status,
             item.version,
-            item.created_at.isoformat(),
-            item.updated_at.isoformat(),
+            _moment(item.created_at),
+            _moment(item.updated_at),
         )
         for item in batch
     )

@@ -1,5 +1,6 @@
 """Settings of tokens."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -8,6 +9,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from app.about import DISTRIBUTION
 from app.core.config.base import Fault, SettingsGroup, refusal
 from app.core.jwks import private_keys
+
+_REMEDY = "make one with `app keys generate`"
 
 
 class AuthSettings(SettingsGroup):
@@ -49,20 +52,18 @@ class AuthSettings(SettingsGroup):
             raise refusal(type(self).__name__, {("signing_keys_file",): sentence})
         return self
 
-    def weakness(self) -> Fault | None:
-        """Why tokens can't be signed in production with these settings, if so."""
-        if self.signing_keys is not None:
-            return None
-        if self.signing_keys_file is None:
-            return "signing_keys", (
-                "must be set in production, or APP_AUTH__SIGNING_KEYS_FILE;"
-                " make one with `app keys generate`"
-            )
-        try:
-            weakness = _weakness_of(self.signing_keys_file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError):
-            weakness = "can't be read"
-        return ("signing_keys_file", f"the file {weakness}") if weakness else None
+    def weaknesses(self) -> Iterator[Fault]:
+        """Yield why tokens can't be signed in production with these settings."""
+        if self.signing_keys_file is not None:
+            try:
+                weakness = _weakness_of(self.signing_keys_file.read_text(encoding="utf-8"))
+            except (OSError, UnicodeDecodeError):
+                weakness = "can't be read"
+            if weakness:
+                yield "signing_keys_file", f"the file {weakness}"
+        elif self.signing_keys is None:
+            sentence = "must be set in production, or APP_AUTH__SIGNING_KEYS_FILE"
+            yield "signing_keys", f"{sentence}; {_REMEDY}"
 
 
 def _weakness_of(keys: str) -> str | None:
@@ -70,5 +71,5 @@ def _weakness_of(keys: str) -> str | None:
     try:
         private_keys(keys)
     except ValueError as error:
-        return f"{error}; make one with `app keys generate`"
+        return f"{error}; {_REMEDY}"
     return None

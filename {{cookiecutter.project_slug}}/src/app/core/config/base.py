@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, LiteralString
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -43,18 +43,25 @@ Fault = tuple[str, str]
 """What is wrong with a group: the setting to change, and a sentence that goes after its name."""
 
 
-def refusal(title: str, faults: Mapping[Location, str]) -> ValidationError:
+UNFIT = "unfit_for_production"
+"""The type of error of settings that are good, and no good in production."""
+
+
+def refusal(
+    title: str, faults: Mapping[Location, str], *, error_type: LiteralString = "refused"
+) -> ValidationError:
     """The error a validator raises when what is wrong concerns several settings.
 
     Args:
         title: Name of the model that refuses.
         faults: What is wrong, by the place of the setting to change, seen from that model.
+        error_type: Pydantic's `type` of each error.
     """
     return ValidationError.from_exception_data(
         title,
         [
             InitErrorDetails(
-                type=PydanticCustomError("refused", "{sentence}", {"sentence": sentence}),
+                type=PydanticCustomError(error_type, "{sentence}", {"sentence": sentence}),
                 loc=location,
                 input=None,
             )

@@ -1,6 +1,7 @@
 """Settings of the database: PostgreSQL."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -99,15 +100,14 @@ class DatabaseSettings(SettingsGroup):
             raise ValueError(message)
         return url
 
-    def weakness(self) -> Fault | None:
-        """Why this address won't do in production, if so."""
+    def weaknesses(self) -> Iterator[Fault]:
+        """Yield why this address won't do in production."""
         password = urlsplit(self.url.get_secret_value()).password
         if password is not None and unquote(password).lower() in _GUESSABLE:
-            return (
+            yield (
                 "url",
                 "has a password that everybody knows; give the database user one of its own",
             )
-        return None
 
 
 def _names_a_database(rest: str) -> bool:

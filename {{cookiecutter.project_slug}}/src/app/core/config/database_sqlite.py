@@ -1,5 +1,6 @@
 """Settings of the database: SQLite."""
 
+from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
@@ -61,11 +62,10 @@ class DatabaseSettings(SettingsGroup):
             raise ValueError(message)
         return SecretStr(f"{_SCHEME}://{rest}")
 
-    def weakness(self) -> Fault | None:
-        """Why this address won't do in production, if so."""
+    def weaknesses(self) -> Iterator[Fault]:
+        """Yield why this address won't do in production."""
         if self.url.get_secret_value() == DEVELOPMENT_URL:
-            return (
-                "url",
-                "names the development database; give the path of a file on a disk that lasts",
+            sentence = (
+                "names the development database; give the path of a file on a disk that lasts"
             )
-        return None
+            yield "url", sentence

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
-from app.core.config.base import Location
+from app.core.config.base import UNFIT, Location
 from app.core.config.settings import Settings
 from app.core.errors import OperatorError
 
@@ -111,26 +111,34 @@ def _validated(values: dict[str, Any], faults: dict[str, str]) -> Settings:
     """The settings of these values.
 
     Rules that concern several settings run only once each setting by itself is good. So what is
-    wrong is noted and taken out, and the rest is tried again, until nothing new turns up.
+    wrong is noted and taken out, and the rest is tried again, until nothing new turns up. What
+    production asks for comes last, and all of it together.
     """
+    given = _places(values)
     while True:
         try:
             settings = Settings(**values)
         except ValidationError as error:
-            fresh = False
+            again = False
             for found in error.errors(include_url=False, include_input=False):
                 location = tuple(str(part) for part in found["loc"])[:2]
-                name = _variable(location)
-                if name not in faults:
-                    faults[name] = found["msg"].removeprefix("Value error, ")
-                    fresh = True
-                fresh |= _remove(values, location)
-            if fresh:
+                if found["type"] != UNFIT:
+                    again |= _remove(values, location)
+                elif location in given - _places(values):
+                    continue  # its default was judged
+                faults.setdefault(_variable(location), found["msg"].removeprefix("Value error, "))
+            if again:
                 continue
         break
     if faults:
         raise ConfigurationError.listing(faults)
     return settings
+
+
+def _places(values: Mapping[str, Any]) -> set[Location]:
+    """Where there are values."""
+    groups = {group: inner for group, inner in values.items() if isinstance(inner, dict)}
+    return {(group, name) for group, inner in groups.items() for name in inner}
 
 
 def _remove(values: dict[str, Any], location: Location) -> bool:

@@ -1,6 +1,7 @@
 """Settings of password hashing."""
 
 import os
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
@@ -37,12 +38,9 @@ class PasswordSettings(SettingsGroup):
     max_waiting: Annotated[int, Field(ge=0, le=100_000)] = 64
     """Number of logins that may wait for their hash; more are answered with 503 at once."""
 
-    def weakness(self) -> Fault | None:
-        """Why these parameters won't do in production, if so."""
+    def weaknesses(self) -> Iterator[Fault]:
+        """Yield why these parameters won't do in production."""
         minimum = _OWASP_MINIMUM_KIB[min(self.time_cost, max(_OWASP_MINIMUM_KIB))]
         if self.memory_kib < minimum:
-            return (
-                "memory_kib",
-                f"must be at least {minimum} for {self.time_cost} passes, the minimum of OWASP",
-            )
-        return None
+            least = f"must be at least {minimum} for {self.time_cost} passes"
+            yield "memory_kib", f"{least}, the minimum of OWASP"

@@ -1,5 +1,6 @@
 """Settings of Redis."""
 
+from collections.abc import Iterator
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -58,8 +59,7 @@ class RedisSettings(SettingsGroup):
             raise refusal(type(self).__name__, {("connect_timeout",): sentence})
         return self
 
-    def weakness(self) -> Fault | None:
-        """Why this address won't do in production, if so."""
+    def weaknesses(self) -> Iterator[Fault]:
+        """Yield why this address won't do in production."""
         if "url" not in self.model_fields_set:
-            return "url", "must be set in production; what is unset is the address of development"
-        return None
+            yield "url", "must be set in production; what is unset is the address of development"

@@ -6,7 +6,7 @@ from pydantic import model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.core.config.auth import AuthSettings
-from app.core.config.base import Location, refusal
+from app.core.config.base import UNFIT, Location, refusal
 from app.core.config.database import DatabaseSettings
 from app.core.config.health import HealthSettings
 from app.core.config.http import HttpSettings
@@ -113,16 +113,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _is_fit_for_production(self) -> Self:
         if self.is_production and (faults := self._faults_in_production()):
-            raise refusal(type(self).__name__, faults)
+            raise refusal(type(self).__name__, faults, error_type=UNFIT)
         return self
 
     def _faults_in_production(self) -> dict[Location, str]:
         faults: dict[Location, str] = {}
         for group in type(self).model_fields:
-            weakness = getattr(getattr(self, group), "weakness", None)
-            if weakness is not None and (fault := weakness()):
-                name, sentence = fault
-                faults[group, name] = sentence
+            weaknesses = getattr(getattr(self, group), "weaknesses", tuple)
+            faults |= {(group, name): sentence for name, sentence in weaknesses()}
         for name in ("cors_origins", "trusted_hosts", "forwarded_allow_ips"):
             if "*" in getattr(self.http, name):
                 faults["http", name] = "can't be '*' in production; list what is meant"

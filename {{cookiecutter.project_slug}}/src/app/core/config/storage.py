@@ -1,6 +1,7 @@
 """Settings of stored files."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -146,20 +147,15 @@ class StorageSettings(SettingsGroup):
             raise refusal(type(self).__name__, faults)
         return self
 
-    def weakness(self) -> Fault | None:
-        """Why this store won't do in production, if so."""
+    def weaknesses(self) -> Iterator[Fault]:
+        """Yield why this store won't do in production."""
         if "endpoint_url" not in self.model_fields_set:
-            return (
-                "endpoint_url",
-                "must be set in production; what is unset is the address of development",
-            )
+            sentence = "must be set in production; what is unset is the address of development"
+            yield "endpoint_url", sentence
         secret = self.secret_access_key
         if secret is not None and (
             len(secret.get_secret_value()) < _SHORTEST_SECRET
             or secret.get_secret_value().lower() in _GUESSABLE
         ):
-            return (
-                "secret_access_key",
-                f"is easy to guess; it needs {_SHORTEST_SECRET} random characters or more",
-            )
-        return None
+            sentence = f"is easy to guess; it needs {_SHORTEST_SECRET} random characters or more"
+            yield "secret_access_key", sentence
