@@ -22,6 +22,7 @@ from app import models
 from app.core.config import LoggingSettings, RateLimitSettings, Settings, ThrottleSettings
 from app.core.logging import configure_logging
 from app.core.security.keys import SigningKeys
+from app.core.security.passwords import PasswordHasher, Verification
 from app.domain.clock import utc_now
 from app.domain.ids import new_id
 from app.domain.permissions import PERMISSIONS, scope_of
@@ -31,6 +32,7 @@ from app.repositories.login_throttles import LoginThrottleRepository
 from tests.support.answers import Recorded
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
 from tests.support.factories import LoginThrottleFactory
+from tests.support.waiting import eventually
 
 API = "/api/v1"
 ME = "/api/v1/users/me"
@@ -349,6 +351,29 @@ class TestKeys:
             assert await self.status(four, renewed) == 200
 
 
+class Gate:
+    """A hasher that checks one password after another, each when it is told to."""
+
+    def __init__(self, hasher: PasswordHasher) -> None:
+        self._hasher = hasher
+        self._waiting = 0
+        self._open = asyncio.Semaphore(0)
+
+    async def verify(self, password: str, password_hash: str | None) -> Verification:
+        self._waiting += 1
+        await self._open.acquire()
+        return await self._hasher.verify(password, password_hash)
+
+    def let_one_in(self) -> None:
+        self._open.release()
+
+    async def has_waiting(self, count: int) -> None:
+        async def it_has() -> bool:
+            return self._waiting == count
+
+        await eventually(it_has, f"{count} passwords wait")
+
+
 class TestThrottle:
     @pytest.fixture(autouse=True)
     def _patience(self, use: Callable[..., None], settings: Settings) -> None:
@@ -450,6 +475,26 @@ class TestThrottle:
         await asyncio.gather(*(own_client.post(TOKEN, data=form) for _ in range(4)))
         rows = await arrange_own.rows(select(models.LoginThrottle.failures))
         assert [row.failures for row in rows] == [4, 4]
+
+    async def test_is_not_outrun_by_guesses_that_come_at_once(
+        self, own_app: FastAPI, own_client: httpx2.AsyncClient, arrange_own: Arrange
+    ) -> None:
+        await arrange_own.someone(username="ada")
+        resources = own_app.state.resources
+        gate = Gate(resources.hasher)
+        own_app.state.resources = replace(resources, hasher=gate)
+        passwords = [WRONG] * 7 + [PASSWORD]
+        async with asyncio.TaskGroup() as guesses:
+            sent = []
+            for number, password in enumerate(passwords, start=1):
+                form = {"username": "ada", "password": password}
+                sent.append(guesses.create_task(own_client.post(TOKEN, data=form)))
+                await gate.has_waiting(number)
+            for guess in sent:
+                gate.let_one_in()
+                await guess
+
+        assert [guess.result().status_code for guess in sent] == [401] * 5 + [429] * 3
 
     async def test_counts_on_where_another_process_has_begun_to_count(
         self, own_app: FastAPI, arrange_own: Arrange, monkeypatch: pytest.MonkeyPatch

@@ -14,9 +14,9 @@ from app.domain.idempotency import (
     IdempotencyUnavailable,
 )
 from app.domain.ids import new_id
+from app.infrastructure.outbox import Outbox
 from app.infrastructure.redis import GuardedRedis, RedisUnavailable, Script
 from app.infrastructure.redis.idempotency import RedisIdempotency
-from app.infrastructure.redis.outbox import Outbox
 from app.infrastructure.redis.rate_limits import SharedCounters
 
 KEY = IdempotencyKey(new_id(), "POST /items", "key")
@@ -102,7 +102,7 @@ class TestCounters:
 class TestIdempotency:
     @pytest.fixture
     async def outbox(self) -> AsyncIterator[Outbox]:
-        async with Outbox.open(60) as outbox:
+        async with Outbox.open("redis", RedisUnavailable, retry_seconds=60) as outbox:
             yield outbox
 
     @pytest.fixture

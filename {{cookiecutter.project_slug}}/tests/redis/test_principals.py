@@ -12,8 +12,8 @@ import pytest
 from app.core.config.redis import RedisSettings
 from app.domain.clock import utc_now
 from app.domain.principals import KeyHolder, SessionHolder
+from app.infrastructure.outbox import Outbox
 from app.infrastructure.redis import GuardedRedis, RedisUnavailable, principals
-from app.infrastructure.redis.outbox import Outbox
 from app.infrastructure.redis.principals import RedisPrincipals
 from tests.contract.test_shared_state import Source
 from tests.support.waiting import PATIENCE, eventually
@@ -59,7 +59,9 @@ async def processes(redis_settings: RedisSettings) -> AsyncIterator[tuple[Proces
         for _ in range(2):
             redis = await stack.enter_async_context(CountingRedis.open(redis_settings))
             assert isinstance(redis, CountingRedis)
-            outbox = await stack.enter_async_context(Outbox.open(0.01))
+            outbox = await stack.enter_async_context(
+                Outbox.open("redis", RedisUnavailable, retry_seconds=0.01)
+            )
             made.append(Process(redis, outbox, redis_settings.prefix))
         yield made[0], made[1]
 

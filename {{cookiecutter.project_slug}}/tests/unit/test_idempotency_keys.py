@@ -1,7 +1,9 @@
 """Idempotency keys as they are stored."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import NoReturn
 from uuid import UUID
 
 import pytest
@@ -10,11 +12,14 @@ from sqlalchemy import delete, func, select
 from app import models
 from app.core.config import Settings
 from app.domain.clock import utc_now
-from app.domain.idempotency import Claim, IdempotencyKey, IdempotencyKeyInUse
+from app.domain.errors import DatabaseUnavailable
+from app.domain.idempotency import Answer, Claim, IdempotencyKey, IdempotencyKeyInUse
 from app.domain.ids import new_id
 from app.infrastructure.database import Database
 from app.infrastructure.idempotency import DatabaseIdempotency
+from app.infrastructure.outbox import Outbox
 from tests.support.factories import UserFactory
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -33,11 +38,49 @@ async def account(database: Database) -> UUID:
     return user.id
 
 
-async def claimed(database: Database, account: UUID, claim_seconds: int = 60) -> Claim:
-    store = DatabaseIdempotency(database, answer_seconds=60, claim_seconds=claim_seconds)
+@pytest.fixture
+async def outbox() -> AsyncIterator[Outbox]:
+    async with Outbox.open("database", DatabaseUnavailable, retry_seconds=0.01) as outbox:
+        yield outbox
+
+
+Stores = Callable[..., DatabaseIdempotency]
+
+
+@pytest.fixture
+def store_with(database: Database, outbox: Outbox) -> Stores:
+    def make(claim_seconds: int = 60) -> DatabaseIdempotency:
+        return DatabaseIdempotency(database, outbox, answer_seconds=60, claim_seconds=claim_seconds)
+
+    return make
+
+
+async def claimed(store: DatabaseIdempotency, account: UUID) -> Claim:
     claim = await store.claim(IdempotencyKey(account, "POST /items", new_id().hex), "f")
     assert isinstance(claim, Claim)
     return claim
+
+
+ANSWER = Answer(201, (("location", "/items/1"),), b"{}")
+
+
+@contextmanager
+def away() -> Iterator[None]:
+    """No transaction begins."""
+
+    def fail(_: Database) -> NoReturn:
+        raise DatabaseUnavailable(reason="it went away")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Database, "transaction", fail)
+        yield
+
+
+async def is_delivered(outbox: Outbox) -> None:
+    async def it_is() -> bool:
+        return not len(outbox)
+
+    await eventually(it_is, "the database has heard of it")
 
 
 async def stored(database: Database) -> int:
@@ -47,29 +90,60 @@ async def stored(database: Database) -> int:
 
 
 class TestPrune:
-    async def test_deletes_what_has_expired(self, database: Database, account: UUID) -> None:
-        await claimed(database, account, claim_seconds=-1)
-        await claimed(database, account)
-        store = DatabaseIdempotency(database, answer_seconds=60, claim_seconds=60)
-        assert await store.prune() == 1
+    async def test_deletes_what_has_expired(
+        self, database: Database, store_with: Stores, account: UUID
+    ) -> None:
+        await claimed(store_with(claim_seconds=-1), account)
+        await claimed(store_with(), account)
+        assert await store_with().prune() == 1
         assert await stored(database) == 1
 
 
+class TestDatabaseThatGoesAway:
+    """Between the commit of a request and the end of its key."""
+
+    async def test_gets_the_answer_when_it_is_back(
+        self, store_with: Stores, account: UUID, outbox: Outbox
+    ) -> None:
+        store = store_with(claim_seconds=-1)
+        claim = await claimed(store, account)
+        with away():
+            await store.keep(claim, ANSWER)
+            with pytest.raises(IdempotencyKeyInUse):
+                await store.claim(claim.key, "f")
+        await is_delivered(outbox)
+        assert await store.claim(claim.key, "f") == ANSWER
+
+    async def test_has_the_key_free_when_it_is_back(
+        self, store_with: Stores, account: UUID, outbox: Outbox
+    ) -> None:
+        store = store_with()
+        claim = await claimed(store, account)
+        with away():
+            await store.release(claim)
+        await is_delivered(outbox)
+        assert isinstance(await store.claim(claim.key, "f"), Claim)
+
+
 class TestAccount:
-    async def test_takes_its_keys_along(self, database: Database, account: UUID) -> None:
-        await claimed(database, account)
+    async def test_takes_its_keys_along(
+        self, database: Database, store_with: Stores, account: UUID
+    ) -> None:
+        await claimed(store_with(), account)
         async with database.transaction() as session:
             await session.execute(delete(models.User))
         assert await stored(database) == 0
 
-    async def test_gets_no_key_when_it_is_gone(self, database: Database) -> None:
+    async def test_gets_no_key_when_it_is_gone(self, store_with: Stores) -> None:
         with pytest.raises(IdempotencyKeyInUse):
-            await claimed(database, new_id())
+            await claimed(store_with(), new_id())
 
 
 class TestTable:
-    async def test_tells_nobody_the_keys(self, database: Database, account: UUID) -> None:
-        claim = await claimed(database, account)
+    async def test_tells_nobody_the_keys(
+        self, database: Database, store_with: Stores, account: UUID
+    ) -> None:
+        claim = await claimed(store_with(), account)
         async with database.read() as connection:
             row = (await connection.execute(select(models.IdempotencyKey.__table__))).one()
         assert claim.key.text not in repr(row)

@@ -63,6 +63,12 @@ async def unavailable_half_way() -> StreamingResponse:
     return half(DatabaseUnavailable(reason="the connection was lost"))
 
 
+async def lost_half_way() -> StreamingResponse:
+    error = KeyError("what was made of it")
+    error.__cause__ = DatabaseUnavailable()
+    return half(error)
+
+
 def half(error: Exception) -> StreamingResponse:
     async def parts() -> AsyncIterator[bytes]:
         yield b"half"
@@ -95,6 +101,7 @@ def build(**http: Any) -> FastAPI:
     app.add_api_route("/fail", fail, response_model=None)
     app.add_api_route("/fail-half-way", fail_half_way, response_model=None)
     app.add_api_route("/unavailable-half-way", unavailable_half_way, response_model=None)
+    app.add_api_route("/lost-half-way", lost_half_way, response_model=None)
     app.add_api_route("/log", log_a_line)
     app.add_api_route("/database", ask_the_database)
     app.add_api_route("/measure", measure_body, methods=["POST"])
@@ -192,6 +199,7 @@ class TestOrder:
             )
         )
         assert [name_of(layer) for layer in middleware(settings)] == [
+            "LingeringClose",
             "ProxyHeadersMiddleware",
             "RequestLog",
             "ResponseHeaders",
@@ -576,14 +584,23 @@ class TestBodyLimitOfAPath:
         sent = await drive(layer, scope, [{"type": "http.request", "body": b"a" * 20}])
         assert sent[0]["status"] == status
 
-    @pytest.mark.parametrize(("app", "closes"), [("all", False), ("nothing", True)])
+    @pytest.mark.parametrize(
+        ("app", "header", "closes"),
+        [
+            ("all", (b"transfer-encoding", b"chunked"), False),
+            ("nothing", (b"transfer-encoding", b"chunked"), True),
+            ("nothing", (b"content-length", b"2"), True),
+            ("nothing", (b"content-length", b"0"), False),
+            ("nothing", (b"accept", b"*/*"), False),
+        ],
+    )
     async def test_closes_the_connection_of_a_body_that_is_not_read(
-        self, app: str, closes: bool
+        self, app: str, header: tuple[bytes, bytes], closes: bool
     ) -> None:
         layer = BodyLimit(
             read_all if app == "all" else answer_ok, max_bytes=10, of_paths={"/large": 20}
         )
-        scope = http_scope(method="POST", path="/large")
+        scope = http_scope(method="POST", path="/large", headers=[header])
         body = [
             {"type": "http.request", "body": b"a", "more_body": True},
             {"type": "http.request", "body": b"a", "more_body": False},
@@ -732,6 +749,14 @@ class TestErrorBoundary:
         with pytest.raises(LoggedError) as raised:
             await drive(APP, http_scope("/fail-half-way"))
         assert str(raised.value.__cause__) == "the other half"
+        assert [line["event"] for line in log] == ["unexpected error", "request"]
+        assert log[-1]["code"] == "internal_error"
+
+    async def test_tells_an_error_from_the_outage_that_it_came_of(
+        self, log: list[EventDict]
+    ) -> None:
+        with pytest.raises(LoggedError, match="KeyError"):
+            await drive(APP, http_scope("/lost-half-way"))
         assert [line["event"] for line in log] == ["unexpected error", "request"]
 
     async def test_breaks_off_where_something_is_unavailable(self, log: list[EventDict]) -> None:

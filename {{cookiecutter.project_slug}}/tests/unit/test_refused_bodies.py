@@ -5,7 +5,8 @@ import itertools
 
 import pytest
 from fastapi import FastAPI
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from app.api import errors
 from app.api.middleware import bodies, middleware
@@ -40,13 +41,15 @@ async def test_reach_clients_that_send_all_before_they_listen(app: FastAPI) -> N
 
 
 @pytest.mark.parametrize("limit", ["_SECONDS_TO_WAIT", "_SECONDS_TO_LINGER"])
-async def test_do_not_wait_for_ever(
+async def test_do_not_wait_for_ever_nor_count_the_time(
     app: FastAPI, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, limit, 0.01)
     sent: list[Message] = []
+    logged: list[int] = []
 
     async def receive() -> Message:
+        logged.append(len(log))
         # The client either says nothing any more, or does not come to an end.
         await asyncio.sleep(PATIENCE if limit == "_SECONDS_TO_WAIT" else 0)
         return {"type": "http.request", "body": b"a", "more_body": True}
@@ -67,10 +70,33 @@ async def test_do_not_wait_for_ever(
         "client": ("203.0.113.9", 4321),
         "server": ("localhost", 80),
     }
-    await app(scope, receive, send)
+    with capture_logs() as log:
+        await app(scope, receive, send)
     assert [message["type"] for message in sent] == [
         "http.response.start",
         *["http.response.body"] * 2,
     ]
     assert sent[0]["status"] == 413
     assert [message.get("more_body", False) for message in sent[1:]] == [True, False]
+    assert set(logged) == {1}, "the time that this takes is in the request's line"
+
+
+async def test_do_not_wait_for_a_body_that_was_read_in_the_meantime() -> None:
+    async def answer_and_read(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await receive()
+        await send({"type": "http.response.body"})
+
+    body = [{"type": "http.request", "body": b"a"}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return body.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST"}
+    await bodies.LingeringClose(answer_and_read)(scope, receive, send)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]

@@ -160,12 +160,22 @@ class TestCheck:
 
 class TestForgive:
     async def test_forgets_the_account_and_not_the_address(
+        self, throttle: LoginThrottle, counts: CountsInMemory, after: Wait
+    ) -> None:
+        await fail(throttle, counts, 6)
+        after(60)
+        await throttle.forgive(counts, "ada", ADDRESS)
+        after(0)
+        await throttle.check(counts, "ada", "198.51.100.1")
+        assert await wait_of(throttle, counts) == 10
+
+    async def test_waits_for_whoever_guessed_meanwhile(
         self, throttle: LoginThrottle, counts: CountsInMemory
     ) -> None:
         await fail(throttle, counts, 6)
-        await throttle.forgive(counts, "ada")
-        await throttle.check(counts, "ada", "198.51.100.1")
-        assert await wait_of(throttle, counts) == 10
+        with pytest.raises(TooManyLoginAttempts):
+            await throttle.forgive(counts, "ada", ADDRESS)
+        assert await wait_of(throttle, counts) == 60
 
 
 class TestKeys:

@@ -213,10 +213,12 @@ def log_unexpected(scope: Scope, error: Exception) -> None:
 
 def log_broken_off(scope: Scope, error: Exception) -> None:
     """Log what ended an answer that had begun: what was unavailable, or an error of ours."""
-    # The framework wraps errors that it could have answered before.
-    cause = error.__cause__ if isinstance(error.__cause__, DomainError) else error
-    if isinstance(cause, DomainError) and (kind := kind_of(type(cause))).status > INTERNAL.status:
-        request_context(scope).code = kind.code
+    # In this, the framework wraps errors that it could have answered before.
+    is_wrapper = type(error) is RuntimeError and "response already started" in str(error)
+    cause = error.__cause__ if is_wrapper else error
+    kind = kind_of(type(cause)) if isinstance(cause, DomainError) else INTERNAL
+    request_context(scope).code = kind.code
+    if isinstance(cause, DomainError) and kind.status > INTERNAL.status:
         _log_unavailable(kind, cause)
     else:
         log_unexpected(scope, error)

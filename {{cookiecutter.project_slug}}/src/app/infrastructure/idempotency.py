@@ -15,6 +15,7 @@ from app.domain.idempotency import (
     IdempotencyKeyReused,
 )
 from app.infrastructure.database import Database
+from app.infrastructure.outbox import Outbox
 from app.models.idempotency_key import IdempotencyKey as Row
 from app.repositories.idempotency_keys import IdempotencyKeyRepository
 
@@ -28,11 +29,13 @@ class DatabaseIdempotency:
 
     Attributes:
         database: Where the keys are.
+        outbox: Keeps what the database did not take, as long as it is away.
         answer_seconds: How long answers are kept.
         claim_seconds: How long a key is held whose request never ends.
     """
 
     database: Database
+    outbox: Outbox
     answer_seconds: int
     claim_seconds: int
 
@@ -44,9 +47,12 @@ class DatabaseIdempotency:
             IdempotencyKeyReused: The key came with another request before.
             DatabaseUnavailable: The database does not answer.
         """
-        now = utc_now()
+        now, name = utc_now(), _name(key)
+        if name in self.outbox:
+            # It has ended, and the database does not know yet.
+            raise IdempotencyKeyInUse
         row = Row(
-            name=_name(key),
+            name=name,
             user_id=key.account,
             fingerprint=fingerprint,
             token=secrets.token_hex(16),
@@ -67,17 +73,26 @@ class DatabaseIdempotency:
         return Answer(before.status or 0, pairs, before.body or b"")
 
     async def keep(self, claim: Claim, answer: Answer) -> None:
-        """Keep what the request of a claim was answered."""
-        until = utc_now() + timedelta(seconds=self.answer_seconds)
-        async with self.database.transaction() as session:
-            await IdempotencyKeyRepository(session).keep(
-                _name(claim.key), claim.token, answer, json.dumps(answer.headers), until
-            )
+        """Keep what the request of a claim was answered; later, while the database is away."""
+        name, until = _name(claim.key), utc_now() + timedelta(seconds=self.answer_seconds)
+
+        async def keep() -> None:
+            async with self.database.transaction() as session:
+                await IdempotencyKeyRepository(session).keep(
+                    name, claim.token, answer, json.dumps(answer.headers), until
+                )
+
+        await self.outbox.send([name], keep, seconds=self.answer_seconds)
 
     async def release(self, claim: Claim) -> None:
-        """Give the key free again."""
-        async with self.database.transaction() as session:
-            await IdempotencyKeyRepository(session).release(_name(claim.key), claim.token)
+        """Give the key free again; later, while the database is away."""
+        name = _name(claim.key)
+
+        async def release() -> None:
+            async with self.database.transaction() as session:
+                await IdempotencyKeyRepository(session).release(name, claim.token)
+
+        await self.outbox.send([name], release, seconds=self.claim_seconds)
 
     async def prune(self) -> int:
         """Delete what has expired; return how many keys that were."""

@@ -8,9 +8,10 @@ from limits.aio.storage import Storage
 
 from app.core.config import Settings
 from app.infrastructure.database import Database
+from app.infrastructure.outbox import Outbox
+from app.infrastructure.redis.breaker import RedisUnavailable
 from app.infrastructure.redis.client import GuardedRedis
 from app.infrastructure.redis.idempotency import RedisIdempotency
-from app.infrastructure.redis.outbox import Outbox
 from app.infrastructure.redis.principals import RedisPrincipals
 from app.infrastructure.redis.rate_limits import SharedCounters
 from app.services.health import HealthCheck
@@ -46,7 +47,7 @@ class SharedState:
         ours = settings.redis
         async with (
             GuardedRedis.open(ours, connections=settings.server.concurrency) as redis,
-            Outbox.open(ours.breaker_seconds) as outbox,
+            Outbox.open("redis", RedisUnavailable, retry_seconds=ours.breaker_seconds) as outbox,
         ):
             yield cls(
                 rate_limits=SharedCounters(redis, ours.prefix),

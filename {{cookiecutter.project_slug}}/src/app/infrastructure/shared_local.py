@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from limits.aio.storage import Storage
 
 from app.core.config import Settings
+from app.domain.errors import DatabaseUnavailable
 from app.infrastructure.database import Database
 from app.infrastructure.idempotency import DatabaseIdempotency
+from app.infrastructure.outbox import Outbox
 from app.infrastructure.principals import NullPrincipals
 from app.infrastructure.rate_limits import CounterMemory
 from app.services.health import HealthCheck
 from app.services.ports import IdempotencyStore, PrincipalCache
+
+_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +38,14 @@ class SharedState:
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: Settings, database: Database) -> AsyncIterator["SharedState"]:
-        """Yield what is shared; nothing needs to be opened for it."""
-        idempotency = DatabaseIdempotency(
-            database,
-            answer_seconds=settings.idempotency.answer_seconds,
-            claim_seconds=settings.idempotency.claim_seconds,
-        )
-        yield cls(CounterMemory(), NullPrincipals(), idempotency, ())
+        """Yield what is shared, and close it afterwards."""
+        async with Outbox.open(
+            "database", DatabaseUnavailable, retry_seconds=_RETRY_SECONDS
+        ) as outbox:
+            idempotency = DatabaseIdempotency(
+                database,
+                outbox,
+                answer_seconds=settings.idempotency.answer_seconds,
+                claim_seconds=settings.idempotency.claim_seconds,
+            )
+            yield cls(CounterMemory(), NullPrincipals(), idempotency, ())

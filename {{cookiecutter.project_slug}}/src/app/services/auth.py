@@ -90,7 +90,8 @@ class AuthService:
                 if new_hash is not None:
                     await users.set_password_hash(credentials.user_id, new_hash)
                     session.after_commit(partial(self.principals.forget_user, credentials.user_id))
-                await self.throttle.forgive(LoginThrottleRepository(session), account)
+                counts = LoginThrottleRepository(session)
+                await self.throttle.forgive(counts, account, client.ip_address)
                 return await self._open_session(session, credentials, scope, client)
         # Changed or deleted while the password was checked: what was true then no longer counts.
         return await self.log_in(login, password, scope, client)

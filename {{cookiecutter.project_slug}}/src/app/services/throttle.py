@@ -47,9 +47,16 @@ class LoginThrottle:
             raise TooManyLoginAttempts(math.ceil(wait))
 
     async def count_failure(self, database: UnitsOfWork, account: str, address: str) -> None:
-        """Count a failed login for good: the error that answers it rolls nothing of this back."""
+        """Count a failed login for good: the error that answers it rolls nothing of this back.
+
+        Raises:
+            TooManyLoginAttempts: Others have failed while this password was checked: that many
+                guesses at once are no way around the limit.
+        """
         async with database.transaction() as session:
-            await self.record_failure(LoginThrottleRepository(session), account, address)
+            counts = LoginThrottleRepository(session)
+            await self.check(counts, account, address)
+            await self.record_failure(counts, account, address)
 
     async def record_failure(
         self, counts: LoginThrottleRepository, account: str, address: str
@@ -60,8 +67,14 @@ class LoginThrottle:
         for key in sorted((_account_key(account), _address_key(address))):
             await counts.record(key, now, self._window_start(now))
 
-    async def forgive(self, counts: LoginThrottleRepository, account: str) -> None:
-        """Forget the failures of an account whose owner has come in; the address stays suspect."""
+    async def forgive(self, counts: LoginThrottleRepository, account: str, address: str) -> None:
+        """Forget the failures of an account whose owner has come in; the address stays suspect.
+
+        Raises:
+            TooManyLoginAttempts: Others have failed while this password was checked, which may have
+                been one guess of many.
+        """
+        await self.check(counts, account, address)
         await counts.forget(_account_key(account))
 
     def _window_start(self, now: datetime) -> datetime:

@@ -11,7 +11,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.api import metrics
 from app.api.middleware.access import RequestLog
-from app.api.middleware.bodies import BodyLimit, Compression, HeadAsGet
+from app.api.middleware.bodies import BodyLimit, Compression, HeadAsGet, LingeringClose
 from app.api.middleware.boundary import ErrorBoundary
 from app.api.middleware.headers import ResponseHeaders
 from app.api.middleware.idempotency import KeptAnswers
@@ -36,7 +36,9 @@ def middleware(
     http = settings.http
     hsts = http.hsts_seconds if settings.is_production else 0
     layers = [
-        # First, so that everything after it sees the client, not the proxy.
+        # Around everything: what it waits for is no part of the time that a request took.
+        Middleware(LingeringClose),
+        # So early that everything after it sees the client, not the proxy.
         Middleware(ProxyHeadersMiddleware, trusted_hosts=http.forwarded_allow_ips),
         # Around all that may answer: each answer has an id and a time, and gets its line.
         Middleware(RequestLog),

@@ -19,10 +19,59 @@ _COMPRESSION_LEVEL = 5
 _MOST_DIGITS = 18
 _WITHOUT_BODIES = {"GET", "HEAD", "OPTIONS"}
 _CLOSE = (b"connection", b"close")
-# What nginx takes by default: so long from one part of a body to the next, and for the whole.
+# From one part of a body to the next, and for the whole: much less than an orderly stop may take.
 _SECONDS_TO_WAIT = 5
-_SECONDS_TO_LINGER = 30
+_SECONDS_TO_LINGER = 10
 _REFUSED = re.compile(rb"q=0(\.0*)?")
+
+
+class LingeringClose:
+    """Takes, for a while, what a client still sends that has been refused (RFC 9112 §9.6).
+
+    A connection that is closed with bytes on their way is reset, and the answer is lost with it to
+    clients that send all before they listen. The answer itself leaves at once.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hold the end of a response back that closes the connection under an unread body."""
+        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODIES:
+            await self.app(scope, receive, send)
+            return
+        more = True
+        closes = False
+        lingers = False
+
+        async def receive_and_note() -> Message:
+            nonlocal more
+            message = await receive()
+            more = message.get("more_body", False)
+            return message
+
+        async def send_but_the_end(message: Message) -> None:
+            nonlocal closes, lingers
+            if message["type"] == "http.response.start":
+                closes = _CLOSE in message["headers"]
+            elif closes and more and not message.get("more_body", False):
+                lingers = True
+                message = {**message, "more_body": True}
+            await send(message)
+
+        await self.app(scope, receive_and_note, send_but_the_end)
+        if lingers:
+            await _read_rest(receive)
+            await send({"type": "http.response.body"})
+
+
+async def _read_rest(receive: Receive) -> None:
+    end = time.monotonic() + _SECONDS_TO_LINGER
+    more = True
+    with suppress(TimeoutError):
+        while more and (left := end - time.monotonic()) > 0:
+            async with asyncio.timeout(min(left, _SECONDS_TO_WAIT)):
+                more = (await receive()).get("more_body", False)
 
 
 class BodyLimit:
@@ -52,7 +101,7 @@ class BodyLimit:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         limit = self._of_paths.get(path, self._max_bytes)
         refused = _refusal(scope, limit)
-        closes = refused is not None or path in self._of_paths
+        closes = refused is not None or (path in self._of_paths and _has_body(scope))
         more = True
         read = 0
 
@@ -66,24 +115,17 @@ class BodyLimit:
             return message
 
         async def send_and_close(message: Message) -> None:
-            nonlocal closes
-            if message["type"] == "http.response.start":
-                closes = more and (closes or read > limit)
-                if closes:
-                    # The rest of the body would have to be read before the next request: it could
-                    # be gigabytes.
-                    message = {**message, "headers": [*message["headers"], _CLOSE]}
-            elif closes and not message.get("more_body", False):
-                await send({**message, "more_body": True})
-                await _linger(receive)
-                message = {"type": "http.response.body"}
+            is_unread = more and (closes or read > limit)
+            if is_unread and message["type"] == "http.response.start":
+                # The rest would have to be read before the next request: it could be gigabytes.
+                message = {**message, "headers": [*message["headers"], _CLOSE]}
             await send(message)
 
         if refused is not None:
             await refused(scope, receive, send_and_close)
         else:
-            has_body = scope["method"] not in _WITHOUT_BODIES
-            await self.app(scope, receive_within_limit, send_and_close if has_body else send)
+            may_close = scope["method"] not in _WITHOUT_BODIES
+            await self.app(scope, receive_within_limit, send_and_close if may_close else send)
 
 
 def _refusal(scope: Scope, limit: int) -> Response | None:
@@ -97,17 +139,11 @@ def _refusal(scope: Scope, limit: int) -> Response | None:
     return None
 
 
-async def _linger(receive: Receive) -> None:
-    """Take, for a while, what a client sends that has not begun to listen (RFC 9112 §9.6).
-
-    A connection that is closed with bytes on their way is reset, and the answer is lost with it.
-    """
-    end = time.monotonic() + _SECONDS_TO_LINGER
-    more = True
-    with suppress(TimeoutError):
-        while more and time.monotonic() < end:
-            async with asyncio.timeout(_SECONDS_TO_WAIT):
-                more = (await receive()).get("more_body", False)
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0"))
+        for name, value in scope["headers"]
+    )
 
 
 class HeadAsGet:

@@ -31,5 +31,5 @@ class ErrorBoundary:
         except Exception as error:
             if scope["type"] != "http" or request_context(scope).status is not None:
                 log_broken_off(scope, error)
-                raise LoggedError from error
+                raise LoggedError(type(error).__name__) from error
             await unexpected_response(scope, error)(scope, receive, send)

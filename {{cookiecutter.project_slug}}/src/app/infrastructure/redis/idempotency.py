@@ -14,9 +14,9 @@ from app.domain.idempotency import (
     IdempotencyKeyReused,
     IdempotencyUnavailable,
 )
+from app.infrastructure.outbox import Outbox
 from app.infrastructure.redis.breaker import RedisUnavailable
 from app.infrastructure.redis.client import GuardedRedis, Script
-from app.infrastructure.redis.outbox import Outbox
 
 _CLAIM: Final = Script("""
 local held = redis.call('HMGET', KEYS[1], 'fingerprint', 'status', 'headers', 'body')

@@ -29,9 +29,9 @@ from app.domain.clock import utc_now
 from app.domain.ids import ApiKeyId, SessionId, UserId
 from app.domain.principals import KeyHolder, SessionHolder
 from app.domain.users import UserProfile
+from app.infrastructure.outbox import Outbox
 from app.infrastructure.redis.breaker import RedisUnavailable
 from app.infrastructure.redis.client import GuardedRedis, Script
-from app.infrastructure.redis.outbox import Outbox
 
 T = TypeVar("T")
 Load = Callable[[], Awaitable[T | None]]

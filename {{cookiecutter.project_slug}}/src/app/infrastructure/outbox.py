@@ -1,4 +1,4 @@
-"""What must reach Redis, if not now, then as soon as it is back."""
+"""What must reach a server, if not now, then as soon as it is back."""
 
 import asyncio
 import time
@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
-
-from app.infrastructure.redis.breaker import RedisUnavailable
 
 Action = Callable[[], Awaitable[object]]
 logger = structlog.stdlib.get_logger(__name__)
@@ -33,10 +31,14 @@ class Outbox:
     """Does things at once, or keeps them in memory and tries again until they are done.
 
     Args:
+        server: What it is for, in the log.
+        unavailable: What an action raises while the server is away.
         retry_seconds: How long it waits between two tries.
     """
 
-    def __init__(self, retry_seconds: float) -> None:
+    def __init__(self, server: str, unavailable: type[Exception], *, retry_seconds: float) -> None:
+        self._server = server
+        self._unavailable = unavailable
         self._retry_seconds = retry_seconds
         self._letters: dict[_Letter, None] = {}
         self._concerned: dict[str, int] = {}
@@ -44,9 +46,11 @@ class Outbox:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, retry_seconds: float) -> AsyncIterator["Outbox"]:
+    async def open(
+        cls, server: str, unavailable: type[Exception], *, retry_seconds: float
+    ) -> AsyncIterator["Outbox"]:
         """Yield one, and try a last time afterwards what is left."""
-        outbox = cls(retry_seconds)
+        outbox = cls(server, unavailable, retry_seconds=retry_seconds)
         try:
             yield outbox
         finally:
@@ -73,11 +77,13 @@ class Outbox:
             self._concerned[key] = self._concerned.get(key, 0) + 1
         try:
             await self._deliver(letter)
-        except RedisUnavailable:
-            logger.warning("redis hears of it later", waiting=len(self._letters))
+        except self._unavailable:
+            logger.warning("kept for later", server=self._server, waiting=len(self._letters))
         finally:
             if self._letters and (self._trying is None or self._trying.done()):
-                self._trying = asyncio.create_task(self._try_until_done(), name="redis-outbox")
+                self._trying = asyncio.create_task(
+                    self._try_until_done(), name=f"{self._server}-outbox"
+                )
 
     async def close(self) -> None:
         """Try a last time, and forget the rest, which goes to the log."""
@@ -85,15 +91,15 @@ class Outbox:
             self._trying.cancel()
             with suppress(asyncio.CancelledError):
                 await self._trying
-        with suppress(RedisUnavailable):
+        with suppress(self._unavailable):
             await self._deliver_all()
         if self._letters:
-            logger.error("redis never heard of it", lost=len(self._letters))
+            logger.error("not delivered", server=self._server, lost=len(self._letters))
 
     async def _try_until_done(self) -> None:
         while self._letters:
             await asyncio.sleep(self._retry_seconds)
-            with suppress(RedisUnavailable):
+            with suppress(self._unavailable):
                 await self._deliver_all()
 
     async def _deliver_all(self) -> None:
