@@ -2,8 +2,9 @@
 
 import asyncio
 import gzip
-import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +15,7 @@ from fastapi.responses import StreamingResponse
 from starlette.testclient import TestClient
 
 from tests.support.client import Client
+from tests.support.waiting import PATIENCE
 
 
 @asynccontextmanager
@@ -52,9 +54,17 @@ async def error() -> None:
     raise LookupError("nobody foresaw it")
 
 
+at_work = threading.Event()
+left_work = threading.Event()
+
+
 @app.get("/endless")
 async def endless() -> None:
-    await asyncio.Event().wait()
+    at_work.set()
+    try:
+        await asyncio.wait_for(asyncio.Event().wait(), 2 * PATIENCE)
+    finally:
+        left_work.set()
 
 
 @pytest.fixture(params=[TestClient, Client])
@@ -94,25 +104,31 @@ class TestOneCall:
         with pytest.raises(LookupError, match="nobody foresaw it"):
             client.get("/error")
 
-    def test_leaves_nobody_at_work_when_it_is_interrupted(self, client: TestClient) -> None:
-        def interrupt(signum: int, frame: object) -> None:
-            raise Interrupted
+    def test_leaves_nobody_at_work_when_it_is_interrupted(self) -> None:
+        with Client(app) as client:
+            portal = client.portal
+            assert portal is not None
+            start = portal.start_task_soon
 
-        def ask() -> None:
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
-            client.get("/endless")
+            def start_what_is_interrupted(*arguments: Any) -> Future[Any]:
+                future = start(*arguments)
+                # As by Ctrl-C, which comes while somebody waits for the answer.
+                patch.setattr(future, "result", interrupt)
+                return future
 
-        before = signal.signal(signal.SIGALRM, interrupt)
-        try:
-            with pytest.raises(Interrupted):
-                ask()
-        finally:
-            signal.signal(signal.SIGALRM, before)
-        # The fixture leaves the application, which waits for what is at work.
+            def interrupt() -> None:
+                at_work.wait(PATIENCE)
+                raise Interrupted
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(portal, "start_task_soon", start_what_is_interrupted)
+                with pytest.raises(Interrupted):
+                    client.get("/endless")
+            assert left_work.wait(PATIENCE)
 
     def test_works_without_a_thread_of_its_own(self) -> None:
         assert Client(app).get("/echo/once").json()["client"] == ["testclient", 50000]
 
 
 class Interrupted(Exception):
-    """As by Ctrl-C, but for this test alone."""
+    """What ends the wait for an answer."""
