@@ -26,7 +26,9 @@ schema = schemathesis.openapi.from_dict(DOCUMENT, config=config)
 # One login and one transaction for all requests to an operation is what we want of the fixtures.
 @schema.parametrize()
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=40,
 )
 def test_answers_as_documented(
     case: Case, address: str, arrange: ArrangeSync, use: Callable[..., None]

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
 
 from app.domain.jobs import Job
@@ -70,4 +71,9 @@ async def isolated(resources: Resources) -> AsyncIterator[Resources]:
                     jobs=RecordedJobs(),
                 )
         finally:
-            await transaction.rollback()
+            try:
+                await transaction.rollback()
+            except DBAPIError:
+                # Somebody still uses it: one test has failed, and the next gets another one.
+                await connection.invalidate()
+                raise
