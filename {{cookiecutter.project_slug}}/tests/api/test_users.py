@@ -127,6 +127,8 @@ class TestRegister:
             ({"full_name": ""}, "body.full_name"),
             ({"full_name": "x" * 201}, "body.full_name"),
             ({"full_name": "Ada\u0000"}, "body.full_name"),
+            ({"full_name": "Ada\u0085Lovelace"}, "body.full_name"),
+            ({"full_name": "Ada\u2028Lovelace"}, "body.full_name"),
             ({"role": "admin"}, "body.role"),
             ({"is_active": True}, "body.is_active"),
             ({"id": str(new_id())}, "body.id"),

@@ -176,14 +176,9 @@ class TestLibraries:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         as_json()
-        try:
-            fail("once")
-        except ValueError as error:
-            try:
-                raise LoggedError from error
-            except LoggedError:
-                logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
-            logging.getLogger("uvicorn.error").exception("another")
+        server = logging.getLogger("uvicorn.error")
+        server.error("Exception in ASGI application", exc_info=LoggedError("RuntimeError"))
+        server.error("another", exc_info=RuntimeError())
         assert [line["event"] for line in json_lines(capsys)] == ["another"]
 
     def test_can_not_hurt_with_a_broken_record(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import itertools
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,9 +25,9 @@ from structlog.typing import EventDict
 
 from app.api import errors
 from app.api.context import identify, is_head
-from app.api.middleware import middleware
+from app.api.middleware import bodies, middleware
 from app.api.middleware.access import RequestLog
-from app.api.middleware.bodies import BodyLimit, Compression, HeadAsGet
+from app.api.middleware.bodies import BodyLimit, Compression, HeadAsGet, LingeringClose
 from app.api.middleware.boundary import ErrorBoundary
 from app.api.middleware.headers import ResponseHeaders
 from app.api.middleware.origins import TrustedHosts
@@ -34,8 +35,11 @@ from app.core.config import HttpSettings, Settings
 from app.core.logging import LoggedError
 from app.domain.errors import DatabaseUnavailable
 from app.infrastructure.database.statistics import statistics
+from tests.support.serving import served
+from tests.support.waiting import PATIENCE
 
 MAX_BYTES = 1024
+FAR_TOO_MANY_BYTES = 8 * 1024 * 1024  # more than the kernel holds of what nobody reads
 BIG = "a" * 5000
 ONE_FOR_ALL = PlainTextResponse("always the same object")
 
@@ -574,6 +578,59 @@ class TestBodyLimit:
             BodyLimit(answer_ok, max_bytes=10), http_scope(headers=[(b"content-length", length)])
         )
         assert sent[0]["status"] == (413 if length.isdigit() else 400)
+
+
+class TestLingeringClose:
+    async def test_lets_clients_send_all_before_they_listen(self) -> None:
+        async with asyncio.timeout(PATIENCE), served(APP) as server:
+            url = server.base_url
+            reader, writer = await asyncio.open_connection(url.host, url.port)
+            writer.write(b"POST /measure HTTP/1.1\r\nHost: localhost\r\n")
+            writer.write(b"Content-Length: %d\r\n\r\n" % FAR_TOO_MANY_BYTES)
+            for part in itertools.repeat(b"a" * MAX_BYTES, FAR_TOO_MANY_BYTES // MAX_BYTES):
+                writer.write(part)
+                await writer.drain()
+            answer = await reader.read()
+            writer.close()
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"\r\nconnection: close\r\n" in answer
+        assert answer.endswith(b"}")
+
+    @pytest.mark.parametrize("limit", ["_SECONDS_TO_WAIT", "_SECONDS_TO_LINGER"])
+    async def test_does_not_wait_for_ever_nor_count_the_time(
+        self, limit: str, log: list[EventDict], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bodies, limit, 0.01)
+        sent: list[Message] = []
+        logged: list[int] = []
+
+        async def receive() -> Message:
+            logged.append(len(log))
+            # The client either says nothing any more, or does not come to an end.
+            await asyncio.sleep(PATIENCE if limit == "_SECONDS_TO_WAIT" else 0)
+            return {"type": "http.request", "body": b"a", "more_body": True}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        length = (b"content-length", b"%d" % FAR_TOO_MANY_BYTES)
+        await APP(http_scope(method="POST", headers=[length]), receive, send)
+        kinds = ["http.response.start", "http.response.body", "http.response.body"]
+        assert [message["type"] for message in sent] == kinds
+        assert sent[0]["status"] == 413
+        assert [message.get("more_body", False) for message in sent[1:]] == [True, False]
+        assert set(logged) == {1}, "the time that this takes is in the request's line"
+
+    async def test_does_not_wait_for_a_body_that_was_read_in_the_meantime(self) -> None:
+        async def answer_and_read(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [(b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await receive()
+            await send({"type": "http.response.body"})
+
+        sent = await drive(LingeringClose(answer_and_read), http_scope(method="POST"))
+        kinds = ["http.response.start", "http.response.body"]
+        assert [message["type"] for message in sent] == kinds
 
 
 class TestBodyLimitOfAPath:

@@ -97,7 +97,7 @@ def _ndjson(batch: list[Item]) -> bytes:
 
 def _moment(moment: datetime) -> str:
     """A moment in UTC as all other answers write it."""
-    return moment.isoformat().removesuffix("+00:00") + "Z"
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _csv(batch: list[Item]) -> bytes:

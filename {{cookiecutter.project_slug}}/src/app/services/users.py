@@ -23,7 +23,7 @@ from app.domain.users import (
     normalized_email,
 )
 from app.models import User
-from app.repositories.login_throttles import LoginThrottleReader, LoginThrottleRepository
+from app.repositories.login_throttles import LoginThrottleReader
 from app.repositories.session import Session
 from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserReader, UserRepository
@@ -142,7 +142,7 @@ class UserService:
             await self.throttle.count_failure(self.database, account, address)
             raise WrongPassword
         new_hash = await self.hasher.hash(new)
-        await self.throttle.check(LoginThrottleRepository(self.session), account, address)
+        await self.throttle.check(LoginThrottleReader(self.session), account, address)
         if not await self._users.are_current(credentials):
             raise WrongPassword
         await self._users.set_password_hash(principal.id, new_hash)

@@ -26,10 +26,12 @@ _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]")
 
 EXAMPLE_ID = "01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"
 
-LINE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
+_CONTROL = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+
+LINE = rf"^[^{_CONTROL}]*$"
 """Text on one line: no control characters, which could break out of a log line or a header."""
 
-VISIBLE_LINE = rf"{LINE[:-1]}[^\s\u0000-\u001f\u007f-\u009f\u2028\u2029]{LINE[1:]}"
+VISIBLE_LINE = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
 """The same, and not only white space."""
 
 TEXT = r"^[^\u0000]*$"

@@ -12,6 +12,7 @@ from app.core.config.base import Fault, SettingsGroup
 DEVELOPMENT_URL = "postgresql+asyncpg://app:app@localhost:5432/app"
 _SCHEME = "postgresql+asyncpg"
 _ALIASES = ("postgresql", "postgres")
+# What an address may say after its `?`: the driver ends at any other name.
 _NUMBERS = frozenset({"port", "prepared_statement_cache_size"})
 _WORDS = frozenset(
     {
@@ -28,7 +29,6 @@ _WORDS = frozenset(
         "user",
     }
 )
-"""What an address may say after its `?`, as it may numbers; the driver ends at anything else."""
 _TLS = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 _GUESSABLE = frozenset({"app", "postgres", "password", "changeme", "change-me", "secret", "admin"})
 

@@ -42,5 +42,7 @@ class PasswordSettings(SettingsGroup):
         """Yield why these parameters won't do in production."""
         minimum = _OWASP_MINIMUM_KIB[min(self.time_cost, max(_OWASP_MINIMUM_KIB))]
         if self.memory_kib < minimum:
-            least = f"must be at least {minimum} for {self.time_cost} passes"
-            yield "memory_kib", f"{least}, the minimum of OWASP"
+            sentence = (
+                f"must be at least {minimum} for {self.time_cost} passes, the minimum of OWASP"
+            )
+            yield "memory_kib", sentence
