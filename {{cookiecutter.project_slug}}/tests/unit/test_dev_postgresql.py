@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -25,12 +25,12 @@ pytestmark = pytest.mark.untraced
 Start = Callable[..., AbstractContextManager[Server]]
 start: Start = partial(postgresql.postgresql, given=None, given_by="THE_VARIABLE")
 
-KILLED = """
-import os
+PARENT = """
+import sys
 from dev_servers.postgresql import postgresql
 with postgresql(given=None, given_by="", directory=None) as server:
     print(server.url, flush=True)
-    os.kill(os.getpid(), 9)
+    sys.stdin.read()
 """
 
 
@@ -74,9 +74,14 @@ def scratch_of(server: Server) -> Path:
     return Path(str(make_url(server.url).query["host"]))
 
 
-def wait_for_the_end(scratch: Path) -> None:
-    """Return when the supervisor is gone: it holds this lock all its life."""
-    with suppress(FileNotFoundError), (scratch / "alive").open("rb") as alive:
+@contextmanager
+def ending(scratch: Path) -> Iterator[None]:
+    """Wait afterwards until the supervisor is gone: it holds this lock all its life.
+
+    The file is opened before: it is not the last thing that the supervisor removes.
+    """
+    with (scratch / "alive").open("rb") as alive:
+        yield
         fcntl.flock(alive, fcntl.LOCK_EX)
 
 
@@ -128,12 +133,16 @@ class TestThrowAwayServer:
         assert count == 0
 
     def test_ends_when_its_parent_is_killed(self) -> None:
-        killed = subprocess.run(  # noqa: S603 - our own words
-            [sys.executable, "-c", KILLED], capture_output=True, text=True, check=False
-        )
-        assert killed.returncode == -signal.SIGKILL
-        scratch = scratch_of(Server("", killed.stdout.strip(), ""))
-        wait_for_the_end(scratch)
+        with subprocess.Popen(  # noqa: S603 - our own words
+            [sys.executable, "-c", PARENT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as parent:
+            assert parent.stdout is not None
+            scratch = scratch_of(Server("", parent.stdout.readline().strip(), ""))
+            with ending(scratch):
+                parent.kill()
         assert not scratch.exists()
 
     def test_is_cleaned_up_after_if_its_supervisor_was_killed_too(self, directory: Path) -> None:
@@ -205,8 +214,8 @@ class TestLastingServer:
         server = second.enter_context(start(directory=directory / "data"))
         first.close()
         assert postgresql.execute(server.url, "SELECT 1") == [1]
-        second.close()
-        wait_for_the_end(scratch_of(server))
+        with ending(scratch_of(server)):
+            second.close()
         assert not scratch_of(server).exists()
 
     def test_starts_again_at_once_while_the_one_before_is_ending(self, directory: Path) -> None:

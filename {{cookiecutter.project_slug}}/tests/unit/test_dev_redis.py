@@ -3,13 +3,12 @@
 import fcntl
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,12 +25,12 @@ pytestmark = pytest.mark.untraced
 Start = Callable[..., AbstractContextManager[Server]]
 start: Start = partial(redis.redis, given=None, given_by="THE_VARIABLE")
 
-KILLED = """
-import os
+PARENT = """
+import sys
 from dev_servers.redis import redis
 with redis(given=None, given_by="", directory=None) as server:
     print(server.url, flush=True)
-    os.kill(os.getpid(), 9)
+    sys.stdin.read()
 """
 
 
@@ -47,9 +46,14 @@ def scratch_of(url: str) -> Path:
     return Path(urlsplit(url).path).parent
 
 
-def wait_for_the_end(scratch: Path) -> None:
-    """Return when the supervisor is gone: it holds this lock all its life."""
-    with suppress(FileNotFoundError), (scratch / "alive").open("rb") as alive:
+@contextmanager
+def ending(scratch: Path) -> Iterator[None]:
+    """Wait afterwards until the supervisor is gone: it holds this lock all its life.
+
+    The file is opened before: it is not the last thing that the supervisor removes.
+    """
+    with (scratch / "alive").open("rb") as alive:
+        yield
         fcntl.flock(alive, fcntl.LOCK_EX)
 
 
@@ -73,12 +77,16 @@ class TestThrowAwayServer:
             assert place.parent.stat().st_mode & 0o077 == 0
 
     def test_ends_when_its_parent_is_killed(self) -> None:
-        killed = subprocess.run(  # noqa: S603 - our own words
-            [sys.executable, "-c", KILLED], capture_output=True, text=True, check=False
-        )
-        assert killed.returncode == -signal.SIGKILL
-        scratch = scratch_of(killed.stdout.strip())
-        wait_for_the_end(scratch)
+        with subprocess.Popen(  # noqa: S603 - our own words
+            [sys.executable, "-c", PARENT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as parent:
+            assert parent.stdout is not None
+            scratch = scratch_of(parent.stdout.readline().strip())
+            with ending(scratch):
+                parent.kill()
         assert not scratch.exists()
 
 
