@@ -85,12 +85,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             # {% if cookiecutter.use_s3 or cookiecutter.use_arq %}
             storage=await stack.enter_async_context(open_storage(settings)),
             # {% endif %}
-            health_checks=(HealthCheck("database", database.ping, required=True),),
+            health_checks=(),
         )
-        yield replace(resources, health_checks=(*resources.health_checks, *_checks_of(resources)))
+        yield replace(resources, health_checks=tuple(_checks_of(resources)))
 
 
 def _checks_of(resources: Resources) -> Iterator[HealthCheck]:
-    """Yield the checks that resources bring along."""
+    """Yield the checks that resources bring along, by an attribute of this name."""
     for field in fields(resources):
         yield from getattr(getattr(resources, field.name), "health_checks", ())

@@ -659,11 +659,21 @@ class TestLogs:
         assert "refresh token reused" in text
         assert str(user.session_id) in text
 
+    def test_tell_which_key_a_machine_used(
+        self, client: TestClient, user: Someone, logged: Callable[[], str]
+    ) -> None:
+        body = {"name": "import", "scopes": ["profile:read"]}
+        made = client.post(f"{ME}/api-keys", json=body, headers=user.headers).json()
+        client.get(ME, headers=bearer(made["key"]))
+        line = json.loads(logged().splitlines()[-1])
+        assert (line["user_id"], line["api_key_id"]) == (str(user.id), made["id"])
+        assert "session_id" not in line
+
     def test_tell_who_asked_and_what_was_refused(
         self, client: TestClient, user: Someone, logged: Callable[[], str]
     ) -> None:
         client.get(USERS, headers=user.headers)
         line = json.loads(logged().splitlines()[-1])
-        assert line["user_id"] == str(user.id)
+        assert (line["user_id"], line["session_id"]) == (str(user.id), str(user.session_id))
         assert (line["status"], line["code"]) == (403, "insufficient_scope")
         assert line["facts"] == {"required": ["users:read"]}

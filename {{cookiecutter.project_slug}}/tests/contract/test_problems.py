@@ -15,7 +15,6 @@ from app.api.deps.auth import get_principal
 from app.core.config import RateLimitSettings, Settings
 from app.infrastructure.database import Database
 from app.infrastructure.rate_limits import RateLimiter
-from app.services.health import HealthCheck
 from tests.support.arrange import ArrangeSync, gone
 from tests.support.document import OPERATIONS, PROBLEM, Json, Operation, documenting, faults
 
@@ -265,8 +264,7 @@ class TestUnavailable:
         absent_database: Database,
         operation: Operation,
     ) -> None:
-        check = HealthCheck("database", absent_database.ping, required=True)
-        use(database=absent_database, health_checks=(check,))
+        use(database=absent_database, health_checks=absent_database.health_checks)
         response = client.request(**operation.request(), headers=headers)
         require_problem(response, 503, operation)
         assert "127.0.0.1" not in response.text

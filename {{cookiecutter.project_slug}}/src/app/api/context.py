@@ -30,6 +30,8 @@ class RequestContext:
         code: The code of the problem that was answered, or that ended the answer, if there was one.
         facts: The context of a domain error, for the log line alone.
         user_id: Who is asking, once that is known.
+        session_id: The login by which they ask, if it is one.
+        api_key_id: The API key by which they ask, if it is one.
         quotas: What is left of each rate limit that was asked.
         claim: The idempotency key that the request has claimed, until its answer is kept.
     """
@@ -39,6 +41,8 @@ class RequestContext:
     code: str | None = None
     facts: dict[str, object] | None = None
     user_id: str | None = None
+    session_id: str | None = None
+    api_key_id: str | None = None
     quotas: list[Quota] = field(default_factory=list)
     claim: Claim | None = None
 
@@ -66,10 +70,21 @@ def is_head(scope: Scope) -> bool:
     return _HEAD in scope
 
 
-def identify(connection: HTTPConnection, user_id: UUID | str) -> None:
-    """Name who is asking: from here on it stands in each log line of the request."""
+def identify(
+    connection: HTTPConnection,
+    user_id: UUID,
+    *,
+    session_id: UUID | None = None,
+    api_key_id: UUID | None = None,
+) -> None:
+    """Name who is asking: from here on it stands in each log line of the request.
+
+    By which login or key stands in the last of them, so that a stolen one can be told and revoked.
+    """
     context = request_context(connection.scope)
     context.user_id = str(user_id)
+    context.session_id = None if session_id is None else str(session_id)
+    context.api_key_id = None if api_key_id is None else str(api_key_id)
     structlog.contextvars.bind_contextvars(user_id=context.user_id)
 
 

@@ -1,12 +1,11 @@
 """The OpenAPI document: FastAPI's, with errors as they really are."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
-from pydantic import BaseModel
 
 from app.api.deps.auth import api_key
 from app.api.errors import INTERNAL, MALFORMED, TOO_LARGE, document, kind_of, status_of
@@ -20,24 +19,6 @@ OPENAPI_PATH = "/openapi.json"
 
 _SUCCESS = "Successful Response"  # what FastAPI says of every success
 _NOTHING = {"description": "Done; there is nothing more to say."}
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def reads_itself(media_type: str, model: type[BaseModel]) -> Callable[[F], F]:
-    """Document the body of an operation that reads it from the request, and not by a parameter.
-
-    Args:
-        media_type: What it takes.
-        model: What is in it.
-    """
-
-    def mark(operation: F) -> F:
-        operation.__dict__["body"] = (media_type, model)
-        return operation
-
-    return mark
 
 
 def operation_id(route: APIRoute) -> str:
@@ -69,7 +50,6 @@ def _complete(schema: dict[str, Any], routes: Iterable[RouteContext]) -> None:
             continue
         path = schema["paths"][route.path_format]
         for method in route.methods or ():
-            _add_body(path[method.lower()], schemas, route)
             _complete_operation(path[method.lower()], route)
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
@@ -77,19 +57,6 @@ def _complete(schema: dict[str, Any], routes: Iterable[RouteContext]) -> None:
     operations = [operation for path in schema["paths"].values() for operation in path.values()]
     _describe_successes(operations, schemas)
     schema["components"]["responses"] = _shared_problems(operations)
-
-
-def _add_body(operation: dict[str, Any], schemas: dict[str, Any], route: RouteContext) -> None:
-    body = getattr(route.endpoint, "body", None)
-    if body is None:
-        return
-    media_type, model = body
-    schemas[model.__name__] = model.model_json_schema()
-    document(operation["responses"], kind_of(InvalidInput), key="422")
-    operation["requestBody"] = {
-        "required": True,
-        "content": {media_type: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}},
-    }
 
 
 def _complete_operation(operation: dict[str, Any], route: RouteContext) -> None:

@@ -13,7 +13,6 @@ from app.infrastructure.idempotency import DatabaseIdempotency
 from app.infrastructure.outbox import Outbox
 from app.infrastructure.principals import NullPrincipals
 from app.infrastructure.rate_limits import CounterMemory
-from app.services.health import HealthCheck
 from app.services.ports import IdempotencyStore, PrincipalCache
 
 _RETRY_SECONDS = 1.0
@@ -27,13 +26,11 @@ class SharedState:
         rate_limits: Counts requests, those of this process.
         principals: Asks the database who stands behind a token, each time.
         idempotency: Knows which requests were sent before, by the database.
-        health_checks: What `/ready` asks of it.
     """
 
     rate_limits: Storage
     principals: PrincipalCache
     idempotency: IdempotencyStore
-    health_checks: tuple[HealthCheck, ...]
 
     @classmethod
     @asynccontextmanager
@@ -48,4 +45,4 @@ class SharedState:
                 answer_seconds=settings.idempotency.answer_seconds,
                 claim_seconds=settings.idempotency.claim_seconds,
             )
-            yield cls(CounterMemory(), NullPrincipals(), idempotency, ())
+            yield cls(CounterMemory(), NullPrincipals(), idempotency)

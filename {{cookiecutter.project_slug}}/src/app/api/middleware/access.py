@@ -12,8 +12,9 @@ from app.infrastructure.database.statistics import DatabaseStatistics, measure
 
 logger = structlog.stdlib.get_logger("app.access")
 
+_IF_KNOWN: Final = ("user_id", "session_id", "api_key_id", "code")
 _OURS: Final = frozenset(
-    {"code", "database_ms", "duration_ms", "event", "route", "statements", "status", "user_id"}
+    {"database_ms", "duration_ms", "event", "route", "statements", "status", *_IF_KNOWN}
 )
 """What no client has a say in: neither its words nor the names of these fields can be secret."""
 
@@ -71,10 +72,9 @@ def _log(
     if statistics.statements:
         line["statements"] = statistics.statements
         line["database_ms"] = round(statistics.seconds * 1000, 3)
-    if context.user_id is not None:
-        line["user_id"] = context.user_id
-    if context.code is not None:
-        line["code"] = context.code
+    for name in _IF_KNOWN:
+        if (known := getattr(context, name)) is not None:
+            line[name] = known
     if context.facts:
         line["facts"] = context.facts
     logger.info("request", **line, vouched=_OURS)

@@ -27,7 +27,6 @@ from app.api.downloads import (
 )
 from app.api.errors import problems
 from app.api.multipart import OVERHEAD_BYTES, uploaded_part
-from app.api.openapi import reads_itself
 from app.api.responses import CREATED, location_of, replayable
 from app.api.routing import FeatureRouter
 from app.api.schemas.base import EXAMPLE_ID, LINE
@@ -40,7 +39,7 @@ from app.api.schemas.files import (
     UploadResponse,
 )
 from app.core.config import Settings
-from app.domain.errors import UnsupportedContent
+from app.domain.errors import InvalidInput, UnsupportedContent
 from app.domain.files import (
     FileId,
     FileNotFound,
@@ -94,6 +93,13 @@ _CONTENT = {
         "schema": {"type": "string", "contentMediaType": "application/octet-stream"}
     }
 }
+_UPLOAD = {
+    # The operation reads it from the request: FastAPI's way would take all of it in first.
+    "requestBody": {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": FileCreate.model_json_schema()}},
+    }
+}
 
 
 def body_limits(settings: Settings) -> dict[str, int]:
@@ -112,10 +118,11 @@ def body_limits(settings: Settings) -> dict[str, int]:
         UnsupportedContent,
         UnsupportedFileType,
         FileTypeMismatch,
+        InvalidInput,
     )
     | CREATED,
+    openapi_extra=_UPLOAD,
 )
-@reads_itself("multipart/form-data", FileCreate)
 async def upload_file(
     request: Request,
     owner: FileEditor,

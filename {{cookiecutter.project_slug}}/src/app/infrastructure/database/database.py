@@ -22,6 +22,7 @@ from app.infrastructure.database.lookups import DirectLookups
 from app.infrastructure.database.statistics import StatementLog, count_statements
 from app.repositories.session import Session
 from app.repositories.statements import Row, Statement, Values
+from app.services.health import HealthCheck
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -58,6 +59,7 @@ class Database:
         self._sessions = async_sessionmaker(engine, class_=Session, expire_on_commit=False)
         self._readers = engine.execution_options(**READ_OPTIONS)
         self._snapshots = engine.execution_options(**SNAPSHOT_OPTIONS)
+        self.health_checks = (HealthCheck("database", self.ping, required=True),)
         self._lookups = DirectLookups(engine, StatementLog(slow_seconds))
 
     @classmethod

@@ -10,7 +10,6 @@ import structlog
 from app.core.config import Settings
 from app.domain.jobs import Job
 from app.services.handlers import Handlers, common_handlers
-from app.services.health import HealthCheck
 from app.services.ports import Jobs, Mailer
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -22,11 +21,9 @@ class OpenJobs:
 
     Attributes:
         jobs: Takes them.
-        health_checks: What `/ready` asks of it.
     """
 
     jobs: Jobs
-    health_checks: tuple[HealthCheck, ...] = ()
 
 
 @asynccontextmanager
