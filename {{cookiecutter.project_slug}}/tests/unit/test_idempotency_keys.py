@@ -12,8 +12,14 @@ from sqlalchemy import delete, func, select
 from app import models
 from app.core.config import Settings
 from app.domain.clock import utc_now
-from app.domain.errors import DatabaseUnavailable
-from app.domain.idempotency import Answer, Claim, IdempotencyKey, IdempotencyKeyInUse
+from app.domain.errors import DatabaseUnavailable, InvalidToken
+from app.domain.idempotency import (
+    Answer,
+    Claim,
+    IdempotencyKey,
+    IdempotencyKeyInUse,
+    IdempotencyUnavailable,
+)
 from app.domain.ids import new_id
 from app.infrastructure.database import Database
 from app.infrastructure.idempotency import DatabaseIdempotency
@@ -99,6 +105,13 @@ class TestPrune:
         assert await stored(database) == 1
 
 
+class TestDatabaseThatIsAway:
+    async def test_promises_nothing(self, store_with: Stores, account: UUID) -> None:
+        with away(), pytest.raises(IdempotencyUnavailable) as raised:
+            await claimed(store_with(), account)
+        assert raised.value.context == {"reason": "it went away"}
+
+
 class TestDatabaseThatGoesAway:
     """Between the commit of a request and the end of its key."""
 
@@ -135,7 +148,7 @@ class TestAccount:
         assert await stored(database) == 0
 
     async def test_gets_no_key_when_it_is_gone(self, store_with: Stores) -> None:
-        with pytest.raises(IdempotencyKeyInUse):
+        with pytest.raises(InvalidToken):
             await claimed(store_with(), new_id())
 
 

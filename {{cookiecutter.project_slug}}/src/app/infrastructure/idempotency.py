@@ -7,12 +7,14 @@ from datetime import timedelta
 
 from app.core.security.secrets import digest
 from app.domain.clock import utc_now
+from app.domain.errors import DatabaseUnavailable
 from app.domain.idempotency import (
     Answer,
     Claim,
     IdempotencyKey,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
+    IdempotencyUnavailable,
 )
 from app.infrastructure.database import Database
 from app.infrastructure.outbox import Outbox
@@ -45,7 +47,8 @@ class DatabaseIdempotency:
         Raises:
             IdempotencyKeyInUse: The first request of this key has not ended.
             IdempotencyKeyReused: The key came with another request before.
-            DatabaseUnavailable: The database does not answer.
+            IdempotencyUnavailable: The database does not answer.
+            InvalidToken: The account was deleted meanwhile.
         """
         now, name = utc_now(), _name(key)
         if name in self.outbox:
@@ -59,11 +62,14 @@ class DatabaseIdempotency:
             expires_at=now + timedelta(seconds=self.claim_seconds),
         )
         claim = Claim(key, fingerprint, row.token)
-        async with self.database.transaction() as session:
-            keys = IdempotencyKeyRepository(session)
-            if await keys.insert(row) or await keys.take_over(row, now):
-                return claim
-            before = await keys.find(row.name)
+        try:
+            async with self.database.transaction() as session:
+                keys = IdempotencyKeyRepository(session)
+                if await keys.insert(row) or await keys.take_over(row, now):
+                    return claim
+                before = await keys.find(row.name)
+        except DatabaseUnavailable as error:
+            raise IdempotencyUnavailable(None, **error.context) from error
         if before is None or (before.fingerprint == fingerprint and before.status is None):
             # Under way, or given free a moment ago.
             raise IdempotencyKeyInUse

@@ -1,13 +1,16 @@
 """Requests that may be sent twice, stored."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import delete, select, update
 
-from app.domain.errors import Conflict
+from app.domain.errors import Conflict, InvalidToken
 from app.domain.idempotency import Answer
 from app.models.idempotency_key import IdempotencyKey
 from app.repositories.base import Repository
+
+_OWNER: Final = "fk_idempotency_keys_user_id_users"
 
 
 class IdempotencyKeyRepository(Repository[IdempotencyKey]):
@@ -16,11 +19,18 @@ class IdempotencyKeyRepository(Repository[IdempotencyKey]):
     entity = IdempotencyKey
 
     async def insert(self, key: IdempotencyKey) -> bool:
-        """Store a key; tell whether it was new."""
+        """Store a key; tell whether it was new.
+
+        Raises:
+            InvalidToken: Whose key it is was there when the request was authenticated, and is no
+                longer.
+        """
         try:
             async with self._session.begin_nested():
                 await self.add(key)
-        except Conflict:
+        except Conflict as error:
+            if error.context["constraint"] == _OWNER:
+                raise InvalidToken from error
             return False
         return True
 

@@ -105,7 +105,7 @@ class IdempotencyStore(Protocol):
         Raises:
             IdempotencyKeyInUse: The first request of this key has not ended.
             IdempotencyKeyReused: The key came with another request before.
-            Unavailable: The store does not answer.
+            IdempotencyUnavailable: The store does not answer.
         """
 
     async def keep(self, claim: Claim, answer: Answer) -> None:
