@@ -117,11 +117,14 @@ class DirectUploads:
                 if found.size != place.size:
                     raise UploadIncomplete("It has another size than was announced.")
                 media_type, stored = await self.lifecycle.store(key, place.media_type, chunks)
-        except ObjectNotFound:
+        except (ObjectNotFound, FileStoreUnavailable) as error:
+            # Another try that has made the file takes away what is read here.
             _, file = await self._announced(owner_id, file_id)
             if file is not None:
                 return file
-            raise UploadIncomplete("Nothing was uploaded yet.") from None
+            if isinstance(error, ObjectNotFound):
+                raise UploadIncomplete("Nothing was uploaded yet.") from None
+            raise
         except TimeoutError as error:
             raise UploadExpired("The time for this upload is over.") from error
         if stored.sha256 != place.sha256:
