@@ -112,6 +112,8 @@ class TestRegister:
         [
             ({"email": "ada"}, "body.email"),
             ({"email": "a" * 250 + "@example.com"}, "body.email"),
+            ({"email": "a" * 65 + "@example.com"}, "body.email"),
+            ({"email": "Ada <ada@example.com>"}, "body.email"),
             ({"username": "ad"}, "body.username"),
             ({"username": "a" * 33}, "body.username"),
             ({"username": "Ada"}, "body.username"),
@@ -453,8 +455,16 @@ class TestChangePassword:
             assert self.change(client, user, current="Wrong1Password").status_code == 403
         response = self.change(client, user)
         assert status_and_code(response) == (429, "too_many_login_attempts")
+
+    def test_is_open_to_an_owner_whom_strangers_keep_from_logging_in(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        guess = {"username": user.username, "password": "Wrong1Password"}
+        for _ in range(5):
+            assert client.post(TOKEN, data=guess).status_code == 401
         form = {"username": user.username, "password": PASSWORD}
         assert status_and_code(client.post(TOKEN, data=form)) == (429, "too_many_login_attempts")
+        assert self.change(client, user).status_code == 204
 
 
 class TestGetUser:

@@ -65,6 +65,13 @@ class TestVerify:
         password_hash = await hasher.hash(PASSWORD)
         assert await hasher.verify(PASSWORD, password_hash) == Verification(matches=True)
 
+    @pytest.mark.parametrize("typed", ["D\u00e9cor1Engine", "De\u0301cor1Engine"])
+    async def test_takes_letters_however_a_keyboard_sends_them(
+        self, hasher: PasswordHasher, typed: str
+    ) -> None:
+        for chosen in ("D\u00e9cor1Engine", "De\u0301cor1Engine"):
+            assert (await hasher.verify(typed, await hasher.hash(chosen))).matches
+
     @pytest.mark.parametrize("password", ["", "analytical1engine", PASSWORD + " "])
     async def test_refuses_another(self, hasher: PasswordHasher, password: str) -> None:
         password_hash = await hasher.hash(PASSWORD)

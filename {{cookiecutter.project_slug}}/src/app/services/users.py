@@ -124,14 +124,15 @@ class UserService:
         """Change a user's password and end all its other sessions.
 
         No connection is held while passwords are hashed. A wrong current password counts like a
-        failed login: a stolen token must not give more guesses than the form does.
+        failed login: a stolen token must not give more guesses than the form does. It counts by
+        itself: what strangers try with the name must not keep the owner from a new password.
 
         Raises:
             WrongPassword: The current password is wrong.
             TooManyLoginAttempts: It was wrong too often.
             PasswordHashingBusy: Too many passwords are waiting to be hashed.
         """
-        account, address = str(principal.id), client.ip_address
+        account, address = f"password of {principal.id}", client.ip_address
         async with self.database.read() as connection:
             await self.throttle.check(LoginThrottleReader(connection), account, address)
             credentials = await UserReader(connection).credentials_of(principal.id)

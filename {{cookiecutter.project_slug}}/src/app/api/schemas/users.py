@@ -1,8 +1,17 @@
 """Users at the boundary."""
 
+import re
 from typing import Annotated
 
-from pydantic import MISSING, AfterValidator, EmailStr, Field, Secret, StringConstraints
+from pydantic import (
+    MISSING,
+    AfterValidator,
+    BeforeValidator,
+    EmailStr,
+    Field,
+    Secret,
+    StringConstraints,
+)
 from pydantic_core import PydanticCustomError
 
 from app.api.schemas.base import (
@@ -22,6 +31,8 @@ from app.domain.users import ProfileChanges, UserChanges, UserFilter, UserSort
 _EMAIL = "ada@example.com"
 _PASSWORD = "Analytical1Engine"  # noqa: S105 - an example
 
+_BARE_ADDRESS = re.compile(r"[^<>@]{1,64}@[^<>@]+")
+
 
 def _is_strong(password: Secret[str]) -> Secret[str]:
     faults = password_faults(password.get_secret_value())
@@ -32,7 +43,18 @@ def _is_strong(password: Secret[str]) -> Secret[str]:
     return password
 
 
-Email = Annotated[EmailStr, Field(max_length=254, description="E-mail address.")]
+def _is_bare_address(value: object) -> object:
+    """Refuse what `EmailStr` would take: a name before the address, and more than RFC 5321 does."""
+    if isinstance(value, str) and not _BARE_ADDRESS.fullmatch(value.strip()):
+        raise PydanticCustomError("value_error", "value is not a valid email address")
+    return value
+
+
+Email = Annotated[
+    EmailStr,
+    BeforeValidator(_is_bare_address),
+    Field(max_length=254, description="E-mail address."),
+]
 Username = Annotated[
     str,
     StringConstraints(min_length=3, max_length=32, pattern=r"^[a-z0-9][a-z0-9._-]*[a-z0-9]$"),

@@ -17,7 +17,7 @@ from app.api.deps.pages import UserListDep
 from app.api.deps.rate_limits import AuthRateLimitedByAddress, RateLimiterDep, limit_login
 from app.api.deps.services import UserQueriesDep, UserServiceDep
 from app.api.errors import problems
-from app.api.responses import CREATED, location_of
+from app.api.responses import created, location_of
 from app.api.routing import FeatureRouter
 from app.api.schemas.base import EXAMPLE_ID
 from app.api.schemas.users import (
@@ -52,7 +52,7 @@ UserIdPath = Annotated[UUID, Path(description="Which user.", examples=[EXAMPLE_I
     "",
     status_code=201,
     summary="Register",
-    responses=problems(EmailTaken, UsernameTaken, PasswordHashingBusy) | CREATED,
+    responses=problems(EmailTaken, UsernameTaken, PasswordHashingBusy) | created("/api/v1/users"),
     dependencies=[AuthRateLimitedByAddress],
 )
 async def register_user(
@@ -122,7 +122,7 @@ async def change_password(
     users: UserServiceDep,
 ) -> None:
     """Change your password. All your other sessions are ended."""
-    # By id: what strangers try with the name must not keep the owner from a new password.
+    # By id: what strangers try with the name does not count here.
     await limit_login(request, limiter, str(owner.id))
     current = body.current_password.get_secret_value()
     new = body.new_password.get_secret_value()

@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 import threading
+import unicodedata
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -66,12 +67,12 @@ class PasswordHasher:
             hasher._threads.shutdown(wait=False, cancel_futures=True)
 
     async def hash(self, password: str) -> str:
-        """Return the hash of a password, in the PHC string format.
+        """Return the hash of a password, however it was typed, in the PHC string format.
 
         Raises:
             PasswordHashingBusy: Too many are waiting.
         """
-        return await self._in_thread(lambda: self._argon2.hash(password))
+        return await self._in_thread(lambda: self._argon2.hash(_normalized(password)))
 
     async def verify(self, password: str, password_hash: str | None) -> Verification:
         """Check a password against a hash.
@@ -89,7 +90,7 @@ class PasswordHasher:
     def _verify(self, password: str, password_hash: str | None) -> Verification:
         stored = self._decoy if password_hash is None else password_hash
         try:
-            self._argon2.verify(stored, password)
+            self._argon2.verify(stored, _normalized(password))
         except (VerificationError, InvalidHashError):
             return Verification(matches=False)
         return Verification(True, outdated=self._argon2.check_needs_rehash(stored))
@@ -104,6 +105,11 @@ class PasswordHasher:
 
     def _finished(self, _: object) -> None:
         self._pending -= 1
+
+
+def _normalized(password: str) -> str:
+    """One form of what keyboards send in several, such as é (NIST SP 800-63B §3.1.1.2)."""
+    return unicodedata.normalize("NFKC", password)
 
 
 def _hash_of_nothing(argon2: Argon2) -> str:
