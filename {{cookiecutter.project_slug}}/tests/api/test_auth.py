@@ -178,6 +178,11 @@ class TestLogIn:
         assert status_and_code(response) == (422, "validation_error")
         assert PASSWORD not in response.text
 
+    def test_asks_for_a_form_where_something_else_comes(self, client: TestClient) -> None:
+        response = client.post(TOKEN, json={"username": "ada", "password": PASSWORD})
+        assert status_and_code(response) == (415, "unsupported_media_type")
+        assert "application/x-www-form-urlencoded" in response.json()["detail"]
+
     def test_refuses_a_form_that_can_not_be_read(self, client: TestClient) -> None:
         headers = {"Content-Type": "multipart/form-data"}
         response = client.post(TOKEN, content=b"no boundary", headers=headers)

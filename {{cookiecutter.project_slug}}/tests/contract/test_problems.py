@@ -193,10 +193,20 @@ class TestUnsupportedMediaType:
         self, client: TestClient, headers: dict[str, str], operation: Operation
     ) -> None:
         request = operation.request()
-        request.pop("json", None)
-        request.pop("files", None)
+        for body in ("json", "data", "files"):
+            request.pop(body, None)
         response = client.request(
             **request, content="{}", headers={**headers, "Content-Type": "text/plain"}
+        )
+        problem = require_problem(response, 415, operation)
+        assert problem["code"] == "unsupported_media_type"
+
+    @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.body], ids=str)
+    def test_answers_a_body_that_is_compressed(
+        self, client: TestClient, headers: dict[str, str], operation: Operation
+    ) -> None:
+        response = client.request(
+            **operation.request(), headers={**headers, "Content-Encoding": "gzip"}
         )
         problem = require_problem(response, 415, operation)
         assert problem["code"] == "unsupported_media_type"

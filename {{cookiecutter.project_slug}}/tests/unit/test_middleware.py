@@ -555,6 +555,18 @@ class TestBodyLimit:
         sent = await drive(APP, scope, [body])
         assert sent[0]["status"] == 413
 
+    @pytest.mark.parametrize(
+        ("encoding", "status"), [("gzip", 415), ("Identity", 200), ("", 200), ("br, identity", 415)]
+    )
+    async def test_reads_nothing_that_is_encoded(self, encoding: str, status: int) -> None:
+        async with client(APP) as api:
+            headers = {"Content-Encoding": encoding}
+            response = await api.post("/measure", content=b"a", headers=headers)
+            empty = await api.post("/measure", headers=headers)
+        assert response.status_code == status
+        assert response.headers.get("accept-encoding") == ("identity" if status == 415 else None)
+        assert empty.status_code == 200
+
     async def test_refuses_before_anything_runs(self) -> None:
         async def must_not_run(scope: Scope, receive: Receive, send: Send) -> None:
             pytest.fail("the application ran")

@@ -15,6 +15,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.routing import RouteContext, iter_route_contexts
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -43,6 +44,8 @@ logger = structlog.stdlib.get_logger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 Responses = dict[int | str, dict[str, Any]]
+
+_FORM = "application/x-www-form-urlencoded"
 
 _STATUS: dict[type[DomainError], int] = {
     Unauthenticated: 401,
@@ -107,6 +110,10 @@ _HTTP: dict[int, Kind] = {
             kind_of(ContentTooLarge),
             detail="The request body is larger than this operation accepts.",
         ),
+        replace(
+            kind_of(UnsupportedContent),
+            detail="The request body must come as it is, without a `Content-Encoding`.",
+        ),
         Kind(
             500,
             "internal_error",
@@ -116,6 +123,7 @@ _HTTP: dict[int, Kind] = {
     )
 }
 MALFORMED, TOO_LARGE, INTERNAL = _HTTP[400], _HTTP[413], _HTTP[500]
+UNSUPPORTED_ENCODING = _HTTP[415]
 INVALID_HOST = Kind(
     400,
     "invalid_host",
@@ -139,6 +147,16 @@ class BodyTooLarge(HTTPException):
 
     def __init__(self) -> None:
         super().__init__(status_code=TOO_LARGE.status)
+
+
+class BodyEncoded(HTTPException):
+    """A body came in an encoding, such as `gzip`; here, it is read as it is (RFC 9110 §8.4).
+
+    It is of this kind for the same reason.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(UNSUPPORTED_ENCODING.status, headers={"Accept-Encoding": "identity"})
 
 
 class AnsweredBefore(Exception):
@@ -328,11 +346,20 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> R
         # The framework has left it as it came: by its type, or without one, it is no JSON.
         detail = "The body was not read: its `Content-Type` must be `application/json`."
         return problem_response(request.scope, kind_of(UnsupportedContent), detail=detail)
+    if isinstance(error.body, FormData) and not _is_form(request):
+        detail = f"The body was not read: its `Content-Type` must be `{_FORM}`."
+        return problem_response(request.scope, kind_of(UnsupportedContent), detail=detail)
     errors = [_field_error(fault) for fault in faults]
     kind = kind_of(InvalidInput)
     return problem_response(
         request.scope, kind, detail="Look at `errors` for what is wrong.", errors=errors
     )
+
+
+def _is_form(request: Request) -> bool:
+    """Whether a body is a form, or there is none that says it is anything else."""
+    media_type, _, _ = request.headers.get("content-type", _FORM).partition(";")
+    return media_type.strip().lower() in {_FORM, "multipart/form-data"}
 
 
 async def _invalid_response(request: Request, error: ResponseValidationError) -> Response:

@@ -4,19 +4,29 @@ import csv
 import io
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.context import is_head
+from app.api.responses import ATTACHMENT
 from app.domain.items import ExportFormat, Item
 
 MEDIA_TYPES: Final[dict[ExportFormat, str]] = {
     "csv": "text/csv; charset=utf-8",
     "ndjson": "application/x-ndjson",
 }
+DOCUMENTED: Final[dict[str, Any]] = {
+    "content": {
+        media_type.partition(";")[0]: {"schema": {"type": "string"}}
+        for media_type in MEDIA_TYPES.values()
+    },
+    "headers": ATTACHMENT,
+}
+"""Documents a response with items as a file, but for its words."""
+
 _COLUMNS: Final = ("id", "title", "description", "status", "version", "created_at", "updated_at")
 # The last four are the signs at full width: spreadsheets of East Asia read them as the others.
 _FORMULA_STARTS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")

@@ -69,8 +69,7 @@ def _complete_operation(operation: dict[str, Any], route: RouteContext) -> None:
     if "requestBody" in operation:
         document(responses, MALFORMED, key="400")
         document(responses, TOO_LARGE, key="413")
-        if "application/json" in operation["requestBody"]["content"]:
-            document(responses, kind_of(UnsupportedContent), key="415")
+        document(responses, kind_of(UnsupportedContent), key="415")
     document(responses, INTERNAL, key="500")
     operation["responses"] = dict(sorted(responses.items()))
     if "security" in operation:

@@ -6,22 +6,13 @@ from uuid import UUID
 from starlette.requests import Request
 
 from app.api.errors import Responses
+from app.api.schemas.base import EXAMPLE_ID
 
 _ETAG: Final = {
     "ETag": {
         "description": "The version, for `If-Match` and `If-None-Match` (RFC 9110 §8.8.3).",
         "required": True,
         "schema": {"type": "string", "examples": ['"1"']},
-    }
-}
-_LOCATION: Final = {
-    "Location": {
-        "description": "Path of what was created (RFC 9110 §10.2.2).",
-        "required": True,
-        "schema": {
-            "type": "string",
-            "examples": ["/api/v1/items/01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"],
-        },
     }
 }
 _REPLAYED: Final = {
@@ -31,11 +22,14 @@ _REPLAYED: Final = {
     }
 }
 
-CREATED: Final[Responses] = {201: {"headers": _LOCATION}}
-"""Documents an operation that creates something."""
-
-CREATED_VERSION: Final[Responses] = {201: {"headers": {**_LOCATION, **_ETAG}}}
-"""Documents an operation that creates something with versions."""
+ATTACHMENT: Final = {
+    "Content-Disposition": {
+        "description": "That it is to be saved, and under which name (RFC 6266).",
+        "required": True,
+        "schema": {"type": "string", "examples": ['attachment; filename="items.csv"']},
+    }
+}
+"""Documents the header of what is to be saved as a file."""
 
 VERSION: Final[Responses] = {200: {"headers": _ETAG}}
 """Documents an operation that returns something with versions."""
@@ -47,6 +41,21 @@ VERSION_OR_NOT_MODIFIED: Final[Responses] = {
 """Documents an operation that returns something with versions, unless the client has it."""
 
 
+def created(collection: str, *, versions: bool = False) -> Responses:
+    """Document an operation that creates something.
+
+    Args:
+        collection: The path of those like it, such as `/api/v1/items`.
+        versions: Whether it has versions.
+    """
+    location = {
+        "description": "Path of what was created (RFC 9110 §10.2.2).",
+        "required": True,
+        "schema": {"type": "string", "examples": [f"{collection}/{EXAMPLE_ID}"]},
+    }
+    return {201: {"headers": {"Location": location, **(_ETAG if versions else {})}}}
+
+
 def replayable(responses: Responses) -> Responses:
     """Document that an answer may be one that was given before, by an idempotency key."""
     return {
@@ -55,13 +64,13 @@ def replayable(responses: Responses) -> Responses:
     }
 
 
-def location_of(request: Request, created: UUID, *, posted_to: str = "") -> str:
+def location_of(request: Request, resource_id: UUID, *, posted_to: str = "") -> str:
     """Return the path of what a POST has created.
 
     Args:
         request: The POST.
-        created: What it has created.
+        resource_id: What it has created.
         posted_to: Where the request went below the collection, if not to the collection itself.
     """
     path: str = request.scope["path"]
-    return f"{path.removesuffix(posted_to)}/{created}"
+    return f"{path.removesuffix(posted_to)}/{resource_id}"

@@ -7,7 +7,7 @@ from app.domain.mail import Mail
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something to do later, perhaps in another process.
+    """Something to do later.
 
     Each kind is a subclass whose fields say all there is to know; `app.services.handlers` says who
     does it.

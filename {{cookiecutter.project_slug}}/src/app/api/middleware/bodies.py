@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.context import as_get
-from app.api.errors import MALFORMED, TOO_LARGE, BodyTooLarge, problem_response
+from app.api.errors import MALFORMED, TOO_LARGE, BodyEncoded, BodyTooLarge, problem_response
 
 # Level 9 takes twice the time of level 5 for one percent of the size, on JSON.
 _COMPRESSION_LEVEL = 5
@@ -78,7 +78,7 @@ class BodyLimit:
     """Holds request bodies to a size (OWASP API4:2023).
 
     A length that is announced is judged before anything runs, whether or not the route reads; one
-    that is not, or is a lie, while the body is read.
+    that is not, or is a lie, while the body is read. One that is compressed is not read at all.
 
     Args:
         app: What reads the bodies.
@@ -100,6 +100,8 @@ class BodyLimit:
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         limit = self._of_paths.get(path, self._max_bytes)
+        may_have_body = scope["method"] not in _WITHOUT_BODIES
+        is_encoded = may_have_body and _is_encoded(scope)
         refused = _refusal(scope, limit)
         closes = refused is not None or (path in self._of_paths and _has_body(scope))
         more = True
@@ -112,6 +114,8 @@ class BodyLimit:
             read += len(message.get("body", b""))
             if read > limit:
                 raise BodyTooLarge
+            if is_encoded and read:
+                raise BodyEncoded
             return message
 
         async def send_and_close(message: Message) -> None:
@@ -124,8 +128,7 @@ class BodyLimit:
         if refused is not None:
             await refused(scope, receive, send_and_close)
         else:
-            may_close = scope["method"] not in _WITHOUT_BODIES
-            await self.app(scope, receive_within_limit, send_and_close if may_close else send)
+            await self.app(scope, receive_within_limit, send_and_close if may_have_body else send)
 
 
 def _refusal(scope: Scope, limit: int) -> Response | None:
@@ -142,6 +145,13 @@ def _refusal(scope: Scope, limit: int) -> Response | None:
 def _has_body(scope: Scope) -> bool:
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0"))
+        for name, value in scope["headers"]
+    )
+
+
+def _is_encoded(scope: Scope) -> bool:
+    return any(
+        name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}
         for name, value in scope["headers"]
     )
 

@@ -17,7 +17,6 @@ RESPONSE_HEADERS: Final = (
     "Content-Range",
     "ETag",
     "Idempotency-Replayed",
-    "Link",
     "Location",
     "RateLimit",
     "RateLimit-Policy",

@@ -13,7 +13,6 @@ RESPONSE_HEADERS: Final = (
     "Content-Disposition",
     "ETag",
     "Idempotency-Replayed",
-    "Link",
     "Location",
     "RateLimit",
     "RateLimit-Policy",

@@ -9,7 +9,7 @@ from app.api.deps.auth import AccountOwner
 from app.api.deps.pages import PageDep
 from app.api.deps.services import ApiKeyQueriesDep, ApiKeyServiceDep
 from app.api.errors import problems
-from app.api.responses import CREATED, location_of
+from app.api.responses import created, location_of
 from app.api.routing import FeatureRouter
 from app.api.schemas.api_keys import ApiKeyCreate, ApiKeyCreatedResponse, ApiKeyPage, ApiKeyResponse
 from app.api.schemas.base import EXAMPLE_ID
@@ -28,7 +28,7 @@ TAG = {
     "",
     status_code=201,
     summary="Create an API key",
-    responses=problems(InsufficientScope, ApiKeyNameTaken) | CREATED,
+    responses=problems(InsufficientScope, ApiKeyNameTaken) | created("/api/v1/users/me/api-keys"),
 )
 async def create_api_key(
     request: Request,

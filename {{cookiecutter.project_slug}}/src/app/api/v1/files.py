@@ -27,7 +27,7 @@ from app.api.downloads import (
 )
 from app.api.errors import problems
 from app.api.multipart import OVERHEAD_BYTES, uploaded_part
-from app.api.responses import CREATED, location_of, replayable
+from app.api.responses import ATTACHMENT, created, location_of, replayable
 from app.api.routing import FeatureRouter
 from app.api.schemas.base import EXAMPLE_ID, LINE
 from app.api.schemas.files import (
@@ -67,7 +67,7 @@ Range = Annotated[
         alias="Range",
         max_length=1000,
         pattern=LINE,
-        description="Some of the content: one range of bytes. Anything else gets all of it.",
+        description="Some of the content: one range of bytes. Anything else is all of it.",
         examples=["bytes=0-1023"],
     ),
 ]
@@ -81,11 +81,20 @@ IfRange = Annotated[
         examples=['"0dcb1d82"'],
     ),
 ]
-_CONTENT_HEADERS = {
+_CONTENT_VERSION = {
     "ETag": {
         "description": "The SHA-256 of the whole content, in quotes.",
         "required": True,
         "schema": {"type": "string", "examples": ['"0dcb1d82"']},
+    },
+}
+_CONTENT_HEADERS = {
+    **_CONTENT_VERSION,
+    **ATTACHMENT,
+    "Accept-Ranges": {
+        "description": "That some of it can be had (RFC 9110 §14.3).",
+        "required": True,
+        "schema": {"type": "string", "enum": ["bytes"], "examples": ["bytes"]},
     },
 }
 _CONTENT = {
@@ -120,7 +129,7 @@ def body_limits(settings: Settings) -> dict[str, int]:
         FileTypeMismatch,
         InvalidInput,
     )
-    | CREATED,
+    | created("/api/v1/files"),
     openapi_extra=_UPLOAD,
 )
 async def upload_file(
@@ -152,7 +161,8 @@ async def list_files(owner: FileViewer, query: FileListDep, files: FileQueriesDe
     "/uploads",
     status_code=201,
     summary="Begin a direct upload",
-    responses=problems(QuotaExceeded, FileTooLarge, UnsupportedFileType) | replayable(CREATED),
+    responses=problems(QuotaExceeded, FileTooLarge, UnsupportedFileType)
+    | replayable(created("/api/v1/files")),
 )
 async def create_upload(
     request: Request,
@@ -220,7 +230,7 @@ async def get_file(owner: FileViewer, file_id: FileIdPath, files: FileQueriesDep
             "content": _CONTENT,
             "headers": _CONTENT_HEADERS,
         },
-        304: {"description": "You have this content already.", "headers": _CONTENT_HEADERS},
+        304: {"description": "You have this content already.", "headers": _CONTENT_VERSION},
     },
 )
 async def download_file(

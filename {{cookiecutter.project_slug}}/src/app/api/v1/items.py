@@ -12,11 +12,11 @@ from app.api.deps.idempotency import IdempotencyDep
 from app.api.deps.pages import ItemExportFilterDep, ItemListDep
 from app.api.deps.services import ItemExportDep, ItemQueriesDep, ItemServiceDep
 from app.api.errors import problems
-from app.api.exports import MEDIA_TYPES, Export
+from app.api.exports import DOCUMENTED, Export
 from app.api.responses import (
-    CREATED_VERSION,
     VERSION,
     VERSION_OR_NOT_MODIFIED,
+    created,
     location_of,
     replayable,
 )
@@ -37,7 +37,12 @@ TAG = {
 ItemIdPath = Annotated[UUID, Path(description="Which item.", examples=[EXAMPLE_ID])]
 
 
-@router.post("", status_code=201, summary="Create an item", responses=replayable(CREATED_VERSION))
+@router.post(
+    "",
+    status_code=201,
+    summary="Create an item",
+    responses=replayable(created("/api/v1/items", versions=True)),
+)
 async def create_item(
     request: Request,
     owner: ItemEditor,
@@ -69,15 +74,7 @@ async def list_items(owner: ItemViewer, query: ItemListDep, items: ItemQueriesDe
     status_code=200,
     summary="Export items",
     response_class=StreamingResponse,
-    responses={
-        200: {
-            "description": "The items, oldest first.",
-            "content": {
-                media_type.partition(";")[0]: {"schema": {"type": "string"}}
-                for media_type in MEDIA_TYPES.values()
-            },
-        }
-    },
+    responses={200: {"description": "The items, oldest first.", **DOCUMENTED}},
 )
 async def export_items(
     owner: ItemViewer, query: ItemExportFilterDep, items: ItemExportDep

@@ -10,7 +10,7 @@ from app.api.deps.auth import ItemViewer
 from app.api.deps.idempotency import IdempotencyDep
 from app.api.deps.jobs import DownloadDep, JobServiceDep
 from app.api.errors import Responses, problems
-from app.api.exports import MEDIA_TYPES
+from app.api.exports import DOCUMENTED
 from app.api.responses import location_of
 from app.api.schemas.base import EXAMPLE_ID
 from app.api.schemas.jobs import ItemExportCreate, JobResponse
@@ -91,13 +91,7 @@ async def cancel_job(owner: ItemViewer, job_id: JobIdPath, jobs: JobServiceDep) 
     response_class=StreamingResponse,
     responses={
         **problems(JobNotFound, ObjectNotFound, JobNotDone, FileStoreUnavailable),
-        200: {
-            "description": "The file.",
-            "content": {
-                media_type.partition(";")[0]: {"schema": {"type": "string"}}
-                for media_type in MEDIA_TYPES.values()
-            },
-        },
+        200: {"description": "The file.", **DOCUMENTED},
     },
 )
 async def get_job_result(

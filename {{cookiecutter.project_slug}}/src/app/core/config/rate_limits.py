@@ -28,13 +28,13 @@ class RateLimitSettings(SettingsGroup):
     """Whether requests are limited at all."""
 
     auth_address: Rate = "30/minute"
-    """Requests of one address to `/auth`."""
+    """Requests of one address that show or set a password, or a refresh token."""
 
     auth_account: Rate = "10/minute"
-    """Requests to `/auth` that concern one account."""
+    """Logins to one account, and changes of its password."""
 
     general_address: Rate = "1200/minute"
-    """Requests of one address to everything else."""
+    """Requests of one address, of whatever kind."""
 
     general_account: Rate = "600/minute"
-    """Requests of one account to everything else."""
+    """Requests of one account, of whatever kind."""
