@@ -177,7 +177,7 @@ def baseline(
         nodes = [test for test in tests if test.startswith(f"{folder}/")]
         code, output = run(Check("test", nodes[0]), project, python, environment, *nodes[1:])
         if code != 0:
-            failures.append(output[-8000:])
+            failures.append(output)
     return failures
 
 
