@@ -421,7 +421,7 @@ class TestAnyRoute:
 
 
 def _asking(connection: HTTPConnection) -> None:
-    identify(connection, new_id())
+    identify(connection, new_id(), session_id=None, api_key_id=None)
 
 
 Asking = Annotated[None, Depends(_asking)]

@@ -1,7 +1,7 @@
 """Accounts: one's own, and those of others for administrators."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from app import models
 from app.api.deps.auth import get_principal
+from app.core.config import RateLimitSettings
 from app.domain.clock import utc_now
 from app.domain.errors import PasswordHashingBusy
 from app.domain.ids import UserId, new_id
@@ -19,6 +20,7 @@ from app.domain.jobs import SendMail
 from app.domain.permissions import ROLES
 from app.domain.principals import Principal
 from app.domain.users import UserProfile
+from app.infrastructure.rate_limits import RateLimiter
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
 from tests.support.resources import RecordedJobs
 
@@ -455,15 +457,28 @@ class TestChangePassword:
             assert self.change(client, user, current="Wrong1Password").status_code == 403
         response = self.change(client, user)
         assert status_and_code(response) == (429, "too_many_login_attempts")
+        assert can_log_in(client, user.username)
 
-    def test_is_open_to_an_owner_whom_strangers_keep_from_logging_in(
+    def test_forgets_the_wrong_ones_after_the_right_one(
         self, client: TestClient, user: Someone
     ) -> None:
-        guess = {"username": user.username, "password": "Wrong1Password"}
+        current, new = PASSWORD, self.NEW_PASSWORD
+        for _ in range(2):
+            for _ in range(4):
+                assert self.change(client, user, current="Wrong1Password").status_code == 403
+            assert self.change(client, user, current, new).status_code == 204
+            current, new = new, current
+
+    @pytest.mark.parametrize("by", ["username", "id"])
+    def test_is_open_to_an_owner_whom_strangers_keep_from_logging_in(
+        self, client: TestClient, user: Someone, use: Callable[..., None], by: str
+    ) -> None:
+        use(rate_limiter=RateLimiter(RateLimitSettings(auth_account="6/day")))
+        guess = {"username": str(getattr(user, by)), "password": "Wrong1Password"}
         for _ in range(5):
             assert client.post(TOKEN, data=guess).status_code == 401
-        form = {"username": user.username, "password": PASSWORD}
-        assert status_and_code(client.post(TOKEN, data=form)) == (429, "too_many_login_attempts")
+        assert status_and_code(client.post(TOKEN, data=guess)) == (429, "too_many_login_attempts")
+        assert status_and_code(client.post(TOKEN, data=guess)) == (429, "too_many_requests")
         assert self.change(client, user).status_code == 204
 
 

@@ -82,7 +82,7 @@ def half(error: Exception) -> StreamingResponse:
 
 
 async def log_a_line(request: Request) -> None:
-    identify(request, UUID(int=7))
+    identify(request, UUID(int=7), session_id=UUID(int=8), api_key_id=None)
     structlog.stdlib.get_logger().info("inside", **structlog.contextvars.get_contextvars())
 
 
@@ -308,7 +308,8 @@ class TestRequestLog:
 
     async def test_names_the_user_once_known(self, api: AsyncClient, log: list[EventDict]) -> None:
         await api.get("/log")
-        assert log[-1]["user_id"] == str(UUID(int=7))
+        assert (log[-1]["user_id"], log[-1]["session_id"]) == (str(UUID(int=7)), str(UUID(int=8)))
+        assert "api_key_id" not in log[-1]
 
     async def test_counts_statements_and_their_time(
         self, api: AsyncClient, log: list[EventDict]
@@ -558,7 +559,7 @@ class TestBodyLimit:
     @pytest.mark.parametrize(
         ("encoding", "status"), [("gzip", 415), ("Identity", 200), ("", 200), ("br, identity", 415)]
     )
-    async def test_reads_nothing_that_is_encoded(self, encoding: str, status: int) -> None:
+    async def test_refuses_what_is_encoded(self, encoding: str, status: int) -> None:
         async with client(APP) as api:
             headers = {"Content-Encoding": encoding}
             response = await api.post("/measure", content=b"a", headers=headers)
@@ -566,6 +567,18 @@ class TestBodyLimit:
         assert response.status_code == status
         assert response.headers.get("accept-encoding") == ("identity" if status == 415 else None)
         assert empty.status_code == 200
+
+    @pytest.mark.parametrize(
+        "body", [(b"content-length", b"5"), (b"transfer-encoding", b"chunked")], ids=["", "parts"]
+    )
+    async def test_reads_nothing_of_what_is_encoded(self, body: tuple[bytes, bytes]) -> None:
+        async def must_not_run(scope: Scope, receive: Receive, send: Send) -> None:
+            pytest.fail("the application ran")
+
+        scope = http_scope(method="POST", headers=[body, (b"content-encoding", b"gzip")])
+        sent = await drive(BodyLimit(must_not_run, max_bytes=10), scope, [])
+        assert sent[0]["status"] == 415
+        assert headers_of(sent)[b"connection"] == b"close"
 
     async def test_refuses_before_anything_runs(self) -> None:
         async def must_not_run(scope: Scope, receive: Receive, send: Send) -> None:

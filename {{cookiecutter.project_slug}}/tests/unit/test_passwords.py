@@ -13,6 +13,8 @@ from app.domain.errors import PasswordHashingBusy
 
 CHEAP = PasswordSettings(memory_kib=8, time_cost=1, max_concurrent=2, max_waiting=1)
 PASSWORD = "Analytical1Engine"
+# Composed, decomposed, and with a digit of full width.
+KEYBOARDS = ["D\u00e9cor1Engine", "De\u0301cor1Engine", "D\u00e9cor\uff11Engine"]
 
 
 class HeldHash:
@@ -65,11 +67,11 @@ class TestVerify:
         password_hash = await hasher.hash(PASSWORD)
         assert await hasher.verify(PASSWORD, password_hash) == Verification(matches=True)
 
-    @pytest.mark.parametrize("typed", ["D\u00e9cor1Engine", "De\u0301cor1Engine"])
+    @pytest.mark.parametrize("typed", KEYBOARDS)
     async def test_takes_letters_however_a_keyboard_sends_them(
         self, hasher: PasswordHasher, typed: str
     ) -> None:
-        for chosen in ("D\u00e9cor1Engine", "De\u0301cor1Engine"):
+        for chosen in KEYBOARDS:
             assert (await hasher.verify(typed, await hasher.hash(chosen))).matches
 
     @pytest.mark.parametrize("password", ["", "analytical1engine", PASSWORD + " "])

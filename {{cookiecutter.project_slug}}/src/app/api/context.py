@@ -74,8 +74,8 @@ def identify(
     connection: HTTPConnection,
     user_id: UUID,
     *,
-    session_id: UUID | None = None,
-    api_key_id: UUID | None = None,
+    session_id: UUID | None,
+    api_key_id: UUID | None,
 ) -> None:
     """Name who is asking: from here on it stands in each log line of the request.
 

@@ -110,10 +110,6 @@ _HTTP: dict[int, Kind] = {
             kind_of(ContentTooLarge),
             detail="The request body is larger than this operation accepts.",
         ),
-        replace(
-            kind_of(UnsupportedContent),
-            detail="The request body must come as it is, without a `Content-Encoding`.",
-        ),
         Kind(
             500,
             "internal_error",
@@ -123,7 +119,10 @@ _HTTP: dict[int, Kind] = {
     )
 }
 MALFORMED, TOO_LARGE, INTERNAL = _HTTP[400], _HTTP[413], _HTTP[500]
-UNSUPPORTED_ENCODING = _HTTP[415]
+ENCODED = replace(
+    kind_of(UnsupportedContent),
+    detail="The request body must come as it is, without a `Content-Encoding`.",
+)
 INVALID_HOST = Kind(
     400,
     "invalid_host",
@@ -147,16 +146,6 @@ class BodyTooLarge(HTTPException):
 
     def __init__(self) -> None:
         super().__init__(status_code=TOO_LARGE.status)
-
-
-class BodyEncoded(HTTPException):
-    """A body came in an encoding, such as `gzip`; here, it is read as it is (RFC 9110 §8.4).
-
-    It is of this kind for the same reason.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(UNSUPPORTED_ENCODING.status, headers={"Accept-Encoding": "identity"})
 
 
 class AnsweredBefore(Exception):

@@ -7,6 +7,7 @@ however many have followed: nobody is locked out for good.
 
 import math
 from datetime import datetime, timedelta
+from typing import Literal
 
 from app.core.config import ThrottleSettings
 from app.core.security.secrets import digest
@@ -24,11 +25,19 @@ _MAX_EXPONENT = 30
 
 
 class LoginThrottle:
-    """Decides whether a login may be tried."""
+    """Decides whether a password may be tried.
 
-    def __init__(self, settings: ThrottleSettings) -> None:
-        """Take the limits from the settings."""
+    Args:
+        settings: The limits.
+        door: Where. What fails at one door counts for no account at the other: what strangers try
+            when they log in must not keep an owner who has done so from a new password.
+    """
+
+    def __init__(
+        self, settings: ThrottleSettings, *, door: Literal["login", "change"] = "login"
+    ) -> None:
         self._settings = settings
+        self._door = door
 
     async def check(self, counts: LoginThrottleReader, account: str, address: str) -> None:
         """Pass if a login may be tried now.
@@ -38,7 +47,7 @@ class LoginThrottle:
         """
         now = utc_now()
         limits = {
-            _account_key(account): self._settings.account_failures,
+            self._account_key(account): self._settings.account_failures,
             _address_key(address): self._settings.address_failures,
         }
         failures = await counts.failures(limits, self._window_start(now))
@@ -64,7 +73,7 @@ class LoginThrottle:
         """Count a failed login, inside the transaction of the counts."""
         now = utc_now()
         # In order: sorted, so that two requests never wait for each other's row.
-        for key in sorted((_account_key(account), _address_key(address))):
+        for key in sorted((self._account_key(account), _address_key(address))):
             await counts.record(key, now, self._window_start(now))
 
     async def forgive(self, counts: LoginThrottleRepository, account: str, address: str) -> None:
@@ -75,7 +84,10 @@ class LoginThrottle:
                 been one guess of many.
         """
         await self.check(counts, account, address)
-        await counts.forget(_account_key(account))
+        await counts.forget(self._account_key(account))
+
+    def _account_key(self, account: str) -> str:
+        return digest(f"{self._door}:{account}")
 
     def _window_start(self, now: datetime) -> datetime:
         return now - timedelta(seconds=self._settings.window_seconds)
@@ -87,10 +99,6 @@ class LoginThrottle:
         delay = self._settings.base_seconds * 2.0 ** min(excess, _MAX_EXPONENT)
         delay = min(delay, self._settings.max_seconds)
         return (failures.last_at - now).total_seconds() + delay
-
-
-def _account_key(account: str) -> str:
-    return digest(f"account:{account}")
 
 
 def _address_key(address: str) -> str:

@@ -23,7 +23,7 @@ from app.domain.users import (
     normalized_email,
 )
 from app.models import User
-from app.repositories.login_throttles import LoginThrottleReader
+from app.repositories.login_throttles import LoginThrottleReader, LoginThrottleRepository
 from app.repositories.session import Session
 from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserReader, UserRepository
@@ -124,15 +124,14 @@ class UserService:
         """Change a user's password and end all its other sessions.
 
         No connection is held while passwords are hashed. A wrong current password counts like a
-        failed login: a stolen token must not give more guesses than the form does. It counts by
-        itself: what strangers try with the name must not keep the owner from a new password.
+        failed login, and apart from those: a stolen token gives as few guesses as the form does.
 
         Raises:
             WrongPassword: The current password is wrong.
             TooManyLoginAttempts: It was wrong too often.
             PasswordHashingBusy: Too many passwords are waiting to be hashed.
         """
-        account, address = f"password of {principal.id}", client.ip_address
+        account, address = str(principal.id), client.ip_address
         async with self.database.read() as connection:
             await self.throttle.check(LoginThrottleReader(connection), account, address)
             credentials = await UserReader(connection).credentials_of(principal.id)
@@ -143,9 +142,9 @@ class UserService:
             await self.throttle.count_failure(self.database, account, address)
             raise WrongPassword
         new_hash = await self.hasher.hash(new)
-        await self.throttle.check(LoginThrottleReader(self.session), account, address)
         if not await self._users.are_current(credentials):
             raise WrongPassword
+        await self.throttle.forgive(LoginThrottleRepository(self.session), account, address)
         await self._users.set_password_hash(principal.id, new_hash)
         sessions = SessionRepository(self.session)
         ended = await sessions.revoke_all(principal.id, utc_now(), but=principal.session_id)

@@ -44,7 +44,7 @@ def user_service(resources: Resources, session: Session) -> UserService:
         session=session,
         database=resources.database,
         hasher=resources.hasher,
-        throttle=LoginThrottle(resources.settings.throttle),
+        throttle=LoginThrottle(resources.settings.throttle, door="change"),
         principals=resources.state.principals,
         jobs=resources.jobs,
     )

@@ -41,8 +41,8 @@ IdempotencyKeyHeader = Annotated[
             "says that the service has failed is not, and the request may be tried again. One that "
             "refuses the request, such as a 422 for its body, is kept: send what you have mended "
             "under a new key. Only what is refused before the key is looked at does not use it up: "
-            "a body that is malformed or too large to be read, a request that lacks credentials or "
-            "a permission, or comes too soon."
+            "a body that is malformed, encoded or too large to be read, a request that lacks "
+            "credentials or a permission, or comes too soon."
         ),
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
     ),

@@ -42,7 +42,7 @@ async def limit_address(connection: HTTPConnection, resources: ResourcesDep) -> 
 
 @raises(TooManyRequests)
 async def limit_auth_address(connection: HTTPConnection, resources: ResourcesDep) -> None:
-    """Hold a client's address to the limit of all under `/auth`; stands on the resources.
+    """Hold a client's address to the limit of logins and passwords; stands on the resources.
 
     Raises:
         TooManyRequests: The limit is reached.
@@ -66,7 +66,7 @@ async def limit_account(
 
 
 async def limit_login(connection: HTTPConnection, limiter: RateLimiter, username: str) -> None:
-    """Hold the name somebody wants to log in with to the limit of `/auth`, known or not.
+    """Hold the name somebody wants to log in with to the limit of logins, known or not.
 
     Only a hash of the name is kept, so that its length does not matter.
 
@@ -76,6 +76,17 @@ async def limit_login(connection: HTTPConnection, limiter: RateLimiter, username
     name = username.strip().casefold().encode("utf-8", "surrogatepass")
     subject = hashlib.sha256(name).hexdigest()[:32]
     await _hit(connection, limiter, "auth-account", subject)
+
+
+async def limit_password_change(
+    connection: HTTPConnection, limiter: RateLimiter, user_id: UUID
+) -> None:
+    """Hold an account's changes of its password to the same limit; no login counts here.
+
+    Raises:
+        TooManyRequests: The limit is reached.
+    """
+    await _hit(connection, limiter, "auth-account", str(user_id))
 
 
 def address_of(connection: HTTPConnection) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.context import as_get
-from app.api.errors import MALFORMED, TOO_LARGE, BodyEncoded, BodyTooLarge, problem_response
+from app.api.errors import ENCODED, MALFORMED, TOO_LARGE, BodyTooLarge, problem_response
 
 # Level 9 takes twice the time of level 5 for one percent of the size, on JSON.
 _COMPRESSION_LEVEL = 5
@@ -75,10 +75,10 @@ async def _read_rest(receive: Receive) -> None:
 
 
 class BodyLimit:
-    """Holds request bodies to a size (OWASP API4:2023).
+    """Holds request bodies to a size (OWASP API4:2023), and to what they are without an encoding.
 
-    A length that is announced is judged before anything runs, whether or not the route reads; one
-    that is not, or is a lie, while the body is read. One that is compressed is not read at all.
+    An encoding or a length that is announced is judged before anything runs, whether or not the
+    route reads; a length that is not, or is a lie, while the body is read.
 
     Args:
         app: What reads the bodies.
@@ -94,14 +94,12 @@ class BodyLimit:
         self._of_paths = of_paths or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a body that says it is too large, and count what is read of the others."""
+        """Refuse a body by what is said of it, and count what is read of the others."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         limit = self._of_paths.get(path, self._max_bytes)
-        may_have_body = scope["method"] not in _WITHOUT_BODIES
-        is_encoded = may_have_body and _is_encoded(scope)
         refused = _refusal(scope, limit)
         closes = refused is not None or (path in self._of_paths and _has_body(scope))
         more = True
@@ -114,8 +112,6 @@ class BodyLimit:
             read += len(message.get("body", b""))
             if read > limit:
                 raise BodyTooLarge
-            if is_encoded and read:
-                raise BodyEncoded
             return message
 
         async def send_and_close(message: Message) -> None:
@@ -128,17 +124,20 @@ class BodyLimit:
         if refused is not None:
             await refused(scope, receive, send_and_close)
         else:
-            await self.app(scope, receive_within_limit, send_and_close if may_have_body else send)
+            may_close = scope["method"] not in _WITHOUT_BODIES
+            await self.app(scope, receive_within_limit, send_and_close if may_close else send)
 
 
 def _refusal(scope: Scope, limit: int) -> Response | None:
-    """What a body is answered by the length alone that it says it has."""
+    """What a body is answered by what its headers alone say of it."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             if not value.isdigit():
                 return problem_response(scope, MALFORMED)
             if len(value) > _MOST_DIGITS or int(value) > limit:
                 return problem_response(scope, TOO_LARGE)
+    if _is_encoded(scope) and _has_body(scope):
+        return problem_response(scope, ENCODED, headers={"Accept-Encoding": "identity"})
     return None
 
 

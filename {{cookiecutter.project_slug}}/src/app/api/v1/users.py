@@ -14,7 +14,11 @@ from app.api.deps.auth import (
     UserViewer,
 )
 from app.api.deps.pages import UserListDep
-from app.api.deps.rate_limits import AuthRateLimitedByAddress, RateLimiterDep, limit_login
+from app.api.deps.rate_limits import (
+    AuthRateLimitedByAddress,
+    RateLimiterDep,
+    limit_password_change,
+)
 from app.api.deps.services import UserQueriesDep, UserServiceDep
 from app.api.errors import problems
 from app.api.responses import created, location_of
@@ -122,8 +126,7 @@ async def change_password(
     users: UserServiceDep,
 ) -> None:
     """Change your password. All your other sessions are ended."""
-    # By id: what strangers try with the name does not count here.
-    await limit_login(request, limiter, str(owner.id))
+    await limit_password_change(request, limiter, owner.id)
     current = body.current_password.get_secret_value()
     new = body.new_password.get_secret_value()
     await users.change_password(owner, current, new, client)

@@ -28,13 +28,13 @@ class RateLimitSettings(SettingsGroup):
     """Whether requests are limited at all."""
 
     auth_address: Rate = "30/minute"
-    """Requests of one address that show or set a password, or a refresh token."""
+    """Requests of one address under `/auth`, and of those that set a password."""
 
     auth_account: Rate = "10/minute"
-    """Logins to one account, and changes of its password."""
+    """Logins by one name, and changes of one account's password."""
 
     general_address: Rate = "1200/minute"
-    """Requests of one address, of whatever kind."""
+    """All requests of one address under `/api`."""
 
     general_account: Rate = "600/minute"
-    """Requests of one account, of whatever kind."""
+    """All requests of one account under `/api`."""

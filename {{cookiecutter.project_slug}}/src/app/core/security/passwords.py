@@ -8,7 +8,6 @@ import asyncio
 import os
 import sys
 import threading
-import unicodedata
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from argon2.low_level import ARGON2_VERSION
 
 from app.core.config import PasswordSettings
 from app.domain.errors import PasswordHashingBusy
+from app.domain.passwords import normalized_password
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class PasswordHasher:
         Raises:
             PasswordHashingBusy: Too many are waiting.
         """
-        return await self._in_thread(lambda: self._argon2.hash(_normalized(password)))
+        return await self._in_thread(lambda: self._argon2.hash(normalized_password(password)))
 
     async def verify(self, password: str, password_hash: str | None) -> Verification:
         """Check a password against a hash.
@@ -90,7 +90,7 @@ class PasswordHasher:
     def _verify(self, password: str, password_hash: str | None) -> Verification:
         stored = self._decoy if password_hash is None else password_hash
         try:
-            self._argon2.verify(stored, _normalized(password))
+            self._argon2.verify(stored, normalized_password(password))
         except (VerificationError, InvalidHashError):
             return Verification(matches=False)
         return Verification(True, outdated=self._argon2.check_needs_rehash(stored))
@@ -105,11 +105,6 @@ class PasswordHasher:
 
     def _finished(self, _: object) -> None:
         self._pending -= 1
-
-
-def _normalized(password: str) -> str:
-    """One form of what keyboards send in several, such as é (NIST SP 800-63B §3.1.1.2)."""
-    return unicodedata.normalize("NFKC", password)
 
 
 def _hash_of_nothing(argon2: Argon2) -> str:
