@@ -29,7 +29,7 @@ from app.domain.idempotency import Answer, Claim, IdempotencyKey, IdempotencyUna
 from app.domain.ids import new_id
 from app.services.items import ItemService
 from tests.conftest import async_client_of
-from tests.support.arrange import Arrange, ArrangeSync, Someone
+from tests.support.arrange import Arrange, ArrangeSync, Someone, gone
 from tests.support.document import OPERATIONS
 
 ITEMS = "/api/v1/items"
@@ -421,7 +421,7 @@ class TestAnyRoute:
 
 
 def _asking(connection: HTTPConnection) -> None:
-    identify(connection, new_id(), session_id=None, api_key_id=None)
+    identify(connection, gone())
 
 
 Asking = Annotated[None, Depends(_asking)]

@@ -4,11 +4,9 @@ import fcntl
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -19,19 +17,12 @@ from sqlalchemy.engine import make_url
 
 from dev_servers import Server, ServerUnavailable, accounts, postgresql, process
 from dev_servers.accounts import Account, account_for, home_for
+from tests.support.supervision import ending, left_by_killed_user
 
 pytestmark = pytest.mark.untraced
 
 Start = Callable[..., AbstractContextManager[Server]]
 start: Start = partial(postgresql.postgresql, given=None, given_by="THE_VARIABLE")
-
-PARENT = """
-import sys
-from dev_servers.postgresql import postgresql
-with postgresql(given=None, given_by="", directory=None) as server:
-    print(server.url, flush=True)
-    sys.stdin.read()
-"""
 
 
 @pytest.fixture
@@ -72,17 +63,6 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def scratch_of(server: Server) -> Path:
     return Path(str(make_url(server.url).query["host"]))
-
-
-@contextmanager
-def ending(scratch: Path) -> Iterator[None]:
-    """Wait afterwards until the supervisor is gone: it holds this lock all its life.
-
-    The file is opened before: it is not the last thing that the supervisor removes.
-    """
-    with (scratch / "alive").open("rb") as alive:
-        yield
-        fcntl.flock(alive, fcntl.LOCK_EX)
 
 
 @pytest.mark.usefixtures("quick")
@@ -133,16 +113,7 @@ class TestThrowAwayServer:
         assert count == 0
 
     def test_ends_when_its_parent_is_killed(self) -> None:
-        with subprocess.Popen(  # noqa: S603 - our own words
-            [sys.executable, "-c", PARENT],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as parent:
-            assert parent.stdout is not None
-            scratch = scratch_of(Server("", parent.stdout.readline().strip(), ""))
-            with ending(scratch):
-                parent.kill()
+        scratch = left_by_killed_user("postgresql", lambda url: scratch_of(Server("", url, "")))
         assert not scratch.exists()
 
     def test_is_cleaned_up_after_if_its_supervisor_was_killed_too(self, directory: Path) -> None:

@@ -1,11 +1,8 @@
 """Redis for development and tests: found or started, shared, and gone when nobody needs it."""
 
-import fcntl
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,19 +16,12 @@ import pytest
 from dev_servers import Server, ServerUnavailable, redis
 from dev_servers.process import Places
 from redis import Redis
+from tests.support.supervision import left_by_killed_user
 
 pytestmark = pytest.mark.untraced
 
 Start = Callable[..., AbstractContextManager[Server]]
 start: Start = partial(redis.redis, given=None, given_by="THE_VARIABLE")
-
-PARENT = """
-import sys
-from dev_servers.redis import redis
-with redis(given=None, given_by="", directory=None) as server:
-    print(server.url, flush=True)
-    sys.stdin.read()
-"""
 
 
 @pytest.fixture
@@ -44,17 +34,6 @@ def directory() -> Iterator[Path]:
 
 def scratch_of(url: str) -> Path:
     return Path(urlsplit(url).path).parent
-
-
-@contextmanager
-def ending(scratch: Path) -> Iterator[None]:
-    """Wait afterwards until the supervisor is gone: it holds this lock all its life.
-
-    The file is opened before: it is not the last thing that the supervisor removes.
-    """
-    with (scratch / "alive").open("rb") as alive:
-        yield
-        fcntl.flock(alive, fcntl.LOCK_EX)
 
 
 def program() -> Path:
@@ -77,17 +56,7 @@ class TestThrowAwayServer:
             assert place.parent.stat().st_mode & 0o077 == 0
 
     def test_ends_when_its_parent_is_killed(self) -> None:
-        with subprocess.Popen(  # noqa: S603 - our own words
-            [sys.executable, "-c", PARENT],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as parent:
-            assert parent.stdout is not None
-            scratch = scratch_of(parent.stdout.readline().strip())
-            with ending(scratch):
-                parent.kill()
-        assert not scratch.exists()
+        assert not left_by_killed_user("redis", scratch_of).exists()
 
 
 class TestLastingServer:

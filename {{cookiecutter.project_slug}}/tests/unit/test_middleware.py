@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +35,9 @@ from app.api.middleware.origins import TrustedHosts
 from app.core.config import HttpSettings, Settings
 from app.core.logging import LoggedError
 from app.domain.errors import DatabaseUnavailable
+from app.domain.ids import SessionId, UserId
 from app.infrastructure.database.statistics import statistics
+from tests.support.arrange import gone
 from tests.support.serving import served
 from tests.support.waiting import PATIENCE
 
@@ -42,6 +45,11 @@ MAX_BYTES = 1024
 FAR_TOO_MANY_BYTES = 8 * 1024 * 1024  # more than the kernel holds of what nobody reads
 BIG = "a" * 5000
 ONE_FOR_ALL = PlainTextResponse("always the same object")
+PRINCIPAL = replace(
+    gone(),
+    user=replace(gone().user, id=UserId(UUID(int=7))),
+    session_id=SessionId(UUID(int=8)),
+)
 
 items = APIRouter(prefix="/items")
 v1 = APIRouter(prefix="/api/v1")
@@ -82,7 +90,7 @@ def half(error: Exception) -> StreamingResponse:
 
 
 async def log_a_line(request: Request) -> None:
-    identify(request, UUID(int=7), session_id=UUID(int=8), api_key_id=None)
+    identify(request, PRINCIPAL)
     structlog.stdlib.get_logger().info("inside", **structlog.contextvars.get_contextvars())
 
 
@@ -569,7 +577,9 @@ class TestBodyLimit:
         assert empty.status_code == 200
 
     @pytest.mark.parametrize(
-        "body", [(b"content-length", b"5"), (b"transfer-encoding", b"chunked")], ids=["", "parts"]
+        "body",
+        [(b"content-length", b"5"), (b"transfer-encoding", b"chunked")],
+        ids=["whole", "in parts"],
     )
     async def test_reads_nothing_of_what_is_encoded(self, body: tuple[bytes, bytes]) -> None:
         async def must_not_run(scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,13 +4,13 @@ import re
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 import structlog
 from starlette.requests import HTTPConnection
 from uuid_utils import uuid7
 
 from app.domain.idempotency import Claim
+from app.domain.principals import Principal
 from app.infrastructure.rate_limits import Quota
 
 _KEY = "app.request"
@@ -70,21 +70,15 @@ def is_head(scope: Scope) -> bool:
     return _HEAD in scope
 
 
-def identify(
-    connection: HTTPConnection,
-    user_id: UUID,
-    *,
-    session_id: UUID | None,
-    api_key_id: UUID | None,
-) -> None:
+def identify(connection: HTTPConnection, principal: Principal) -> None:
     """Name who is asking: from here on it stands in each log line of the request.
 
     By which login or key stands in the last of them, so that a stolen one can be told and revoked.
     """
     context = request_context(connection.scope)
-    context.user_id = str(user_id)
-    context.session_id = None if session_id is None else str(session_id)
-    context.api_key_id = None if api_key_id is None else str(api_key_id)
+    context.user_id = str(principal.id)
+    context.session_id = str(principal.session_id) if principal.session_id else None
+    context.api_key_id = str(principal.api_key_id) if principal.api_key_id else None
     structlog.contextvars.bind_contextvars(user_id=context.user_id)
 
 

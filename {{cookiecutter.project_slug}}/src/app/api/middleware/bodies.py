@@ -130,13 +130,16 @@ class BodyLimit:
 
 def _refusal(scope: Scope, limit: int) -> Response | None:
     """What a body is answered by what its headers alone say of it."""
+    is_encoded = False
     for name, value in scope["headers"]:
-        if name == b"content-length":
+        if name == b"content-encoding":
+            is_encoded |= value.strip().lower() not in {b"", b"identity"}
+        elif name == b"content-length":
             if not value.isdigit():
                 return problem_response(scope, MALFORMED)
             if len(value) > _MOST_DIGITS or int(value) > limit:
                 return problem_response(scope, TOO_LARGE)
-    if _is_encoded(scope) and _has_body(scope):
+    if is_encoded and _has_body(scope):
         return problem_response(scope, ENCODED, headers={"Accept-Encoding": "identity"})
     return None
 
@@ -144,13 +147,6 @@ def _refusal(scope: Scope, limit: int) -> Response | None:
 def _has_body(scope: Scope) -> bool:
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0"))
-        for name, value in scope["headers"]
-    )
-
-
-def _is_encoded(scope: Scope) -> bool:
-    return any(
-        name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}
         for name, value in scope["headers"]
     )
 

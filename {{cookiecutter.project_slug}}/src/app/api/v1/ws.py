@@ -51,12 +51,7 @@ async def open_channel(
     try:
         require_origin(socket, settings.http.cors_origins)
         principal = await doorkeeper.admit(socket.query_params.get("ticket"), bearer_of(socket))
-        identify(
-            socket,
-            principal.id,
-            session_id=principal.session_id,
-            api_key_id=principal.api_key_id,
-        )
+        identify(socket, principal)
         await limit_account(socket, limiter, principal.id)
         place = permitted_channel(channel, principal)
         visitor = Visitor(ConnectionId(new_id()), principal, place)
