@@ -20,7 +20,7 @@ def _registration(
 def _settings(module: str, held_by: str, field: str, group: str) -> Violation:
     line = f"    {field}: {group} = {group}()\n"
     what = f"its settings, `{field}`"
-    return _registration(module, what, held_by, "core/config/settings.py", line)
+    return _registration(module, what, held_by, "config.py", line)
 
 
 REGISTRATIONS: tuple[Violation, ...] = (
@@ -46,7 +46,7 @@ REGISTRATIONS: tuple[Violation, ...] = (
         "redis",
         "the middleware that answers a repeated request",
         f"{API}/test_idempotency.py",
-        "api/middleware/__init__.py",
+        "infrastructure/http/middleware/__init__.py",
         "        Middleware(KeptAnswers),\n",
     ),
     _registration(
@@ -204,7 +204,7 @@ REGISTRATIONS: tuple[Violation, ...] = (
         "its table",
         "test tests/migrations",
         "models/__init__.py",
-        "from app.models.file import File as File\n",
+        "from app.models.files import File as File\n",
     ),
     *(
         _registration(

@@ -120,7 +120,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "/ready is happy with a required service that is down",
         f"{UNIT}/test_health.py::TestReadiness::test_names_what_is_down",
         (
-            "services/health.py",
+            "core/health.py",
             'status = "down" if check.required else "degraded"',
             'status = "degraded"',
         ),
@@ -140,7 +140,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "the interactive documentation is on in production",
         f"{UNIT}/test_main.py::test_is_not_documented_in_production",
         (
-            "core/config/settings.py",
+            "config.py",
             "            return not self.is_production\n",
             "            return True\n",
         ),
@@ -149,7 +149,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "APP09",
         "production takes every origin",
         f"{UNIT}/test_config.py::TestProduction::test_refuses_what_is_only_good_for_development",
-        ("core/config/settings.py", '("cors_origins", "trusted_hosts", ', '("trusted_hosts", '),
+        ("config.py", '("cors_origins", "trusted_hosts", ', '("trusted_hosts", '),
     ),
     _violation(
         "APP09",
@@ -193,7 +193,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "nothing is compressed",
         f"{UNIT}/test_middleware.py::TestCompression::test_makes_large_answers_small",
         (
-            "api/middleware/bodies.py",
+            "infrastructure/http/middleware/bodies.py",
             '        if name == b"accept-encoding":\n',
             '        if name == b"":\n',
         ),
@@ -202,7 +202,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "APP12",
         "responses lack a security header",
         f"{UNIT}/test_middleware.py::TestResponseHeaders::test_are_on_every_response",
-        ("api/middleware/headers.py", '    (b"x-content-type-options", b"nosniff"),\n', ""),
+        ("infrastructure/http/middleware/headers.py", '    (b"x-content-type-options", b"nosniff"),\n', ""),
     ),
     # Dependency injection
     _violation(
@@ -468,14 +468,14 @@ VIOLATIONS: tuple[Violation, ...] = (
         "API06",
         "a parameter has no upper bound",
         f"{CONTRACT}/test_openapi.py::TestBounds::test_end_every_parameter",
-        ("api/schemas/base.py", "Field(20, ge=1, le=100, ", "Field(20, ge=1, "),
+        ("infrastructure/http/schemas.py", "Field(20, ge=1, le=100, ", "Field(20, ge=1, "),
     ),
     _violation(
         "API07",
         "a default can be changed",
         "lint B006",
         (
-            "domain/clock.py",
+            "core/clock.py",
             "",
             (
                 "\n\ndef latest(moments: list[datetime] = []) -> datetime:\n"
@@ -488,8 +488,8 @@ VIOLATIONS: tuple[Violation, ...] = (
         "API08",
         "ids do not sort by creation",
         f"{API}/test_items.py::TestCreateItem::test_gives_ids_that_sort_by_creation",
-        ("domain/ids.py", "    return uuid7()", "    return uuid4()"),
-        ("domain/ids.py", "from uuid import UUID", "from uuid import UUID, uuid4"),
+        ("core/ids.py", "    return uuid7()", "    return uuid4()"),
+        ("core/ids.py", "from uuid import UUID", "from uuid import UUID, uuid4"),
     ),
     _violation(
         "API09",
@@ -497,7 +497,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         f"{API}/test_items.py::TestListItems"
         "::test_walks_through_equal_values_without_loss_or_repetition",
         (
-            "repositories/base.py",
+            "infrastructure/database/repository.py",
             (
                 "        position = tuple_(key, id_column)\n"
                 '        last = tuple_(bindparam("last_key", type_=key.type), '
@@ -510,7 +510,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "API09",
         "a page can be of any size",
         f"{CONTRACT}/test_openapi.py::TestLists::test_take_a_limit_and_a_cursor",
-        ("api/schemas/base.py", "Field(20, ge=1, le=100, ", "Field(20, ge=1, le=100_000, "),
+        ("infrastructure/http/schemas.py", "Field(20, ge=1, le=100, ", "Field(20, ge=1, le=100_000, "),
     ),
     _violation(
         "API10",
@@ -541,7 +541,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "the document has a word where a truth value belongs",
         f"{CONTRACT}/test_openapi.py::TestDocument::test_is_valid_openapi_3_1",
         (
-            "api/openapi.py",
+            "infrastructure/http/openapi.py",
             '    document(responses, INTERNAL, key="500")\n',
             '    document(responses, INTERNAL, key="500")\n    operation["deprecated"] = "no"\n',
         ),
@@ -594,13 +594,13 @@ VIOLATIONS: tuple[Violation, ...] = (
         "SCH04",
         "unknown fields are let through",
         f"{API}/test_items.py::TestAnyItemOperation::test_refuses_bad_content",
-        ("api/schemas/base.py", 'ConfigDict(extra="forbid", ', "ConfigDict("),
+        ("infrastructure/http/schemas.py", 'ConfigDict(extra="forbid", ', "ConfigDict("),
     ),
     _violation(
         "SCH04",
         "white space is kept",
         f"{API}/test_items.py::TestCreateItem::test_trims_white_space",
-        ("api/schemas/base.py", "str_strip_whitespace=True, ", ""),
+        ("infrastructure/http/schemas.py", "str_strip_whitespace=True, ", ""),
     ),
     _violation(
         "SCH05",
@@ -642,7 +642,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         f"{UNIT}/test_password_rules.py::TestPasswordFaults"
         "::test_asks_for_each_kind_that_is_missing",
         (
-            "domain/passwords.py",
+            "core/security/passwords.py",
             "if not any(character.isdigit() for character in password):",
             "if False:",
         ),
@@ -727,12 +727,12 @@ VIOLATIONS: tuple[Violation, ...] = (
             "::test_refuses_to_load_a_relation_that_nobody_asked_for"
         ),
         (
-            "models/auth_session.py",
+            "models/sessions.py",
             'user: Mapped[User] = relationship(lazy="raise")',
             "user: Mapped[User] = relationship()",
         ),
         (
-            "models/auth_session.py",
+            "models/sessions.py",
             'session: Mapped[AuthSession] = relationship(lazy="raise")',
             "session: Mapped[AuthSession] = relationship()",
         ),
@@ -752,7 +752,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "a column has no migration",
         f"{MIGRATIONS}/test_migrations.py::TestSchema::test_does_not_drift_from_the_models",
         (
-            "models/item.py",
+            "models/items.py",
             "    version: Mapped[int] = mapped_column()\n",
             "    version: Mapped[int] = mapped_column()\n    colour: Mapped[str | None]\n",
         ),
@@ -790,14 +790,14 @@ VIOLATIONS: tuple[Violation, ...] = (
         "DB12",
         "a list has no index for one of its orders",
         f"{MIGRATIONS}/test_migrations.py::TestQueries::test_have_an_index",
-        ("models/item.py", '        Index(None, "owner_id", "title", "id"),\n', ""),
+        ("models/items.py", '        Index(None, "owner_id", "title", "id"),\n', ""),
     ),
     _violation(
         "DB12",
         "a foreign key has no index",
         f"{MIGRATIONS}/test_migrations.py::TestIndexes::test_lead_to_every_foreign_key",
         (
-            "models/auth_session.py",
+            "models/sessions.py",
             'ForeignKey(AuthSession.id, ondelete="CASCADE"), index=True',
             'ForeignKey(AuthSession.id, ondelete="CASCADE")',
         ),
@@ -806,7 +806,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "DB10",
         "statements are not counted",
         f"{UNIT}/test_middleware.py::TestRequestLog::test_counts_statements_and_their_time",
-        ("api/middleware/access.py", 'line["statements"] = statistics.statements', "pass"),
+        ("infrastructure/http/middleware/access.py", 'line["statements"] = statistics.statements', "pass"),
     ),
     _violation(
         "DB10",
@@ -964,7 +964,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         f"{UNIT}/test_middleware.py::TestErrorBoundary"
         "::test_answers_with_a_problem_that_tells_nothing",
         (
-            "api/errors.py",
+            "infrastructure/http/problems.py",
             "    log_unexpected(scope, error)\n    return problem_response(scope, INTERNAL)\n",
             (
                 "    log_unexpected(scope, error)\n"
@@ -989,7 +989,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "a body is read without end",
         f"{UNIT}/test_middleware.py::TestBodyLimit::test_holds_what_comes_in_parts",
         (
-            "api/middleware/bodies.py",
+            "infrastructure/http/middleware/bodies.py",
             "            if read > limit:\n",
             "            if read < 0:\n",
         ),
@@ -1000,7 +1000,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "nobody knows why a middleware stands where it stands",
         f"{AUDIT}/test_security.py::test_mid01_lists_plain_asgi_middleware_with_reasons",
         (
-            "api/middleware/__init__.py",
+            "infrastructure/http/middleware/__init__.py",
             "        # Around compression: HEAD has the headers that GET would have.\n",
             "",
         ),
@@ -1010,7 +1010,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "a middleware is not plain ASGI",
         "lint TID251",
         (
-            "api/middleware/boundary.py",
+            "infrastructure/http/middleware/boundary.py",
             "",
             (
                 "\nfrom starlette.middleware.base import BaseHTTPMiddleware\n\n\n"
@@ -1022,14 +1022,14 @@ VIOLATIONS: tuple[Violation, ...] = (
         "MID02",
         "any request id is taken over",
         f"{UNIT}/test_middleware.py::TestRequestId::test_is_ours_if_the_clients_is_malformed",
-        ("api/context.py", "_WELL_FORMED.fullmatch(value)", "value"),
+        ("infrastructure/http/context.py", "_WELL_FORMED.fullmatch(value)", "value"),
     ),
     _violation(
         "MID03",
         "the log has paths in place of routes",
         f"{UNIT}/test_middleware.py::TestRequestLog::test_names_the_whole_template_of_the_route",
         (
-            "api/middleware/access.py",
+            "infrastructure/http/middleware/access.py",
             '"route": route_template(scope)',
             '"route": scope.get("path")',
         ),
@@ -1044,14 +1044,14 @@ VIOLATIONS: tuple[Violation, ...] = (
         "ERR02",
         "problems have no code",
         f"{UNIT}/test_errors.py::TestDomainError::test_becomes_a_problem",
-        ("api/errors.py", '        "code": kind.code,\n', '        "code": kind.title,\n'),
+        ("infrastructure/http/problems.py", '        "code": kind.code,\n', '        "code": kind.title,\n'),
     ),
     _violation(
         "ERR03",
         "an unexpected error is logged without its trace",
         f"{UNIT}/test_middleware.py::TestErrorBoundary"
         "::test_logs_the_error_once_with_request_and_trace",
-        ("api/errors.py", "        exc_info=error,\n", ""),
+        ("infrastructure/http/problems.py", "        exc_info=error,\n", ""),
     ),
     _violation(
         "ERR04",
@@ -1069,7 +1069,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "a service blocks the loop",
         "lint ASYNC251",
         (
-            "services/health.py",
+            "core/health.py",
             "    asking = asyncio.ensure_future(check.check())\n",
             "    time.sleep(0.01)\n    asking = asyncio.ensure_future(check.check())\n",
         ),
@@ -1079,7 +1079,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "health checks wait for each other",
         f"{AUDIT}/test_asynchronous.py::test_asy02_waits_for_independent_things_together",
         (
-            "services/health.py",
+            "core/health.py",
             (
                 "    async with asyncio.TaskGroup() as group:\n"
                 "        tasks = "
@@ -1217,7 +1217,7 @@ VIOLATIONS: tuple[Violation, ...] = (
         "a line is excluded from coverage",
         f"{AUDIT}/test_tests.py::test_tst09_excludes_no_line_from_coverage",
         (
-            "domain/clock.py",
+            "core/clock.py",
             "    return datetime.now(UTC)\n",
             "    return datetime.now(UTC)  # pragma: " + "no cover\n",
         ),

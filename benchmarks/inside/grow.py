@@ -5,7 +5,7 @@ import sys
 from uuid import UUID
 
 import asyncpg
-from app.domain.pages import Cursor
+from app.core.pages import Cursor
 
 from benchmarks.inside.address import dsn
 from benchmarks.inside.backing import add_items

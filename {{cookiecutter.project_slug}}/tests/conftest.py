@@ -21,7 +21,8 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck
 from starlette.testclient import TestClient
 
-from app.core.config import LoggingSettings, Settings
+from app.config import Settings
+from app.core.config import LoggingSettings
 from app.core.logging import configure_logging
 from app.core.security.keys import SigningKeys
 from app.main import create_app

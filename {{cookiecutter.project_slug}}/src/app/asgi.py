@@ -1,6 +1,6 @@
 """The application for servers: `gunicorn app.asgi:app`."""
 
-from app.core.config import load_settings
+from app.config import load_settings
 from app.core.logging import configure_logging
 from app.main import create_app
 

@@ -19,7 +19,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from app.about import DISTRIBUTION
-from app.core.config import load_settings
+from app.config import load_settings
 from app.core.logging import configure_logging
 from app.infrastructure.serving import protocols
 

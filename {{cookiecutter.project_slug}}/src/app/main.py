@@ -7,11 +7,18 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from app import about
-from app.api import errors, health, jwks, metrics
-from app.api.middleware import middleware
-from app.api.openapi import DOCS_PATH, OPENAPI_PATH, REDOC_PATH, DocumentedApi, operation_id
+from app.api import health, jwks, metrics
 from app.api.v1 import router as v1
-from app.core.config import Settings, load_settings
+from app.config import Settings, load_settings
+from app.infrastructure.http import problems as errors
+from app.infrastructure.http.middleware import middleware
+from app.infrastructure.http.openapi import (
+    DOCS_PATH,
+    OPENAPI_PATH,
+    REDOC_PATH,
+    DocumentedApi,
+    operation_id,
+)
 from app.resources import open_resources
 
 

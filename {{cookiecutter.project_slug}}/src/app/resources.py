@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
 
-from app.core.config import Settings
+from app.config import Settings
+from app.core.health import HealthCheck
 from app.core.security.keys import SigningKeys, load_signing_keys
 from app.core.security.passwords import PasswordHasher
 from app.core.security.tokens import AccessTokens
@@ -19,7 +20,6 @@ from app.infrastructure.shared import SharedState
 from app.infrastructure.storage import Storage, open_storage
 
 # {%- endif +%}
-from app.services.health import HealthCheck
 from app.services.ports import Events, Jobs
 
 
@@ -64,7 +64,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     Raises:
         ConfigurationError: There is no usable signing key.
     """
-    keys = load_signing_keys(settings)
+    keys = load_signing_keys(settings.auth, development=settings.environment == "development")
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(settings))
         hasher = await stack.enter_async_context(PasswordHasher.open(settings.passwords))

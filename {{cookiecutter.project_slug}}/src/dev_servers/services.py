@@ -15,7 +15,7 @@ from dev_servers.server import Server
 from dev_servers.service import Service
 
 if TYPE_CHECKING:  # the servers start without the service
-    from app.core.config import Settings
+    from app.config import Settings
 
 
 def services() -> tuple[Service, ...]:

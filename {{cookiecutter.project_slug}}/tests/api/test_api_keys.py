@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 
 from app import models
 from app.api.deps.auth import get_principal
+from app.core.clock import utc_now
+from app.core.ids import new_id
 from app.core.security.secrets import digest
-from app.domain.clock import utc_now
-from app.domain.ids import new_id
 from app.domain.permissions import DELEGABLE
 from tests.support.arrange import ArrangeSync, Someone, bearer, gone
 

@@ -13,10 +13,10 @@ from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from app import models
+from app.core.clock import utc_now
 from app.core.config import PasswordSettings
 from app.core.security.passwords import PasswordHasher, Verification
 from app.core.security.secrets import digest
-from app.domain.clock import utc_now
 from app.domain.permissions import ROLES, scope_of
 from app.domain.users import UserChanges
 from app.wiring import user_service

@@ -7,7 +7,7 @@ import httpx2
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from app.core.config import Settings
+from app.config import Settings
 from app.main import create_app
 from app.resources import Resources
 from tests.conftest import async_client_of

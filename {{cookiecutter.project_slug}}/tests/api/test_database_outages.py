@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from app.core.config import Settings
-from app.domain.errors import DatabaseUnavailable
+from app.config import Settings
+from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database import Database, migrations
 from app.main import create_app
 from app.resources import Resources

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.core.config import Settings
+from app.config import Settings
 from app.main import create_app
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone

@@ -13,10 +13,10 @@ from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from app import models
+from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
-from app.domain.clock import utc_now
+from app.core.ids import new_id
 from app.domain.files import id_in, incoming_key
-from app.domain.ids import new_id
 from app.infrastructure.storage import Storage
 from app.resources import Resources
 from app.services.direct_store import SignedRequest

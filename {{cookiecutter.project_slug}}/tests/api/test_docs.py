@@ -5,7 +5,8 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
-from app.core.config import HttpSettings, Settings
+from app.config import Settings
+from app.core.config import HttpSettings
 from app.main import create_app
 
 PAGES = ["/docs", "/redoc"]

@@ -18,10 +18,10 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from app import models
-from app.api.exports import exported
-from app.core.config import Settings
-from app.domain.ids import new_id
+from app.config import Settings
+from app.core.ids import new_id
 from app.domain.items import Item
+from app.infrastructure.http.streaming import exported
 from app.main import create_app
 from app.repositories import items as items_repository
 from app.resources import Resources

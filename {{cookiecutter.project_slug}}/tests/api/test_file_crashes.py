@@ -17,9 +17,10 @@ from fastapi import FastAPI
 from sqlalchemy import delete, select, update
 
 from app import models
+from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
-from app.domain.clock import utc_now
-from app.domain.errors import DatabaseUnavailable, DomainError
+from app.core.errors import DatabaseUnavailable, DomainError
+from app.core.ids import new_id
 from app.domain.files import (
     AnnouncedFile,
     ContentId,
@@ -31,10 +32,9 @@ from app.domain.files import (
     incoming_key,
     stored_key,
 )
-from app.domain.ids import new_id
 from app.infrastructure.database import Database
+from app.infrastructure.database.session import Session
 from app.infrastructure.storage import Storage
-from app.repositories.session import Session
 from app.resources import Resources
 from app.services.file_store import (
     ByteRange,

@@ -12,11 +12,12 @@ from sqlalchemy import func, select
 from sqlalchemy.pool import QueuePool
 
 from app import models
-from app.core.config import Settings
-from app.domain.clock import utc_now
-from app.domain.errors import InvalidToken
+from app.config import Settings
+from app.core.clock import utc_now
+from app.core.errors import InvalidToken
+from app.core.ids import new_id
 from app.domain.files import IncomingFile, UploadExpired
-from app.domain.ids import UserId, new_id
+from app.domain.users import UserId
 from app.infrastructure.storage import Storage
 from app.main import create_app
 from app.resources import Resources

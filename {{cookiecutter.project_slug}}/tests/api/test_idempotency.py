@@ -17,16 +17,16 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from app import models
-from app.api import errors
-from app.api.context import identify, request_context
 from app.api.deps.idempotency import IdempotencyDep
 from app.api.deps.services import get_item_service
-from app.api.middleware import middleware
-from app.api.middleware.idempotency import KeptAnswers
-from app.core.config import Settings
-from app.domain.errors import DatabaseUnavailable
+from app.config import Settings
+from app.core.errors import DatabaseUnavailable
+from app.core.ids import new_id
 from app.domain.idempotency import Answer, Claim, IdempotencyKey, IdempotencyUnavailable
-from app.domain.ids import new_id
+from app.infrastructure.http import problems as errors
+from app.infrastructure.http.context import identify, request_context
+from app.infrastructure.http.middleware import middleware
+from app.infrastructure.http.middleware.idempotency import KeptAnswers
 from app.services.items import ItemService
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, ArrangeSync, Someone, gone

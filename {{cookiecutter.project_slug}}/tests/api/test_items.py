@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 from app import models
 from app.api.deps.auth import get_principal
 from app.core.config import RateLimitSettings
-from app.domain.ids import new_id
-from app.domain.pages import Cursor
+from app.core.ids import new_id
+from app.core.pages import Cursor
 from app.infrastructure.rate_limits import RateLimiter
 from tests.support.arrange import Arrange, ArrangeSync, Someone, bearer, gone
 from tests.support.factories import ItemFactory

@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from app.core.config import Settings
+from app.config import Settings
+from app.core.ids import new_id
 from app.domain.exports import EXPORTS, ExportItems
-from app.domain.ids import new_id
 from app.domain.tracking import JobId
 from app.infrastructure.jobs.connection import open_job_redis
 from app.infrastructure.jobs.queue import OpenJobs, open_jobs

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy import select
 
 from app import models, resources
-from app.core.config import Settings
+from app.config import Settings
 from app.core.security.passwords import PasswordHasher
 from app.infrastructure.database import Database
 from app.main import create_app

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app.core.config import Settings
+from app.config import Settings
 from app.main import create_app
 
 MakeClient = Callable[..., TestClient]

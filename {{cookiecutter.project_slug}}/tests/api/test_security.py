@@ -19,12 +19,13 @@ from sqlalchemy import delete, select, update
 from starlette.testclient import TestClient
 
 from app import models
-from app.core.config import LoggingSettings, RateLimitSettings, Settings, ThrottleSettings
+from app.config import Settings
+from app.core.clock import utc_now
+from app.core.config import LoggingSettings, RateLimitSettings, ThrottleSettings
+from app.core.ids import new_id
 from app.core.logging import configure_logging
 from app.core.security.keys import SigningKeys
 from app.core.security.passwords import PasswordHasher, Verification
-from app.domain.clock import utc_now
-from app.domain.ids import new_id
 from app.domain.permissions import PERMISSIONS, scope_of
 from app.infrastructure.rate_limits import RateLimiter
 from app.main import create_app

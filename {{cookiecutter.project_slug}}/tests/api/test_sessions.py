@@ -8,8 +8,8 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from app import models
-from app.domain.clock import utc_now
-from app.domain.ids import new_id
+from app.core.clock import utc_now
+from app.core.ids import new_id
 from tests.support.arrange import PASSWORD, ArrangeSync, Someone, bearer
 from tests.support.factories import AuthSessionFactory
 

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, event, select, text
 
 from app import models
 from app.api.deps.database import SessionDep
-from app.core.config import Settings
-from app.domain.errors import ItemNotFound
+from app.config import Settings
+from app.core.mail import Mail
+from app.domain.items import ItemNotFound
 from app.domain.jobs import Job, SendMail
-from app.domain.mail import Mail
 from app.main import create_app
 from app.resources import Resources
 from tests.conftest import async_client_of

@@ -12,14 +12,14 @@ from starlette.testclient import TestClient
 
 from app import models
 from app.api.deps.auth import get_principal
+from app.core.clock import utc_now
 from app.core.config import RateLimitSettings
-from app.domain.clock import utc_now
-from app.domain.errors import PasswordHashingBusy
-from app.domain.ids import UserId, new_id
+from app.core.errors import PasswordHashingBusy
+from app.core.ids import new_id
+from app.domain.auth import Principal
 from app.domain.jobs import SendMail
 from app.domain.permissions import ROLES
-from app.domain.principals import Principal
-from app.domain.users import UserProfile
+from app.domain.users import UserId, UserProfile
 from app.infrastructure.rate_limits import RateLimiter
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
 from tests.support.resources import RecordedJobs

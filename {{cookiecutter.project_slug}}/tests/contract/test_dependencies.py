@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from app import wiring
 from app.api.deps.resources import get_resources
 from app.api.deps.services import get_authenticator
-from app.domain.principals import Principal
+from app.domain.auth import Principal
 from app.infrastructure.database import Database
 from app.resources import Resources
 from tests.contract.audit.source import is_ours, needed, operations, source_of

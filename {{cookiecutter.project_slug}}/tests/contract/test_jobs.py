@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
-from app.core.config import Settings
+from app.config import Settings
+from app.core.mail import Mail
 from app.domain.jobs import SendMail
-from app.domain.mail import Mail
 from app.services.ports import Jobs
 from tests.support import queues
 

@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.api.deps.auth import get_principal
-from app.core.config import RateLimitSettings, Settings
+from app.config import Settings
+from app.core.config import RateLimitSettings
 from app.infrastructure.database import Database
 from app.infrastructure.rate_limits import RateLimiter
 from tests.support.arrange import ArrangeSync, gone

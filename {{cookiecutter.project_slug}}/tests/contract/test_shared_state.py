@@ -11,8 +11,11 @@ from datetime import timedelta
 import pytest
 from limits.aio.storage import Storage
 
-from app.core.config import Settings
-from app.domain.clock import utc_now
+from app.config import Settings
+from app.core.clock import utc_now
+from app.core.ids import new_id
+from app.domain.api_keys import ApiKeyId
+from app.domain.auth import KeyHolder, SessionHolder, SessionId
 from app.domain.idempotency import (
     Answer,
     Claim,
@@ -20,9 +23,7 @@ from app.domain.idempotency import (
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
 )
-from app.domain.ids import ApiKeyId, SessionId, UserId, new_id
-from app.domain.principals import KeyHolder, SessionHolder
-from app.domain.users import UserProfile
+from app.domain.users import UserId, UserProfile
 from app.infrastructure.database import Database
 from app.infrastructure.rate_limits import CounterMemory, CountsAtOnce
 from app.infrastructure.shared import SharedState

@@ -27,9 +27,9 @@ from sqlalchemy.sql.schema import ColumnCollectionConstraint
 
 from app import models
 from app.infrastructure.database import migrations
+from app.infrastructure.database.models import NAMING_CONVENTION
+from app.infrastructure.database.repository import table_of
 from app.models import Base
-from app.models.base import NAMING_CONVENTION
-from app.repositories.base import table_of
 from tests.support.factories import (
     ApiKeyFactory,
     AuthSessionFactory,

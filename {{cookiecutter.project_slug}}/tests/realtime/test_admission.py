@@ -7,8 +7,9 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
-from app.core.config import RateLimitSettings, Settings
-from app.domain.ids import new_id
+from app.config import Settings
+from app.core.config import RateLimitSettings
+from app.core.ids import new_id
 from app.infrastructure.database import Database
 from app.infrastructure.events.adapter import LiveEvents
 from app.infrastructure.events.logged import LoggedEvents

@@ -11,10 +11,11 @@ from starlette.testclient import TestClient
 from app.api.asyncapi import CLOSE_CODES, asyncapi
 from app.api.realtime import encode
 from app.api.schemas.realtime import CLIENT_MESSAGE, ClientMessage, ServerMessage
-from app.core.config import Settings
+from app.config import Settings
+from app.core.clock import utc_now
+from app.core.ids import new_id
 from app.domain import realtime as domain
-from app.domain.clock import utc_now
-from app.domain.ids import ItemId, UserId, new_id
+from app.domain.items import ItemId
 from app.domain.realtime import (
     Channel,
     ConnectionId,
@@ -30,6 +31,7 @@ from app.domain.realtime import (
     Spoken,
     Welcome,
 )
+from app.domain.users import UserId
 from tests.support.document import walk
 
 Json = dict[str, Any]

@@ -5,8 +5,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from app.core.config import Settings
-from app.domain.ids import new_id
+from app.config import Settings
+from app.core.ids import new_id
 from app.domain.realtime import Channel, Parcel, Presence, Resync
 from app.infrastructure.realtime.fanout import FanOut
 from app.infrastructure.realtime.registry import Registry

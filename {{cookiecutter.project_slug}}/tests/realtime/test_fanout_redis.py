@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from app.core.config import Settings
+from app.config import Settings
 from app.core.config.redis import RedisSettings
 from app.domain.realtime import LOBBY, Channel, Parcel, Presence
 from app.infrastructure.realtime import Hub, fanout

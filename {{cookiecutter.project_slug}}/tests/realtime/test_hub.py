@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.core.config import Settings
-from app.domain.ids import UserId, new_id
+from app.config import Settings
+from app.core.ids import new_id
 from app.domain.realtime import (
     ADMIN,
     Allowance,
@@ -21,6 +21,7 @@ from app.domain.realtime import (
     Visitor,
     channel_of,
 )
+from app.domain.users import UserId
 from app.infrastructure.realtime import Hub
 from app.infrastructure.realtime.registry import Letter
 from tests.support.sockets import heard, joined, nobody_has_to_go, visitor, words

@@ -8,9 +8,9 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient, WebSocketTestSession
 
-from app.core.config import Settings
+from app.config import Settings
+from app.core.ids import new_id
 from app.core.logging import LoggedError
-from app.domain.ids import new_id
 from app.infrastructure.realtime import Hub
 from app.services.realtime import Conversation
 from tests.support.arrange import ArrangeSync, Someone

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from app.core.config import Settings
+from app.config import Settings
 from app.resources import open_resources
 from tests.support.arrange import Arrange
 from tests.support.processes import ServerProcess, server_process

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.core.config import Settings
+from app.config import Settings
 from app.resources import open_resources
 from tests.support.arrange import Arrange
 from tests.support.databases import TestDatabases

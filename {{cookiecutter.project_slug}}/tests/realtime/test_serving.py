@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 
 from app.cli import development
-from app.core.config import Settings
+from app.config import Settings
 from app.core.config.realtime import RealtimeSettings
 from app.infrastructure.realtime.protocol import SocketProtocol
 from app.infrastructure.serving import protocols

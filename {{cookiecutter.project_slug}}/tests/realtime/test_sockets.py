@@ -13,8 +13,8 @@ from sqlalchemy import delete, update
 from websockets.asyncio.client import connect
 
 from app import models
-from app.core.config import Settings
-from app.domain.clock import utc_now
+from app.config import Settings
+from app.core.clock import utc_now
 from app.domain.realtime import LOBBY
 from app.infrastructure.realtime import Hub, protocol
 from app.main import create_app

@@ -9,10 +9,11 @@ from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from app import models
+from app.core.clock import utc_now
+from app.core.errors import InsufficientScope
+from app.core.ids import new_id
 from app.core.security.tickets import ticket_hash
-from app.domain.clock import utc_now
-from app.domain.errors import InsufficientScope
-from app.domain.ids import ApiKeyId, new_id
+from app.domain.api_keys import ApiKeyId
 from app.wiring import realtime as wiring
 from tests.support.arrange import ArrangeSync, Someone, bearer
 from tests.support.sockets import PATH, TICKETS, refusal, ticket_of, visitor

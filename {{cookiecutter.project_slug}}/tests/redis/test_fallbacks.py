@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.core.config.redis import RedisSettings
+from app.core.ids import new_id
 from app.domain.idempotency import (
     Answer,
     Claim,
@@ -13,7 +14,6 @@ from app.domain.idempotency import (
     IdempotencyKeyInUse,
     IdempotencyUnavailable,
 )
-from app.domain.ids import new_id
 from app.infrastructure.outbox import Outbox
 from app.infrastructure.redis import GuardedRedis, RedisUnavailable, Script
 from app.infrastructure.redis.idempotency import RedisIdempotency

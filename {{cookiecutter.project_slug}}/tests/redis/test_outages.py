@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
-from app.core.config import Settings
-from app.domain.ids import new_id
+from app.config import Settings
+from app.core.ids import new_id
 from app.main import create_app
 from tests.conftest import async_client_of
 from tests.support.answers import Recorded

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from app.core.clock import utc_now
 from app.core.config.redis import RedisSettings
-from app.domain.clock import utc_now
-from app.domain.principals import KeyHolder, SessionHolder
+from app.domain.auth import KeyHolder, SessionHolder
 from app.infrastructure.outbox import Outbox
 from app.infrastructure.redis import GuardedRedis, RedisUnavailable, principals
 from app.infrastructure.redis.principals import RedisPrincipals

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import func, select
 
 from app import models
-from app.core.config import Settings
-from app.domain.ids import new_id
+from app.config import Settings
+from app.core.ids import new_id
 from app.resources import Resources, open_resources
 from tests.support.arrange import Arrange, Someone
 from tests.support.databases import TestDatabases

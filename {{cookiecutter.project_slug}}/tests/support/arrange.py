@@ -8,12 +8,12 @@ from anyio.from_thread import BlockingPortal
 from sqlalchemy import Executable, Row
 
 from app import models
+from app.core.clock import utc_now
+from app.core.ids import new_id
 from app.core.security.secrets import digest, new_api_key, new_refresh_token
-from app.domain.clock import utc_now
-from app.domain.ids import SessionId, UserId, new_id
+from app.domain.auth import Principal, SessionId
 from app.domain.permissions import ROLES, Permission, Role, scope_of
-from app.domain.principals import Principal
-from app.domain.users import UserProfile
+from app.domain.users import UserId, UserProfile
 from app.models import Base
 from app.resources import Resources
 from tests.support.factories import AuthSessionFactory, ItemFactory, UserFactory

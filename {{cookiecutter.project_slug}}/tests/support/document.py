@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from openapi_schema_validator import OAS31Validator, oas31_format_checker
 
-from app.core.config import Settings
+from app.config import Settings
 from app.main import create_app
 
 Json = dict[str, Any]

@@ -9,9 +9,9 @@ from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory
 from polyfactory.field_meta import FieldMeta
 
 from app import models
+from app.core.clock import utc_now
+from app.core.ids import new_id
 from app.core.security.secrets import digest, new_api_key, new_refresh_token
-from app.domain.clock import utc_now
-from app.domain.ids import new_id
 
 Model = TypeVar("Model", bound=models.Base)
 

@@ -11,9 +11,9 @@ from polyfactory import Use
 from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory
 
 from app import models
-from app.domain.clock import utc_now
+from app.core.clock import utc_now
+from app.core.ids import new_id
 from app.domain.files import INCOMING, STORED, ContentId, FileId, stored_key
-from app.domain.ids import new_id
 from app.infrastructure.storage import Storage
 from app.resources import Resources
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from fastapi import FastAPI
 
-from app.core.config import Settings
+from app.config import Settings
 from app.main import create_app
 from tests.support.answers import Answer, AnswerRecorder, Recorded, differences
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from app.cli.serve import COMMAND
-from app.core.config import Settings
+from app.config import Settings
 from tests.support.waiting import eventually
 
 _LISTENING = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from app.core.config import Settings
-from app.domain.ids import new_id
+from app.config import Settings
+from app.core.ids import new_id
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import open_job_redis
 from app.infrastructure.jobs.queue import JobQueue, open_jobs

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from app.core.config import Settings
+from app.config import Settings
 from app.infrastructure.jobs.queue import JobQueue, open_jobs
 from app.services.ports import Jobs, Mailer
 

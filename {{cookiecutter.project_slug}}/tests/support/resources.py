@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
 
 from app.domain.jobs import Job
 from app.infrastructure.database import Database
+from app.infrastructure.database.session import Session
+from app.infrastructure.database.statements import Row, Statement, Values
 from app.infrastructure.rate_limits import RateLimiter
 from app.infrastructure.shared import SharedState
-from app.repositories.session import Session
-from app.repositories.statements import Row, Statement, Values
 from app.resources import Resources
 
 

@@ -19,11 +19,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from app.api.realtime import encode
-from app.core.config import Settings
-from app.domain.clock import utc_now
-from app.domain.ids import SessionId, UserId, new_id
+from app.config import Settings
+from app.core.clock import utc_now
+from app.core.ids import new_id
+from app.domain.auth import Principal, SessionId
 from app.domain.permissions import ROLES
-from app.domain.principals import Principal
 from app.domain.realtime import (
     LOBBY,
     Channel,
@@ -33,7 +33,7 @@ from app.domain.realtime import (
     Spoken,
     Visitor,
 )
-from app.domain.users import UserProfile
+from app.domain.users import UserId, UserProfile
 from app.infrastructure.realtime import Connection, Hub
 from app.infrastructure.serving import protocols
 from tests.support.arrange import Someone

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from app.core.config import Settings
+from app.config import Settings
 from app.infrastructure.storage import Storage, open_storage
 
 STORES: Final = ("directory",)

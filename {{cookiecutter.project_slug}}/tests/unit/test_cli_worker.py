@@ -18,10 +18,10 @@ from typer.testing import CliRunner, Result
 from app.cli import app, companions, reloading
 from app.cli import worker as commands
 from app.cli.output import CommandFailed
-from app.core.config import Settings
-from app.domain.ids import new_id
+from app.config import Settings
+from app.core.ids import new_id
+from app.core.mail import Mail
 from app.domain.jobs import SendMail
-from app.domain.mail import Mail
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import open_job_redis
 from app.infrastructure.jobs.payloads import Packed

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.core.config import Settings
+from app.config import Settings
 from app.core.config.redis import RedisSettings
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.core.config import ConfigurationError, Settings, load_settings
+from app.config import Settings, load_settings
+from app.core.config import ConfigurationError
 from app.core.config.storage import StorageSettings
 
 STORE = "https://s3.example.com"

@@ -12,25 +12,18 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from app import models
-from app.core.config import Settings
-from app.domain.errors import (
-    ApiKeyNameTaken,
-    Conflict,
-    DatabaseUnavailable,
-    DomainError,
-    EditConflict,
-    EmailTaken,
-    InvalidToken,
-    UsernameTaken,
-)
-from app.domain.ids import UserId, new_id
+from app.config import Settings
+from app.core.errors import Conflict, DatabaseUnavailable, DomainError, EditConflict, InvalidToken
+from app.core.ids import new_id
+from app.core.pages import PageRequest
+from app.domain.api_keys import ApiKeyNameTaken
 from app.domain.items import ItemFilter
-from app.domain.pages import PageRequest
+from app.domain.users import EmailTaken, UserId, UsernameTaken
 from app.infrastructure.database import Database, measure
+from app.infrastructure.database.statements import Statement
 from app.models import Base
 from app.repositories.constraints import CONSTRAINTS
 from app.repositories.items import ItemReader
-from app.repositories.statements import Statement
 from app.repositories.users import UserReader
 from tests.support.arrange import ArrangeSync
 from tests.support.factories import (

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 import dev_servers
-from app.core.config import Settings
+from app.config import Settings
 from app.infrastructure.database import migrations
 from dev_servers import Server, backing_services, services
 from dev_servers import database as database_of_development

@@ -23,12 +23,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.config import Settings
-from app.domain.errors import DatabaseUnavailable
+from app.config import Settings
+from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import create_migration_engine, lock_migrations
 from app.infrastructure.database.migrations import MigrationError
-from app.repositories.statements import Statement
+from app.infrastructure.database.statements import Statement
 from tests.support.waiting import eventually
 
 

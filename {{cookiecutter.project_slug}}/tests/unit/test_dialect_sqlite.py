@@ -21,8 +21,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app import models
 from app.cli.environment import with_resources
-from app.core.config import Settings
-from app.domain.errors import DatabaseUnavailable
+from app.config import Settings
+from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import constraint_of, why_unavailable
 from app.infrastructure.database.migrations import MigrationError, RevisionState

@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
-from app.api.downloads import RangeNotSatisfiable, attachment, is_current, requested_range
-from app.api.middleware.origins import Cors
+from app.infrastructure.http.downloads import (
+    RangeNotSatisfiable,
+    attachment,
+    is_current,
+    requested_range,
+)
+from app.infrastructure.http.middleware.origins import Cors
 from app.services.file_store import ByteRange
 
 ETAG = '"0dcb1d82"'

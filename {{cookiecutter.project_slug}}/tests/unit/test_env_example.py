@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.core.config import Settings, example, load_settings, variable_names
+from app import config
+from app.config import Settings, load_settings
+from app.core.config import variable_names
 from app.core.config.example import env_example
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
@@ -26,17 +28,17 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_says_what_the_settings_say() -> None:
-    assert EXAMPLE.read_text() == env_example()
+    assert EXAMPLE.read_text() == env_example(Settings)
 
 
 def test_is_what_the_module_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    runpy.run_path(example.__file__, run_name="__main__")
-    assert capsys.readouterr().out == env_example()
+    runpy.run_path(config.__file__, run_name="__main__")
+    assert capsys.readouterr().out == env_example(Settings)
 
 
 def test_names_every_setting_once_in_order() -> None:
     names = re.findall(r"^#(APP_\w+)=", EXAMPLE.read_text(), re.MULTILINE)
-    assert names == variable_names()
+    assert names == variable_names(Settings)
 
 
 def test_holds_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,31 +15,37 @@ from starlette.exceptions import HTTPException
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from app.api import errors
-from app.api.errors import MALFORMED, kind_of, problem_response, problems, raises, status_of
-from app.api.middleware import middleware
-from app.api.openapi import DocumentedApi, operation_id
-from app.api.schemas.problem import FieldProblem, Problem
-from app.core.config import Settings
-from app.domain.errors import (
+from app.config import Settings
+from app.core.errors import (
     Conflict,
     DatabaseUnavailable,
     DomainError,
-    EmailTaken,
     FieldError,
     Forbidden,
     InsufficientScope,
-    InvalidCredentials,
     InvalidInput,
     InvalidToken,
-    ItemNotFound,
     PreconditionFailed,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
-    UsernameTaken,
 )
+from app.domain.auth import InvalidCredentials
 from app.domain.idempotency import IdempotencyKeyInUse
+from app.domain.items import ItemNotFound
+from app.domain.users import EmailTaken, UsernameTaken
+from app.infrastructure.http import problems as errors
+from app.infrastructure.http.middleware import middleware
+from app.infrastructure.http.openapi import DocumentedApi, operation_id
+from app.infrastructure.http.problem_schema import FieldProblem, Problem
+from app.infrastructure.http.problems import (
+    MALFORMED,
+    kind_of,
+    problem_response,
+    problems,
+    raises,
+    status_of,
+)
 
 SECRET = "hunter2-correct-horse"
 

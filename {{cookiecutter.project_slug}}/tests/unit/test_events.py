@@ -8,10 +8,17 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from app.domain.errors import ItemNotFound
-from app.domain.events import Event, ItemChanged, ItemCreated, ItemDeleted
-from app.domain.ids import ItemId, UserId, new_id
-from app.domain.items import ItemContent
+from app.core.ids import new_id
+from app.domain.items import (
+    Event,
+    ItemChanged,
+    ItemContent,
+    ItemCreated,
+    ItemDeleted,
+    ItemId,
+    ItemNotFound,
+)
+from app.domain.users import UserId
 from app.infrastructure.events import LoggedEvents
 from app.resources import Resources
 from app.wiring import item_service

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.clock import utc_now
+from app.core.clock import utc_now
 from app.infrastructure.storage import Storage
 from app.services.file_store import ByteRange, ObjectNotFound, StoredKey
 from tests.support.stores import LARGE, STORES, opened

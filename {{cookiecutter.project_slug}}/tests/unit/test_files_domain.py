@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core.ids import new_id
 from app.domain.files import (
     LONGEST_NAME,
     ContentId,
@@ -16,7 +17,6 @@ from app.domain.files import (
     safe_name,
     stored_key,
 )
-from app.domain.ids import new_id
 
 
 class TestSafeName:

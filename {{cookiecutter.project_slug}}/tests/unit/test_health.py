@@ -11,14 +11,16 @@ from httpx2 import ASGITransport, AsyncClient, Response
 from structlog.testing import capture_logs
 
 from app import about
-from app.api import errors, health, jwks
-from app.api.middleware import middleware
+from app.api import health, jwks
 from app.api.schemas.health import DependencyHealth, Health, Liveness, Readiness
 from app.api.schemas.jwks import PublicKey, PublicKeySet
-from app.api.schemas.problem import Problem
-from app.core.config import HealthSettings, Settings
+from app.config import Settings
+from app.core.config import HealthSettings
+from app.core.health import HealthCheck, NotReady, examine
 from app.core.security.keys import SigningKey, SigningKeys
-from app.services.health import HealthCheck, NotReady, examine
+from app.infrastructure.http import problems as errors
+from app.infrastructure.http.middleware import middleware
+from app.infrastructure.http.problem_schema import Problem
 
 
 async def is_up() -> None: ...

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from app import models
-from app.core.config import Settings
-from app.domain.clock import utc_now
-from app.domain.errors import DatabaseUnavailable, InvalidToken
+from app.config import Settings
+from app.core.clock import utc_now
+from app.core.errors import DatabaseUnavailable, InvalidToken
+from app.core.ids import new_id
 from app.domain.idempotency import (
     Answer,
     Claim,
@@ -20,7 +21,6 @@ from app.domain.idempotency import (
     IdempotencyKeyInUse,
     IdempotencyUnavailable,
 )
-from app.domain.ids import new_id
 from app.infrastructure.database import Database
 from app.infrastructure.idempotency import DatabaseIdempotency
 from app.infrastructure.outbox import Outbox

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.domain.errors import PreconditionFailed
+from app.core.errors import PreconditionFailed
 from app.domain.items import etag, etag_matches, require_match
 
 versions = st.integers(min_value=1, max_value=2**31 - 1)

@@ -7,14 +7,15 @@ from uuid import UUID
 
 import pytest
 
-from app.core.config import Settings
-from app.domain.clock import utc_now
+from app.config import Settings
+from app.core.clock import utc_now
+from app.core.ids import new_id
+from app.core.mail import Mail
 from app.domain.exports import ExportItems
-from app.domain.ids import UserId, new_id
 from app.domain.items import ItemFilter
 from app.domain.jobs import SendMail
-from app.domain.mail import Mail
 from app.domain.tracking import JobFile, JobId, TooManyJobs, TrackedJob
+from app.domain.users import UserId
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import JobRedis, open_job_redis

@@ -9,13 +9,14 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from app.core.config import Settings
+from app.config import Settings
+from app.core.ids import new_id
+from app.core.mail import Mail
 from app.domain.exports import ExportItems, Prune
-from app.domain.ids import UserId, new_id
 from app.domain.items import ItemFilter
 from app.domain.jobs import Job, SendMail
-from app.domain.mail import Mail
 from app.domain.tracking import JobId, QueueUnavailable
+from app.domain.users import UserId
 from app.infrastructure.jobs.connection import JobRedis, open_job_redis
 from app.infrastructure.jobs.payloads import Packed, UnreadableJob, from_bytes, packed, to_bytes
 from app.infrastructure.jobs.queue import JobQueue, open_jobs

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from app.core.config import Settings
+from app.config import Settings
+from app.core.mail import Mail
 from app.domain.jobs import SendMail
-from app.domain.mail import Mail
 from app.infrastructure.jobs.queue import JobQueue, open_jobs
 from app.services.ports import Mailer
 

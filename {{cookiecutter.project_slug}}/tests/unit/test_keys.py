@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm
 from pydantic import SecretStr
 
-from app.core.config import AuthSettings, ConfigurationError, Settings
+from app.core.config import AuthSettings, ConfigurationError
 from app.core.security import keys as module
 from app.core.security.keys import SigningKey, SigningKeys, load_signing_keys
 
@@ -132,14 +132,14 @@ class TestLoadSigningKeys:
     def test_takes_them_from_the_settings(self) -> None:
         keys = SigningKeys.generate()
         auth = AuthSettings(signing_keys=SecretStr(keys.to_json()))
-        assert load_signing_keys(Settings(environment="test", auth=auth)).kids == keys.kids
+        assert load_signing_keys(auth, development=False).kids == keys.kids
 
     def test_takes_them_from_a_file(self, tmp_path: Path) -> None:
         keys = SigningKeys.generate()
         path = tmp_path / "keys.json"
         path.write_text(keys.to_json())
         auth = AuthSettings(signing_keys_file=path)
-        assert load_signing_keys(Settings(environment="test", auth=auth)).kids == keys.kids
+        assert load_signing_keys(auth, development=False).kids == keys.kids
 
     @pytest.mark.parametrize("content", [b"", b"no JSON", b"\xff\xfe", b'{"keys": []}'])
     def test_names_a_file_that_will_not_do_and_what_to_do(
@@ -149,21 +149,21 @@ class TestLoadSigningKeys:
         path.write_bytes(content)
         auth = AuthSettings(signing_keys_file=path)
         with pytest.raises(ConfigurationError, match=r"SIGNING_KEYS_FILE: .*app keys"):
-            load_signing_keys(Settings(environment="test", auth=auth))
+            load_signing_keys(auth, development=False)
 
     def test_names_a_file_that_is_not_there(self, tmp_path: Path) -> None:
         auth = AuthSettings(signing_keys_file=tmp_path / "nowhere.json")
         with pytest.raises(ConfigurationError, match=r"nowhere\.json can't be read"):
-            load_signing_keys(Settings(environment="test", auth=auth))
+            load_signing_keys(auth, development=False)
 
     def test_makes_one_for_development_and_keeps_it(self, tmp_path: Path) -> None:
-        first = load_signing_keys(Settings())
-        assert load_signing_keys(Settings()).kids == first.kids
+        first = load_signing_keys(AuthSettings(), development=True)
+        assert load_signing_keys(AuthSettings(), development=True).kids == first.kids
         path = tmp_path / ".dev/signing-keys.json"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert list(path.parent.iterdir()) == [path]
 
     def test_makes_none_anywhere_else(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="there is no signing key"):
-            load_signing_keys(Settings(environment="test"))
+            load_signing_keys(AuthSettings(), development=False)
         assert list(tmp_path.iterdir()) == []

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from app.core.config import MailSettings
-from app.domain.errors import Unavailable
-from app.domain.mail import Mail
+from app.core.errors import Unavailable
+from app.core.mail import Mail
 from app.infrastructure.mail import ConsoleMailer, SmtpMailer, build_mailer
 from app.infrastructure.mail.smtp import _message
 from app.services.ports import Mailer

@@ -4,7 +4,8 @@ import pytest
 from httpx2 import ASGITransport, AsyncClient
 
 from app import about
-from app.core.config import HttpSettings, Settings
+from app.config import Settings
+from app.core.config import HttpSettings
 from app.main import create_app
 
 DOCUMENTATION = ["/docs", "/redoc", "/openapi.json"]

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy import select
 
 from app import models
-from app.domain.clock import utc_now
+from app.core.clock import utc_now
 from app.services.maintenance import PruneReport
 from app.wiring.upkeep import maintenance
 from tests.support.arrange import Arrange, Someone

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.config.storage import StorageSettings
-from app.domain.errors import UnsupportedContent
+from app.core.errors import UnsupportedContent
 from app.domain.files import FileTypeMismatch, UnsupportedFileType
 from app.services.media_types import SNIFFED_BYTES, identified
 from tests.support.files import PNG

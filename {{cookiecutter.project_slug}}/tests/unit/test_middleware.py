@@ -24,19 +24,26 @@ from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from app.api import errors
-from app.api.context import identify, is_head
-from app.api.middleware import bodies, middleware
-from app.api.middleware.access import RequestLog
-from app.api.middleware.bodies import BodyLimit, Compression, HeadAsGet, LingeringClose
-from app.api.middleware.boundary import ErrorBoundary
-from app.api.middleware.headers import ResponseHeaders
-from app.api.middleware.origins import TrustedHosts
-from app.core.config import HttpSettings, Settings
+from app.config import Settings
+from app.core.config import HttpSettings
+from app.core.errors import DatabaseUnavailable
 from app.core.logging import LoggedError
-from app.domain.errors import DatabaseUnavailable
-from app.domain.ids import SessionId, UserId
+from app.domain.auth import SessionId
+from app.domain.users import UserId
 from app.infrastructure.database.statistics import statistics
+from app.infrastructure.http import problems as errors
+from app.infrastructure.http.context import identify, is_head
+from app.infrastructure.http.middleware import bodies, middleware
+from app.infrastructure.http.middleware.access import RequestLog
+from app.infrastructure.http.middleware.bodies import (
+    BodyLimit,
+    Compression,
+    HeadAsGet,
+    LingeringClose,
+)
+from app.infrastructure.http.middleware.boundary import ErrorBoundary
+from app.infrastructure.http.middleware.headers import ResponseHeaders
+from app.infrastructure.http.middleware.origins import TrustedHosts
 from tests.support.arrange import gone
 from tests.support.serving import served
 from tests.support.waiting import PATIENCE

@@ -9,8 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.api.multipart import UploadedPart, uploaded_part
-from app.domain.errors import DomainError, InvalidInput, UnsupportedContent
+from app.core.errors import DomainError, InvalidInput, UnsupportedContent
+from app.infrastructure.http.multipart import UploadedPart, uploaded_part
 from tests.support.files import END, MULTIPART, TEXT, part
 
 

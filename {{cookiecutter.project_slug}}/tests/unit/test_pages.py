@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.domain.errors import InvalidInput
-from app.domain.pages import MAX_CURSOR_LENGTH, Cursor, SortKey
+from app.core.errors import InvalidInput
+from app.core.pages import MAX_CURSOR_LENGTH, Cursor, SortKey
 
 ID = UUID("01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10")
 SORT = "-created_at"

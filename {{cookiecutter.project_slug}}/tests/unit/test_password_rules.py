@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.passwords import normalized_password, password_faults
+from app.core.security.passwords import normalized_password, password_faults
 
 LENGTH = "8 to 128 characters"
 UPPER = "an upper-case letter"

@@ -8,8 +8,8 @@ import pytest
 from argon2 import Type, extract_parameters
 
 from app.core.config import PasswordSettings
+from app.core.errors import PasswordHashingBusy
 from app.core.security.passwords import PasswordHasher, Verification
-from app.domain.errors import PasswordHashingBusy
 
 CHEAP = PasswordSettings(memory_kib=8, time_cost=1, max_concurrent=2, max_waiting=1)
 PASSWORD = "Analytical1Engine"

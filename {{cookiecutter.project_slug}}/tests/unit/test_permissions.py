@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.errors import InsufficientScope
-from app.domain.ids import UserId, new_id
+from app.core.errors import InsufficientScope
+from app.core.ids import new_id
+from app.domain.auth import Principal
 from app.domain.permissions import (
     DELEGABLE,
     PERMISSIONS,
@@ -16,8 +17,7 @@ from app.domain.permissions import (
     permissions_in,
     scope_of,
 )
-from app.domain.principals import Principal
-from app.domain.users import UserProfile
+from app.domain.users import UserId, UserProfile
 
 permission_sets = st.frozensets(st.sampled_from(sorted(PERMISSIONS)))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.core.config import Settings
+from app.config import Settings
 from app.infrastructure.database import Database
 from app.infrastructure.database.pool import FairQueue
 from tests.support.waiting import PATIENCE

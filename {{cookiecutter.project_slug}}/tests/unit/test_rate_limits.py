@@ -14,7 +14,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from limits.aio.storage import MemoryStorage
 
-from app.api import errors
 from app.api.deps.inline import on_loop
 from app.api.deps.rate_limits import (
     AuthRateLimitedByAddress,
@@ -23,10 +22,12 @@ from app.api.deps.rate_limits import (
     limit_account,
     limit_login,
 )
-from app.api.middleware import middleware
-from app.api.middleware.headers import rate_limit_headers
-from app.core.config import RateLimitSettings, Settings
-from app.domain.errors import TooManyRequests
+from app.config import Settings
+from app.core.config import RateLimitSettings
+from app.core.errors import TooManyRequests
+from app.infrastructure.http import problems as errors
+from app.infrastructure.http.middleware import middleware
+from app.infrastructure.http.middleware.headers import rate_limit_headers
 from app.infrastructure.rate_limits import CounterMemory, Quota, RateLimiter
 
 LIMITS = RateLimitSettings(

@@ -11,16 +11,17 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from app import models
-from app.core.config import Settings
-from app.domain.errors import EmailTaken, InvalidInput
-from app.domain.ids import UserId, new_id
+from app.config import Settings
+from app.core.errors import InvalidInput
+from app.core.ids import new_id
+from app.core.pages import PageRequest
 from app.domain.items import Item, ItemFilter, ItemSort
-from app.domain.pages import PageRequest
+from app.domain.users import EmailTaken, UserId
 from app.infrastructure.database import Database
-from app.repositories.base import columns_of, table_of
+from app.infrastructure.database.repository import columns_of, table_of
+from app.infrastructure.database.session import Session
 from app.repositories.items import ItemReader, ItemRepository
 from app.repositories.login_throttles import Failures, LoginThrottleRepository
-from app.repositories.session import Session
 from app.repositories.users import UserRepository
 from tests.support.factories import ItemFactory, LoginThrottleFactory, UserFactory
 

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
+from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
-from app.domain.clock import utc_now
 from app.infrastructure.storage import Storage
 from app.services.file_store import FileStoreUnavailable
 from tests.support.files import MEBIBYTE, TEXT, failing

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.core.config import Settings
-from app.domain.clock import utc_now
+from app.config import Settings
+from app.core.clock import utc_now
 from app.infrastructure.storage import Storage, open_storage
 from app.services.file_store import FileStoreUnavailable
 

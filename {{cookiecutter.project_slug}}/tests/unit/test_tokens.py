@@ -15,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.config import AuthSettings
+from app.core.errors import InvalidToken
+from app.core.ids import new_id
 from app.core.security.keys import SigningKeys
 from app.core.security.tokens import AccessTokens
-from app.domain.errors import InvalidToken
-from app.domain.ids import SessionId, UserId, new_id
+from app.domain.auth import SessionId
+from app.domain.users import UserId
 
 SETTINGS = AuthSettings(issuer="issuer", audience="audience")
 KEYS = SigningKeys.generate()
@@ -127,7 +129,7 @@ class TestVerify:
     def test_returns_what_the_token_says(self, tokens: AccessTokens) -> None:
         claims = tokens.verify(issued(tokens, "items:read users:read unheard:of"))
         assert (claims.user_id, claims.session_id) == (USER, SESSION)
-        assert claims.permissions == {"items:read", "users:read"}
+        assert claims.scope == {"items:read", "users:read", "unheard:of"}
 
     def test_takes_a_token_made_by_hand(self, tokens: AccessTokens) -> None:
         # Or else the refusals below would prove nothing.

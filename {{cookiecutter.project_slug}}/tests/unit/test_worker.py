@@ -13,11 +13,12 @@ from prometheus_client import CollectorRegistry, start_http_server
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from app.core.config import Settings
+from app.config import Settings
+from app.core.ids import new_id
 from app.domain.exports import ExportItems
-from app.domain.ids import UserId, new_id
 from app.domain.items import ItemFilter
 from app.domain.tracking import JobId, JobState
+from app.domain.users import UserId
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import JobRedis, open_job_redis

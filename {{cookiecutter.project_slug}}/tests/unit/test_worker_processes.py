@@ -16,11 +16,11 @@ from email import message_from_bytes
 import pytest
 from structlog.contextvars import bound_contextvars
 
-from app.core.config import Settings
-from app.domain.clock import utc_now
-from app.domain.ids import new_id
+from app.config import Settings
+from app.core.clock import utc_now
+from app.core.ids import new_id
+from app.core.mail import Mail
 from app.domain.jobs import SendMail
-from app.domain.mail import Mail
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobRedis, open_job_redis
 from app.infrastructure.jobs.payloads import packed

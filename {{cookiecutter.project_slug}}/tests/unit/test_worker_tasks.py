@@ -9,13 +9,13 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from app import models
-from app.core.config import Settings
-from app.domain.clock import utc_now
+from app.config import Settings
+from app.core.clock import utc_now
+from app.core.ids import new_id
+from app.core.mail import Mail
 from app.domain.exports import EXPORTS, ExportItems, Prune, RemoveExports
-from app.domain.ids import new_id
 from app.domain.items import ItemFilter
 from app.domain.jobs import SendMail
-from app.domain.mail import Mail
 from app.domain.tracking import JobFile, JobId, QueueUnavailable
 from app.resources import Resources
 from app.worker.running import open_worker

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends
 
 from app import about
 from app.api.deps.resources import ResourcesDep, SettingsDep
-from app.api.errors import problems
 from app.api.schemas.health import DependencyHealth, Health, Liveness, Readiness
-from app.services.health import CheckResult, NotReady, examine
+from app.core.health import CheckResult, NotReady, examine
+from app.infrastructure.http.problems import problems
 
 router = APIRouter(tags=["health"])
 

@@ -11,7 +11,7 @@ from prometheus_fastapi_instrumentator.middleware import PrometheusInstrumentato
 from starlette.middleware import Middleware
 
 from app.core.config import MetricsSettings
-from app.domain.errors import InvalidToken
+from app.core.errors import InvalidToken
 
 PATH: Final = "/metrics"
 _UNCOUNTED: Final = (f"^{PATH}$", "^/live$", "^/ready$", "^/health$")

@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
 
-from app.api.context import request_context
-from app.api.errors import log_broken_off
 from app.api.schemas.realtime import (
     CLIENT_MESSAGE,
     SERVER_MESSAGE,
@@ -25,8 +23,7 @@ from app.api.schemas.realtime import (
     WhoMessage,
 )
 from app.core.config.realtime import RealtimeSettings
-from app.domain.errors import DomainError, Forbidden, Unauthenticated
-from app.domain.ids import UserId
+from app.core.errors import DomainError, Forbidden, Unauthenticated
 from app.domain.realtime import (
     FORBIDDEN,
     INTERNAL,
@@ -44,6 +41,9 @@ from app.domain.realtime import (
     Pong,
     Roll,
 )
+from app.domain.users import UserId
+from app.infrastructure.http.context import request_context
+from app.infrastructure.http.problems import log_broken_off
 from app.infrastructure.realtime import Connection
 from app.services.realtime import Conversation
 

@@ -11,7 +11,7 @@ from typing import Final
 from app.cli import reloading
 from app.cli.output import CommandFailed, say
 from app.cli.processes import end_with_parent
-from app.core.config import Settings, load_settings
+from app.config import Settings, load_settings
 from app.core.logging import configure_logging
 from app.infrastructure.jobs.connection import open_job_redis
 from app.infrastructure.jobs.store import JobStore

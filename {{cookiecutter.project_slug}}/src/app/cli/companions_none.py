@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.core.config import Settings
+from app.config import Settings
 
 
 @contextmanager

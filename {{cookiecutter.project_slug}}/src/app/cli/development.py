@@ -11,7 +11,6 @@ import typer
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
-from app.api.openapi import DOCS_PATH
 from app.cli.accounts import register_admin
 from app.cli.companions import companions
 from app.cli.environment import (
@@ -23,10 +22,11 @@ from app.cli.environment import (
 from app.cli.output import CommandFailed, say
 from app.cli.processes import end_with_parent
 from app.cli.sockets import bound_socket
-from app.core.config import Settings, load_settings
+from app.config import Settings, load_settings
+from app.core.errors import Conflict
 from app.core.security.keys import write_private
-from app.domain.errors import Conflict
 from app.infrastructure.database import migrations
+from app.infrastructure.http.openapi import DOCS_PATH
 from app.infrastructure.serving import protocols
 
 DEMO_EMAIL: Final = "demo@example.com"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.output import say, writing
-from app.core.config import Settings
+from app.config import Settings
 from app.main import create_app
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from app.cli.output import CommandFailed, say
-from app.core.config import Settings, load_settings
+from app.config import Settings, load_settings
 from app.core.logging import configure_logging
 from app.infrastructure.database.migrations import RevisionState, check_revision
 from app.resources import Resources, open_resources

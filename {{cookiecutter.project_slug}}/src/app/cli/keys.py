@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from app.cli.output import CommandFailed, Commands, say, writing
-from app.core.config import load_settings
+from app.config import load_settings
 from app.core.security.keys import DEVELOPMENT_KEYS, SigningKeys, write_private
 
 STANDARD: Final = Path("-")

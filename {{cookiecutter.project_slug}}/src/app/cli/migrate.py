@@ -7,7 +7,7 @@ import typer
 
 from app.cli.environment import surroundings
 from app.cli.output import CommandFailed, Commands, say
-from app.core.config import Settings
+from app.config import Settings
 from app.infrastructure.database import migrations
 from app.infrastructure.database.migrations import RevisionState
 

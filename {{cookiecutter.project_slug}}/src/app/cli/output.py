@@ -9,8 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from app.core.errors import OperatorError
-from app.domain.errors import DomainError
+from app.core.errors import DomainError, OperatorError
 
 
 class CommandFailed(OperatorError):

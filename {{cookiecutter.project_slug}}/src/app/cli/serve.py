@@ -8,7 +8,7 @@ import typer
 
 from app.cli.output import CommandFailed, say
 from app.cli.sockets import bound_socket
-from app.core.config import load_settings
+from app.config import load_settings
 from app.core.security.keys import load_signing_keys
 from app.infrastructure.database.migrations import RevisionState, check_revision
 
@@ -32,7 +32,7 @@ def serve(
     Example: APP_SERVER__PORT=8080 app serve
     """
     settings = load_settings()
-    load_signing_keys(settings)
+    load_signing_keys(settings.auth, development=settings.environment == "development")
     bound_socket(settings.server.host, settings.server.port).close()
     if not skip_migration_check:
         check = check_revision(settings.database.url.get_secret_value())

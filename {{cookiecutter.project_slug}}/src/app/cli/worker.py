@@ -8,7 +8,7 @@ import typer
 
 from app.cli.environment import surroundings
 from app.cli.output import CommandFailed, Commands, say
-from app.core.config import Settings
+from app.config import Settings
 from app.core.logging import configure_logging
 from app.infrastructure.jobs.connection import open_job_redis
 from app.infrastructure.jobs.store import JobStore, Overview

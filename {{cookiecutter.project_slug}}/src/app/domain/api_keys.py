@@ -2,9 +2,27 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NewType
+from uuid import UUID
 
-from app.domain.ids import ApiKeyId
+from app.core.errors import Conflict, NotFound
 from app.domain.permissions import Permission, permissions_in
+
+ApiKeyId = NewType("ApiKeyId", UUID)
+
+
+class ApiKeyNotFound(NotFound):
+    """No such API key, or another's."""
+
+    code = "api_key_not_found"
+    title = "There is no such API key"
+
+
+class ApiKeyNameTaken(Conflict):
+    """The account has a key of this name already."""
+
+    code = "api_key_name_taken"
+    title = "You have an API key of this name"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from app.domain.ids import UserId
 from app.domain.items import ExportFormat, ItemFilter
 from app.domain.jobs import Job
 from app.domain.tracking import JobId
+from app.domain.users import UserId
 
 EXPORTS = "exports/"
 """What the keys of exported files begin with."""

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from typing_extensions import TypeAliasType
 
-from app.domain.errors import Conflict, ContentTooLarge, NotFound, UnsupportedContent
+from app.core.errors import Conflict, ContentTooLarge, NotFound, UnsupportedContent
 from app.domain.idempotency import IdempotencyKeyRefused
-from app.domain.ids import UserId
+from app.domain.users import UserId
 
 FileId = NewType("FileId", UUID)
 ContentId = NewType("ContentId", UUID)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
-from app.domain.errors import Conflict, FieldError, InvalidInput, Unavailable
+from app.core.errors import Conflict, FieldError, InvalidInput, Unavailable
 
 
 @dataclass(frozen=True, slots=True)

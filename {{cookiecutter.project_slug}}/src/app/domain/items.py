@@ -2,20 +2,29 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NewType
+from uuid import UUID
 
 from typing_extensions import TypeAliasType
 
-from app.domain.entity_tags import names_tag
-from app.domain.errors import PreconditionFailed
-from app.domain.ids import ItemId
+from app.core.errors import NotFound, PreconditionFailed
+from app.domain.users import UserId
+from app.infrastructure.http.entity_tags import names_tag
 
+ItemId = NewType("ItemId", UUID)
 ExportFormat = TypeAliasType("ExportFormat", Literal["csv", "ndjson"])
 ItemStatus = TypeAliasType("ItemStatus", Literal["draft", "active", "archived"])
 ItemSort = TypeAliasType(
     "ItemSort",
     Literal["created_at", "-created_at", "updated_at", "-updated_at", "title", "-title"],
 )
+
+
+class ItemNotFound(NotFound):
+    """No such item, or another's."""
+
+    code = "item_not_found"
+    title = "There is no such item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,39 @@ class ItemFilter:
     search: str | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEvent:
+    """Something has happened to an item.
+
+    Attributes:
+        owner_id: Whose it is.
+        item_id: Which item.
+        version: Counts its changes; of one that is deleted, the last.
+    """
+
+    owner_id: UserId
+    item_id: ItemId
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCreated(ItemEvent):
+    """There is a new item."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemChanged(ItemEvent):
+    """An item has another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDeleted(ItemEvent):
+    """An item is gone."""
+
+
+Event = ItemCreated | ItemChanged | ItemDeleted
 
 
 def etag(version: int) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.domain.mail import Mail
+from app.core.mail import Mail
 
 
 @dataclass(frozen=True, slots=True)

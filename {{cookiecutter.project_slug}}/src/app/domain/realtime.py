@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Final, Literal, NewType
 from uuid import UUID
 
-from app.domain.errors import Forbidden, InvalidToken, TooManyRequests
-from app.domain.ids import ItemId, UserId
+from app.core.errors import Forbidden, InvalidToken, TooManyRequests
+from app.domain.auth import Principal
+from app.domain.items import ItemId
 from app.domain.permissions import Permission
-from app.domain.principals import Principal
+from app.domain.users import UserId
 
 ConnectionId = NewType("ConnectionId", UUID)
 Channel = NewType("Channel", str)

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from typing_extensions import TypeAliasType
 
-from app.domain.errors import Conflict, NotFound, Unavailable
-from app.domain.ids import UserId
+from app.core.errors import Conflict, NotFound, Unavailable
+from app.domain.users import UserId
 
 JobId = NewType("JobId", UUID)
 JobState = TypeAliasType("JobState", Literal["queued", "running", "done", "failed", "cancelled"])

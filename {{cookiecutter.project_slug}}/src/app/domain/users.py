@@ -2,17 +2,54 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NewType
+from uuid import UUID
 
 from typing_extensions import TypeAliasType
 
-from app.domain.ids import UserId
+from app.core.errors import Conflict, Forbidden, NotFound
 from app.domain.permissions import Role
 
+UserId = NewType("UserId", UUID)
 UserSort = TypeAliasType(
     "UserSort",
     Literal["created_at", "-created_at", "username", "-username", "email", "-email"],
 )
+
+
+class UserNotFound(NotFound):
+    """No such user."""
+
+    code = "user_not_found"
+    title = "There is no such user"
+
+
+class WrongPassword(Forbidden):
+    """The current password, asked for once more, is wrong."""
+
+    code = "wrong_password"
+    title = "The current password is wrong"
+
+
+class EmailTaken(Conflict):
+    """Another account has this e-mail address."""
+
+    code = "email_taken"
+    title = "This e-mail address is taken"
+
+
+class UsernameTaken(Conflict):
+    """Another account has this user name."""
+
+    code = "username_taken"
+    title = "This user name is taken"
+
+
+class LastAdministrator(Conflict):
+    """Nobody would be left to administer the service."""
+
+    code = "last_administrator"
+    title = "The last administrator can't be removed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
+from app.core.clock import utc_now
+from app.core.errors import DatabaseUnavailable
 from app.core.security.secrets import digest
-from app.domain.clock import utc_now
-from app.domain.errors import DatabaseUnavailable
 from app.domain.idempotency import (
     Answer,
     Claim,
@@ -18,7 +18,7 @@ from app.domain.idempotency import (
 )
 from app.infrastructure.database import Database
 from app.infrastructure.outbox import Outbox
-from app.models.idempotency_key import IdempotencyKey as Row
+from app.models.idempotency_keys import IdempotencyKey as Row
 from app.repositories.idempotency_keys import IdempotencyKeyRepository
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Collection
 
-from app.domain.ids import SessionId, UserId
-from app.domain.principals import KeyHolder, SessionHolder
+from app.domain.auth import KeyHolder, SessionHolder, SessionId
+from app.domain.users import UserId
 
 
 class NullPrincipals:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.core.config import Settings
+from app.config import Settings
 
 
 def protocols(settings: Settings) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from limits.aio.storage import Storage
 
-from app.core.config import Settings
+from app.config import Settings
+from app.core.health import HealthCheck
 from app.infrastructure.database import Database
 from app.infrastructure.outbox import Outbox
 from app.infrastructure.redis.breaker import RedisUnavailable
@@ -14,7 +15,6 @@ from app.infrastructure.redis.client import GuardedRedis
 from app.infrastructure.redis.idempotency import RedisIdempotency
 from app.infrastructure.redis.principals import RedisPrincipals
 from app.infrastructure.redis.rate_limits import SharedCounters
-from app.services.health import HealthCheck
 from app.services.ports import IdempotencyStore, PrincipalCache
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from limits.aio.storage import Storage
 
-from app.core.config import Settings
-from app.domain.errors import DatabaseUnavailable
+from app.config import Settings
+from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database import Database
 from app.infrastructure.idempotency import DatabaseIdempotency
 from app.infrastructure.outbox import Outbox

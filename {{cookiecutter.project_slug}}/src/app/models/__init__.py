@@ -1,20 +1,20 @@
 """The tables, all of them: Alembic compares the database with what is imported here."""
 
-from app.models.api_key import ApiKey
-from app.models.auth_session import AuthSession, RefreshToken
-from app.models.base import Base
+from app.infrastructure.database.models import Base
+from app.models.api_keys import ApiKey
 
 # {%- if cookiecutter.use_s3 +%}
-from app.models.file import File as File
+from app.models.files import File as File
 
 # {%- endif +%}
 # {%- if not cookiecutter.use_redis +%}
-from app.models.idempotency_key import IdempotencyKey as IdempotencyKey
+from app.models.idempotency_keys import IdempotencyKey as IdempotencyKey
 
 # {%- endif +%}
-from app.models.item import Item
-from app.models.login_throttle import LoginThrottle
-from app.models.user import User
+from app.models.items import Item
+from app.models.login_throttles import LoginThrottle
+from app.models.sessions import AuthSession, RefreshToken
+from app.models.users import User
 
 __all__ = [
     "ApiKey",

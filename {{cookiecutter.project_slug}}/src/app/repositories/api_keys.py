@@ -3,10 +3,10 @@
 from sqlalchemy import delete, select
 
 from app import models
-from app.domain.api_keys import ApiKey
-from app.domain.ids import ApiKeyId, UserId
-from app.domain.pages import Page, PageRequest
-from app.repositories.base import Reader, Repository, Sorts, columns_of, table_of
+from app.core.pages import Page, PageRequest
+from app.domain.api_keys import ApiKey, ApiKeyId
+from app.domain.users import UserId
+from app.infrastructure.database.repository import Reader, Repository, Sorts, columns_of, table_of
 
 _keys = table_of(models.ApiKey).c
 _KEY = columns_of(models.ApiKey, ApiKey)

@@ -2,13 +2,9 @@
 
 from typing import Final
 
-from app.domain.errors import (
-    ApiKeyNameTaken,
-    DomainError,
-    EmailTaken,
-    InvalidToken,
-    UsernameTaken,
-)
+from app.core.errors import DomainError, InvalidToken
+from app.domain.api_keys import ApiKeyNameTaken
+from app.domain.users import EmailTaken, UsernameTaken
 
 CONSTRAINTS: Final[dict[str, type[DomainError]]] = {
     "uq_users_email": EmailTaken,

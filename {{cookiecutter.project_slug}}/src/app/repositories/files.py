@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import Select, bindparam, delete, func, select
 
 from app import models
+from app.core.pages import Page, PageRequest
 from app.domain.files import ContentId, File, FileId, FileSort, FileState, PendingFile, Usage
-from app.domain.ids import UserId
-from app.domain.pages import Page, PageRequest
-from app.repositories.base import Reader, Repository, Sorts, columns_of, table_of
-from app.repositories.statements import Statement
+from app.domain.users import UserId
+from app.infrastructure.database.repository import Reader, Repository, Sorts, columns_of, table_of
+from app.infrastructure.database.statements import Statement
 
 _files = table_of(models.File).c
 _FILE = columns_of(models.File, File)

@@ -5,10 +5,10 @@ from typing import Final
 
 from sqlalchemy import delete, select, update
 
-from app.domain.errors import Conflict, InvalidToken
+from app.core.errors import Conflict, InvalidToken
 from app.domain.idempotency import Answer
-from app.models.idempotency_key import IdempotencyKey
-from app.repositories.base import Repository
+from app.infrastructure.database.repository import Repository
+from app.models.idempotency_keys import IdempotencyKey
 
 _OWNER: Final = "fk_idempotency_keys_user_id_users"
 

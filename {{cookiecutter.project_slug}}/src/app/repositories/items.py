@@ -7,11 +7,11 @@ from typing import Any, Final
 from sqlalchemy import Select, bindparam, insert, select
 
 from app import models
-from app.domain.ids import ItemId, UserId
-from app.domain.items import Item, ItemContent, ItemFilter, ItemSort
-from app.domain.pages import Page, PageRequest
-from app.repositories.base import Reader, Repository, Sorts, columns_of, table_of
-from app.repositories.statements import Statement
+from app.core.pages import Page, PageRequest
+from app.domain.items import Item, ItemContent, ItemFilter, ItemId, ItemSort
+from app.domain.users import UserId
+from app.infrastructure.database.repository import Reader, Repository, Sorts, columns_of, table_of
+from app.infrastructure.database.statements import Statement
 
 _EXPORT_BATCH = 500
 _ESCAPE: Final = "/"

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import case, delete, select, update
 
-from app.domain.errors import Conflict
+from app.core.errors import Conflict
+from app.infrastructure.database.repository import Reader, Repository, table_of
 from app.models import LoginThrottle
-from app.repositories.base import Reader, Repository, table_of
 
 _throttles = table_of(LoginThrottle).c
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, select, update
 
-from app.domain.ids import ApiKeyId, SessionId, UserId
-from app.domain.principals import KeyHolder, SessionHolder
-from app.domain.users import UserProfile
+from app.domain.api_keys import ApiKeyId
+from app.domain.auth import KeyHolder, SessionHolder, SessionId
+from app.domain.users import UserId, UserProfile
+from app.infrastructure.database.repository import Reader, columns_of, table_of
+from app.infrastructure.database.session import Session
+from app.infrastructure.database.statements import Statement
 from app.models import ApiKey, AuthSession, User
-from app.repositories.base import Reader, columns_of, table_of
-from app.repositories.session import Session
-from app.repositories.statements import Statement
 
 _users = table_of(User).c
 _sessions = table_of(AuthSession).c

@@ -8,12 +8,13 @@ from uuid import UUID
 
 from sqlalchemy import Select, delete, insert, select, update
 
+from app.core.ids import new_id
 from app.core.security.tickets import TICKET_MARK
-from app.domain.ids import SessionId, new_id
+from app.domain.auth import SessionId
 from app.domain.users import UserProfile
+from app.infrastructure.database.repository import Reader, columns_of, table_of
+from app.infrastructure.database.session import Session
 from app.models import ApiKey, AuthSession, RefreshToken, User
-from app.repositories.base import Reader, columns_of, table_of
-from app.repositories.session import Session
 
 _users = table_of(User).c
 _sessions = table_of(AuthSession).c

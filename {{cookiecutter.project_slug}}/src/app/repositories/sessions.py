@@ -5,11 +5,11 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 
-from app.domain.ids import SessionId, UserId
-from app.domain.pages import Page, PageRequest
-from app.domain.sessions import LoginSession
+from app.core.pages import Page, PageRequest
+from app.domain.auth import LoginSession, SessionId
+from app.domain.users import UserId
+from app.infrastructure.database.repository import Reader, Repository, Sorts, columns_of, table_of
 from app.models import AuthSession, RefreshToken
-from app.repositories.base import Reader, Repository, Sorts, columns_of, table_of
 
 _sessions = table_of(AuthSession).c
 _SESSION = columns_of(AuthSession, LoginSession)

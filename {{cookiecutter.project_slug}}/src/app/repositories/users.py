@@ -4,12 +4,11 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, or_, select, update
 
-from app.domain.ids import UserId
-from app.domain.pages import Page, PageRequest
-from app.domain.users import Credentials, UserFilter, UserProfile, UserSort
+from app.core.pages import Page, PageRequest
+from app.domain.users import Credentials, UserFilter, UserId, UserProfile, UserSort
+from app.infrastructure.database.repository import Reader, Repository, Sorts, columns_of, table_of
+from app.infrastructure.database.statements import Statement
 from app.models import User
-from app.repositories.base import Reader, Repository, Sorts, columns_of, table_of
-from app.repositories.statements import Statement
 
 _users = table_of(User).c
 _PROFILE = columns_of(User, UserProfile)

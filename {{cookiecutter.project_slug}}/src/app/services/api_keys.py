@@ -5,16 +5,16 @@ from datetime import timedelta
 from functools import partial
 
 from app import models
+from app.core.clock import utc_now
+from app.core.errors import InsufficientScope
+from app.core.pages import Page, PageRequest
 from app.core.security.secrets import digest, new_api_key
-from app.domain.api_keys import ApiKey, NewApiKey
-from app.domain.clock import utc_now
-from app.domain.errors import ApiKeyNotFound, InsufficientScope
-from app.domain.ids import ApiKeyId, UserId
-from app.domain.pages import Page, PageRequest
+from app.domain.api_keys import ApiKey, ApiKeyId, ApiKeyNotFound, NewApiKey
+from app.domain.auth import Principal
 from app.domain.permissions import DelegablePermission, scope_of
-from app.domain.principals import Principal
+from app.domain.users import UserId
+from app.infrastructure.database.session import Session
 from app.repositories.api_keys import ApiKeyReader, ApiKeyRepository
-from app.repositories.session import Session
 from app.services.ports import PrincipalCache
 
 _HINT_LENGTH = 4

@@ -10,27 +10,29 @@ from functools import partial
 
 import structlog
 
+from app.core.clock import utc_now
 from app.core.config import AuthSettings
+from app.core.errors import FieldError, InvalidInput
+from app.core.ids import new_id
+from app.core.pages import Page, PageRequest
 from app.core.security.passwords import PasswordHasher
 from app.core.security.secrets import digest, new_refresh_token
 from app.core.security.tokens import AccessTokens
-from app.domain.clock import utc_now
-from app.domain.errors import (
-    FieldError,
+from app.domain.auth import (
+    Client,
     InvalidCredentials,
-    InvalidInput,
     InvalidRefreshToken,
+    LoginSession,
     RefreshTokenReused,
+    SessionId,
     SessionNotFound,
+    TokenPair,
 )
-from app.domain.ids import SessionId, UserId, new_id
-from app.domain.pages import Page, PageRequest
 from app.domain.permissions import ROLES, permissions_in, scope_of
-from app.domain.sessions import Client, LoginSession, TokenPair
-from app.domain.users import Credentials, normalized_email
+from app.domain.users import Credentials, UserId, normalized_email
+from app.infrastructure.database.session import Session
 from app.models import AuthSession, RefreshToken
 from app.repositories.login_throttles import LoginThrottleReader, LoginThrottleRepository
-from app.repositories.session import Session
 from app.repositories.sessions import (
     RefreshTokenRepository,
     SessionReader,

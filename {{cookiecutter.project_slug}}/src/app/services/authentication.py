@@ -5,12 +5,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from app.core.clock import utc_now
+from app.core.errors import InvalidToken
 from app.core.security.secrets import API_KEY_PREFIX, digest
 from app.core.security.tokens import AccessClaims, AccessTokens
-from app.domain.clock import utc_now
-from app.domain.errors import InvalidToken
+from app.domain.auth import KeyHolder, Principal, SessionHolder, SessionId
 from app.domain.permissions import DELEGABLE, ROLES, permissions_in
-from app.domain.principals import KeyHolder, Principal, SessionHolder
+from app.domain.users import UserId
 from app.repositories.principals import PrincipalReader, touch_api_key
 from app.services.ports import PrincipalCache, UnitsOfWork
 
@@ -35,13 +36,13 @@ class Authenticator:
             return await self._by_api_key(digest(bearer))
         claims = self.tokens.verify(bearer)
         holder = await self.principals.session(
-            claims.user_id, claims.session_id, partial(self._session, claims)
+            UserId(claims.user_id), SessionId(claims.session_id), partial(self._session, claims)
         )
         # What is remembered may be from before the end.
         if holder is None or holder.expires_at <= utc_now():
             raise InvalidToken("The session has ended.")
-        permissions = claims.permissions & ROLES[holder.user.role]
-        return Principal(holder.user, permissions, session_id=claims.session_id)
+        permissions = ROLES[holder.user.role] & claims.scope
+        return Principal(holder.user, permissions, session_id=SessionId(claims.session_id))
 
     async def _by_api_key(self, key_hash: str) -> Principal:
         holder = await self.principals.api_key(key_hash, partial(self._api_key, key_hash))
@@ -51,7 +52,9 @@ class Authenticator:
 
     async def _session(self, claims: AccessClaims) -> SessionHolder | None:
         reader = PrincipalReader(self.database)
-        return await reader.by_session(claims.user_id, claims.session_id, utc_now())
+        return await reader.by_session(
+            UserId(claims.user_id), SessionId(claims.session_id), utc_now()
+        )
 
     async def _api_key(self, key_hash: str) -> KeyHolder | None:
         """Ask for a key, and note that it is used; what is remembered of it notes nothing."""

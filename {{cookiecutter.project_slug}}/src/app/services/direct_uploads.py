@@ -4,8 +4,9 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
-from app.domain.clock import utc_now
+from app.core.ids import new_id
 from app.domain.files import (
     AnnouncedFile,
     ContentId,
@@ -20,7 +21,7 @@ from app.domain.files import (
     incoming_key,
     stored_key,
 )
-from app.domain.ids import UserId, new_id
+from app.domain.users import UserId
 from app.repositories.files import FileReader
 from app.services.direct_store import DirectStore, SignedRequest
 from app.services.file_lifecycle import FileLifecycle

@@ -18,9 +18,10 @@ from functools import partial
 import structlog
 
 from app import models
+from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
-from app.domain.clock import utc_now
-from app.domain.errors import FieldError, InvalidInput, InvalidToken, Unavailable
+from app.core.errors import FieldError, InvalidInput, InvalidToken, Unavailable
+from app.core.ids import new_id
 from app.domain.files import (
     AnnouncedFile,
     ContentId,
@@ -34,7 +35,7 @@ from app.domain.files import (
     safe_name,
     stored_key,
 )
-from app.domain.ids import UserId, new_id
+from app.domain.users import UserId
 from app.repositories.files import FileRepository
 from app.repositories.users import UserRepository
 from app.services.file_store import FileStore, FileStoreUnavailable, StoredFile

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from app.domain.errors import NotFound, Unavailable
+from app.core.errors import NotFound, Unavailable
 
 
 class FileStoreUnavailable(Unavailable):

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
+from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
-from app.domain.clock import utc_now
 from app.domain.files import INCOMING, STORED, ContentId, FileId, FileState, id_in, stored_key
 from app.repositories.files import FileReader, FileRepository
 from app.services.file_store import FileStore

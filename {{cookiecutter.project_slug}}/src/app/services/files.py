@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
-from app.domain.clock import utc_now
+from app.core.ids import new_id
+from app.core.pages import Page, PageRequest
 from app.domain.files import (
     ContentId,
     File,
@@ -22,8 +24,7 @@ from app.domain.files import (
     incoming_key,
     stored_key,
 )
-from app.domain.ids import UserId, new_id
-from app.domain.pages import Page, PageRequest
+from app.domain.users import UserId
 from app.repositories.files import FileReader, FileRepository
 from app.services.direct_store import DirectStore, SignedLink
 from app.services.file_lifecycle import FileLifecycle

@@ -5,20 +5,24 @@ from dataclasses import dataclass
 from functools import partial
 
 from app import models
-from app.domain.errors import ItemNotFound
-from app.domain.events import Event, ItemChanged, ItemCreated, ItemDeleted
-from app.domain.ids import ItemId, UserId
+from app.core.pages import Page, PageRequest
 from app.domain.items import (
+    Event,
     Item,
+    ItemChanged,
     ItemChanges,
     ItemContent,
+    ItemCreated,
+    ItemDeleted,
     ItemFilter,
+    ItemId,
+    ItemNotFound,
     ItemSort,
     require_match,
 )
-from app.domain.pages import Page, PageRequest
+from app.domain.users import UserId
+from app.infrastructure.database.session import Session
 from app.repositories.items import ItemReader, ItemRepository
-from app.repositories.session import Session
 from app.services.ports import Events
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from app.core.config import Settings
-from app.domain.clock import utc_now
+from app.config import Settings
+from app.core.clock import utc_now
 from app.repositories.login_throttles import LoginThrottleRepository
 from app.repositories.sessions import RefreshTokenRepository, SessionRepository
 from app.services.ports import IdempotencyStore, UnitsOfWork

@@ -6,14 +6,14 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.events import Event
+from app.core.mail import Mail
+from app.domain.auth import KeyHolder, SessionHolder, SessionId
 from app.domain.idempotency import Answer, Claim, IdempotencyKey
-from app.domain.ids import SessionId, UserId
+from app.domain.items import Event
 from app.domain.jobs import Job
-from app.domain.mail import Mail
-from app.domain.principals import KeyHolder, SessionHolder
-from app.repositories.session import Session
-from app.repositories.statements import Lookups
+from app.domain.users import UserId
+from app.infrastructure.database.session import Session
+from app.infrastructure.database.statements import Lookups
 
 
 class UnitsOfWork(Lookups, Protocol):

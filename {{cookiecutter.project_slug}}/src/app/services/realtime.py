@@ -6,13 +6,12 @@ from datetime import timedelta
 from typing import Final, Literal, Protocol
 from uuid import UUID
 
+from app.core.clock import utc_now
 from app.core.config.realtime import RealtimeSettings
+from app.core.errors import InsufficientScope, InvalidToken, Unauthenticated
 from app.core.security.tickets import TICKET_PREFIX, new_ticket, ticket_hash
-from app.domain.clock import utc_now
-from app.domain.errors import InsufficientScope, InvalidToken, Unauthenticated
-from app.domain.ids import UserId
+from app.domain.auth import Principal
 from app.domain.permissions import ROLES, permissions_in
-from app.domain.principals import Principal
 from app.domain.realtime import (
     ANNOUNCE,
     FORBIDDEN,
@@ -30,6 +29,7 @@ from app.domain.realtime import (
     Visitor,
     channel_of,
 )
+from app.domain.users import UserId
 from app.repositories.realtime import Credential, CredentialReader, TicketRepository
 from app.services.authentication import Authenticator
 from app.services.ports import UnitsOfWork

@@ -9,11 +9,11 @@ import math
 from datetime import datetime, timedelta
 from typing import Literal
 
+from app.core.addresses import network_of
+from app.core.clock import utc_now
 from app.core.config import ThrottleSettings
 from app.core.security.secrets import digest
-from app.domain.addresses import network_of
-from app.domain.clock import utc_now
-from app.domain.errors import TooManyLoginAttempts
+from app.domain.auth import TooManyLoginAttempts
 from app.repositories.login_throttles import (
     Failures,
     LoginThrottleReader,

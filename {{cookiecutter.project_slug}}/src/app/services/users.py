@@ -4,27 +4,28 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
+from app.core.clock import utc_now
+from app.core.mail import Mail
+from app.core.pages import Page, PageRequest
 from app.core.security.passwords import PasswordHasher
-from app.domain.clock import utc_now
-from app.domain.errors import LastAdministrator, UserNotFound, WrongPassword
-from app.domain.ids import SessionId, UserId
+from app.domain.auth import Client, Principal, SessionId
 from app.domain.jobs import SendMail
-from app.domain.mail import Mail
-from app.domain.pages import Page, PageRequest
 from app.domain.permissions import Role
-from app.domain.principals import Principal
-from app.domain.sessions import Client
 from app.domain.users import (
+    LastAdministrator,
     ProfileChanges,
     UserChanges,
     UserFilter,
+    UserId,
+    UserNotFound,
     UserProfile,
     UserSort,
+    WrongPassword,
     normalized_email,
 )
+from app.infrastructure.database.session import Session
 from app.models import User
 from app.repositories.login_throttles import LoginThrottleReader, LoginThrottleRepository
-from app.repositories.session import Session
 from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserReader, UserRepository
 from app.services.ports import Jobs, PrincipalCache, UnitsOfWork

@@ -2,10 +2,10 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.infrastructure.database.session import Session
+from app.infrastructure.database.statements import Lookups
 from app.repositories.api_keys import ApiKeyReader, ApiKeyRepository
 from app.repositories.items import ItemReader, ItemRepository
-from app.repositories.session import Session
-from app.repositories.statements import Lookups
 from app.repositories.users import UserReader
 from app.resources import Resources
 from app.services.api_keys import ApiKeyQueries, ApiKeyService

@@ -1,7 +1,7 @@
 """What files are made of."""
 
+from app.infrastructure.database.statements import Lookups
 from app.repositories.files import FileReader
-from app.repositories.statements import Lookups
 from app.resources import Resources
 from app.services.direct_uploads import DirectUploads
 from app.services.file_lifecycle import FileLifecycle

@@ -1,10 +1,10 @@
 """Live events: what each service gets."""
 
 from app import wiring
+from app.infrastructure.database.session import Session
 from app.infrastructure.events.adapter import LiveEvents
 from app.infrastructure.realtime import Hub
 from app.repositories.realtime import TicketRepository
-from app.repositories.session import Session
 from app.resources import Resources
 from app.services.realtime import Doorkeeper, TicketService
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from app.core.config import Settings
+from app.config import Settings
 from app.worker.worker import Outcome
 
 _UPPER_BOUNDS = (0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, float("inf"))

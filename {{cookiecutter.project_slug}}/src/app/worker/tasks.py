@@ -8,11 +8,11 @@ from datetime import timedelta
 import structlog
 
 from app import wiring
-from app.api.exports import MEDIA_TYPES, exported
-from app.domain.clock import utc_now
+from app.core.clock import utc_now
 from app.domain.exports import EXPORTS, ExportItems, Prune, RemoveExports
 from app.domain.items import Item
 from app.domain.tracking import JobFile, JobId, QueueUnavailable
+from app.infrastructure.http.streaming import MEDIA_TYPES, exported
 from app.infrastructure.mail import build_mailer
 from app.resources import Resources
 from app.services.file_store import FileStore

@@ -21,8 +21,8 @@ from arq.worker import Worker
 from redis.exceptions import RedisError
 from structlog.contextvars import bind_contextvars
 
+from app.core.clock import utc_now
 from app.core.config import JobSettings
-from app.domain.clock import utc_now
 from app.domain.exports import Prune, RemoveExports
 from app.domain.tracking import QueueUnavailable
 from app.infrastructure.jobs.claims import Claims

@@ -14,7 +14,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 import app
-from app.core.config import Settings
+from app.config import Settings
 from app.main import create_app
 
 ROOT = Path(app.__file__).parent

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 import pytest
 from sqlalchemy.orm import registry
 
-from app.core.config import Settings
+from app.config import Settings
 from app.resources import Resources
 from tests.contract.audit.source import Module, assert_none, keyword, modules
 
@@ -51,7 +51,7 @@ def test_app03_reads_the_environment_in_the_settings_alone() -> None:
         for each in module.classes()
         if any(module.origin(base).endswith(".BaseSettings") for base in each.bases)
     ]
-    assert trees == ["app.core.config.settings.Settings"]
+    assert trees == ["app.config.Settings"]
     assert Settings.model_config["env_prefix"] == "APP_"
     assert Settings.model_config["env_nested_delimiter"] == "__"
 

@@ -12,7 +12,7 @@ from fastapi.routing import RouteContext
 from pydantic import BaseModel
 
 from app.api.deps.database import get_session
-from app.api.schemas import base
+from app.infrastructure.http import schemas as base
 from tests.contract.audit.source import (
     Function,
     Module,
@@ -69,7 +69,7 @@ def test_api02_states_the_status_of_every_operation() -> None:
 def test_sch03_shares_fields_by_one_base() -> None:
     """SCH03: shared fields live in one base; `from_attributes` for what is read from the ORM."""
     assert_none(
-        module.at(field, f"inherit `{field.target.id}` from a base in app.api.schemas.base")
+        module.at(field, f"inherit `{field.target.id}` from app.infrastructure.http.schemas")
         for module in modules("app.api.schemas", but=(base.__name__,))
         for each in module.classes()
         for field in each.body

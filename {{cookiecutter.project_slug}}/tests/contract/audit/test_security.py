@@ -8,9 +8,10 @@ import pytest
 from starlette.middleware import Middleware
 
 from app.api.deps.auth import get_principal
-from app.api.middleware import middleware
-from app.core.config import HttpSettings, Settings
+from app.config import Settings
+from app.core.config import HttpSettings
 from app.domain.permissions import PERMISSIONS, ROLES
+from app.infrastructure.http.middleware import middleware
 from tests.contract.audit.source import (
     Module,
     assert_none,
@@ -100,7 +101,7 @@ def _asks_for_a_role(module: Module) -> Iterator[str]:
 
 
 def _elsewhere(module: Module, listed: set[str]) -> Iterator[str]:
-    what = "write a plain ASGI class, and list it in app.api.middleware"
+    what = "write a plain ASGI class, and list it in app.infrastructure.http.middleware"
     for node in module.nodes:
         if isinstance(node, ast.Attribute) and node.attr in {"add_middleware", "middleware_stack"}:
             yield module.at(node, what)

@@ -15,21 +15,15 @@ from fastapi.security import (
 )
 from starlette.requests import HTTPConnection
 
-from app.api.context import identify
 from app.api.deps.inline import on_loop
 from app.api.deps.rate_limits import limit_account
 from app.api.deps.resources import ResourcesDep
 from app.api.deps.services import AuthenticatorDep
-from app.api.errors import raises
-from app.domain.errors import (
-    InsufficientScope,
-    InvalidToken,
-    TooManyRequests,
-    Unauthenticated,
-)
+from app.core.errors import InsufficientScope, InvalidToken, TooManyRequests, Unauthenticated
+from app.domain.auth import Client, Principal
 from app.domain.permissions import PERMISSIONS
-from app.domain.principals import Principal
-from app.domain.sessions import Client
+from app.infrastructure.http.context import identify
+from app.infrastructure.http.problems import raises
 
 _USER_AGENT_LENGTH = 255
 _ADDRESS_LENGTH = 45  # of an IPv6 address that ends in an IPv4 one; a proxy may send anything

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Header
 
-from app.api.schemas.base import LINE
+from app.infrastructure.http.schemas import LINE
 
 IfMatch = Annotated[
     str | None,

@@ -11,9 +11,9 @@ from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.deps.resources import ResourcesDep
-from app.api.errors import raises
-from app.domain.errors import DatabaseUnavailable
-from app.repositories.session import Session
+from app.core.errors import DatabaseUnavailable
+from app.infrastructure.database.session import Session
+from app.infrastructure.http.problems import raises
 
 
 @raises(DatabaseUnavailable)

@@ -8,11 +8,11 @@ from starlette.requests import Request
 from app.api.deps.auth import get_principal
 from app.api.deps.inline import on_loop
 from app.api.deps.resources import ResourcesDep
-from app.api.errors import raises
 from app.api.schemas.files import FileListQuery
-from app.domain.errors import DatabaseUnavailable
+from app.core.errors import DatabaseUnavailable
+from app.domain.auth import Principal
 from app.domain.files import IdempotencyKeyNotTaken
-from app.domain.principals import Principal
+from app.infrastructure.http.problems import raises
 from app.services.direct_uploads import DirectUploads
 from app.services.file_store import FileStoreUnavailable
 from app.services.files import FileQueries, FileService

@@ -15,9 +15,7 @@ from uuid import UUID
 from fastapi import Depends, Header
 from starlette.requests import Request
 
-from app.api.context import request_context
 from app.api.deps.resources import ResourcesDep
-from app.api.errors import AnsweredBefore, raises
 from app.domain.idempotency import (
     Answer,
     IdempotencyKey,
@@ -26,6 +24,8 @@ from app.domain.idempotency import (
     IdempotencyKeyReused,
     IdempotencyUnavailable,
 )
+from app.infrastructure.http.context import request_context
+from app.infrastructure.http.problems import AnsweredBefore, raises
 
 IdempotencyKeyHeader = Annotated[
     str | None,

@@ -8,8 +8,8 @@ from fastapi import Depends
 
 from app.api.deps.inline import on_loop
 from app.api.deps.resources import ResourcesDep
-from app.api.errors import raises
 from app.domain.tracking import QueueUnavailable
+from app.infrastructure.http.problems import raises
 from app.services.jobs import JobService
 from app.wiring.jobs import job_service
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import Query
 
-from app.api.schemas.base import PageQuery
 from app.api.schemas.items import ItemExportQuery, ItemListQuery
 from app.api.schemas.users import UserListQuery
+from app.infrastructure.http.schemas import PageQuery
 
 PageDep = Annotated[PageQuery, Query()]
 UserListDep = Annotated[UserListQuery, Query()]

@@ -12,12 +12,12 @@ from uuid import UUID
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from app.api.context import request_context
 from app.api.deps.inline import on_loop
 from app.api.deps.resources import ResourcesDep
-from app.api.errors import raises
-from app.domain.addresses import network_of
-from app.domain.errors import TooManyRequests
+from app.core.addresses import network_of
+from app.core.errors import TooManyRequests
+from app.infrastructure.http.context import request_context
+from app.infrastructure.http.problems import raises
 from app.infrastructure.rate_limits import Policy, RateLimiter
 
 

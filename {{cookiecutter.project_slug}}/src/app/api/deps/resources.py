@@ -6,7 +6,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from app.api.deps.inline import on_loop
-from app.core.config import Settings
+from app.config import Settings
 from app.resources import Resources
 
 

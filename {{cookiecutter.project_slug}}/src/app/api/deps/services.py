@@ -8,8 +8,8 @@ from app import wiring
 from app.api.deps.database import SessionDep, SnapshotDep
 from app.api.deps.inline import on_loop
 from app.api.deps.resources import ResourcesDep
-from app.api.errors import raises
-from app.domain.errors import DatabaseUnavailable
+from app.core.errors import DatabaseUnavailable
+from app.infrastructure.http.problems import raises
 from app.services.api_keys import ApiKeyQueries, ApiKeyService
 from app.services.auth import AuthService
 from app.services.authentication import Authenticator

@@ -5,8 +5,14 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from app.api.schemas.base import VISIBLE_LINE, InputModel, Page, ResourceResponse, is_a_number
 from app.domain.permissions import DelegablePermission, Permission
+from app.infrastructure.http.schemas import (
+    VISIBLE_LINE,
+    InputModel,
+    Page,
+    ResourceResponse,
+    is_a_number,
+)
 
 Days = Annotated[int, Field(ge=1, le=3650), BeforeValidator(is_a_number)]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Secret, SecretStr, StringConstraints
 
-from app.api.schemas.base import (
+from app.infrastructure.http.schemas import (
     LINE,
     PASSWORD_FORMAT,
     VISIBLE_LINE,

@@ -5,7 +5,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from app.api.schemas.base import (
+from app.domain.files import LONGEST_NAME, AnnouncedFile, FileSort
+from app.infrastructure.http.schemas import (
     VISIBLE_LINE,
     InputModel,
     Page,
@@ -14,7 +15,6 @@ from app.api.schemas.base import (
     ResponseModel,
     is_a_number,
 )
-from app.domain.files import LONGEST_NAME, AnnouncedFile, FileSort
 
 _LARGEST: Final = 5 * 1024**3
 _EXAMPLE: Final = "Note G, with a table.\n"

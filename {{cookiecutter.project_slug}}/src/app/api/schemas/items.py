@@ -5,15 +5,6 @@ from typing import Annotated, Self
 from pydantic import MISSING, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.api.schemas.base import (
-    TEXT,
-    VISIBLE_LINE,
-    ChangingResourceResponse,
-    InputModel,
-    Moment,
-    Page,
-    PageQuery,
-)
 from app.domain.items import (
     ExportFormat,
     ItemChanges,
@@ -21,6 +12,15 @@ from app.domain.items import (
     ItemFilter,
     ItemSort,
     ItemStatus,
+)
+from app.infrastructure.http.schemas import (
+    TEXT,
+    VISIBLE_LINE,
+    ChangingResourceResponse,
+    InputModel,
+    Moment,
+    Page,
+    PageQuery,
 )
 
 Title = Annotated[

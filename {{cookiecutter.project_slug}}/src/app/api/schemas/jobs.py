@@ -5,10 +5,10 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from app.api.schemas.base import EXAMPLE_ID, InputModel, ResourceResponse, ResponseModel
 from app.api.schemas.items import ItemFilterQuery
 from app.domain.items import ExportFormat
 from app.domain.tracking import JobFile, JobState, TrackedJob
+from app.infrastructure.http.schemas import EXAMPLE_ID, InputModel, ResourceResponse, ResponseModel
 
 _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _FILE: dict[str, Any] = {

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Discriminator, Field, StringConstraints, TypeAdapter
 
-from app.api.schemas.base import EXAMPLE_ID, TEXT, InputModel, ResponseModel
+from app.infrastructure.http.schemas import EXAMPLE_ID, TEXT, InputModel, ResponseModel
 
 _EXAMPLE_MOMENT: Final = "2026-11-21T10:30:00Z"
 _TEXT: Final = "What is said."

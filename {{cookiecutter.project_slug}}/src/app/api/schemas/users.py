@@ -13,7 +13,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.api.schemas.base import (
+from app.core.security.passwords import MAX_LENGTH, MIN_LENGTH, password_faults
+from app.domain.permissions import Role
+from app.domain.users import ProfileChanges, UserChanges, UserFilter, UserSort
+from app.infrastructure.http.schemas import (
     PASSWORD_FORMAT,
     TEXT,
     VISIBLE_LINE,
@@ -23,9 +26,6 @@ from app.api.schemas.base import (
     PageQuery,
     Password,
 )
-from app.domain.passwords import MAX_LENGTH, MIN_LENGTH, password_faults
-from app.domain.permissions import Role
-from app.domain.users import ProfileChanges, UserChanges, UserFilter, UserSort
 
 _EMAIL = "ada@example.com"
 _PASSWORD = "Analytical1Engine"  # noqa: S105 - an example

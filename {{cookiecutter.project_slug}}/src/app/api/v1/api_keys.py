@@ -8,13 +8,13 @@ from fastapi import Path, Request, Response
 from app.api.deps.auth import AccountOwner
 from app.api.deps.pages import PageDep
 from app.api.deps.services import ApiKeyQueriesDep, ApiKeyServiceDep
-from app.api.errors import problems
-from app.api.responses import created, location_of
-from app.api.routing import FeatureRouter
 from app.api.schemas.api_keys import ApiKeyCreate, ApiKeyCreatedResponse, ApiKeyPage, ApiKeyResponse
-from app.api.schemas.base import EXAMPLE_ID
-from app.domain.errors import ApiKeyNameTaken, ApiKeyNotFound, InsufficientScope
-from app.domain.ids import ApiKeyId
+from app.core.errors import InsufficientScope
+from app.domain.api_keys import ApiKeyId, ApiKeyNameTaken, ApiKeyNotFound
+from app.infrastructure.http.problems import problems
+from app.infrastructure.http.responses import created, location_of
+from app.infrastructure.http.routing import FeatureRouter
+from app.infrastructure.http.schemas import EXAMPLE_ID
 
 router = FeatureRouter(prefix="/users/me/api-keys", tags=["api keys"])
 

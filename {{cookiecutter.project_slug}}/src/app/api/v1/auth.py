@@ -9,24 +9,24 @@ from app.api.deps.auth import AccountOwner, ClientDep
 from app.api.deps.pages import PageDep
 from app.api.deps.rate_limits import AuthRateLimitedByAddress, RateLimiterDep, limit_login
 from app.api.deps.services import AuthServiceDep
-from app.api.errors import problems
-from app.api.routing import FeatureRouter
 from app.api.schemas.auth import (
     RefreshTokenRequest,
     SessionPage,
     TokenRequest,
     TokenResponse,
 )
-from app.api.schemas.base import EXAMPLE_ID
-from app.domain.errors import (
+from app.core.errors import PasswordHashingBusy
+from app.domain.auth import (
     InvalidCredentials,
     InvalidRefreshToken,
-    PasswordHashingBusy,
     RefreshTokenReused,
+    SessionId,
     SessionNotFound,
     TooManyLoginAttempts,
 )
-from app.domain.ids import SessionId
+from app.infrastructure.http.problems import problems
+from app.infrastructure.http.routing import FeatureRouter
+from app.infrastructure.http.schemas import EXAMPLE_ID
 
 router = FeatureRouter(prefix="/auth", tags=["auth"], dependencies=[AuthRateLimitedByAddress])
 

@@ -18,18 +18,6 @@ from app.api.deps.files import (
     announced_length,
 )
 from app.api.deps.idempotency import IdempotencyDep
-from app.api.downloads import (
-    Download,
-    RangeNotSatisfiable,
-    attachment,
-    is_current,
-    requested_range,
-)
-from app.api.errors import problems
-from app.api.multipart import OVERHEAD_BYTES, uploaded_part
-from app.api.responses import ATTACHMENT, created, location_of, replayable
-from app.api.routing import FeatureRouter
-from app.api.schemas.base import EXAMPLE_ID, LINE
 from app.api.schemas.files import (
     FileCreate,
     FilePage,
@@ -38,8 +26,8 @@ from app.api.schemas.files import (
     UploadCreate,
     UploadResponse,
 )
-from app.core.config import Settings
-from app.domain.errors import InvalidInput, UnsupportedContent
+from app.config import Settings
+from app.core.errors import InvalidInput, UnsupportedContent
 from app.domain.files import (
     FileId,
     FileNotFound,
@@ -51,6 +39,18 @@ from app.domain.files import (
     UploadExpired,
     UploadIncomplete,
 )
+from app.infrastructure.http.downloads import (
+    Download,
+    RangeNotSatisfiable,
+    attachment,
+    is_current,
+    requested_range,
+)
+from app.infrastructure.http.multipart import OVERHEAD_BYTES, uploaded_part
+from app.infrastructure.http.problems import problems
+from app.infrastructure.http.responses import ATTACHMENT, created, location_of, replayable
+from app.infrastructure.http.routing import FeatureRouter
+from app.infrastructure.http.schemas import EXAMPLE_ID, LINE
 from app.services.file_store import ObjectNotFound
 
 router = FeatureRouter(prefix="/files", tags=["files"])

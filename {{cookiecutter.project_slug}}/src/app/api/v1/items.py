@@ -11,21 +11,20 @@ from app.api.deps.conditions import IfMatch, IfNoneMatch
 from app.api.deps.idempotency import IdempotencyDep
 from app.api.deps.pages import ItemExportFilterDep, ItemListDep
 from app.api.deps.services import ItemExportDep, ItemQueriesDep, ItemServiceDep
-from app.api.errors import problems
-from app.api.exports import DOCUMENTED, Export
-from app.api.responses import (
+from app.api.schemas.items import ItemCreate, ItemPage, ItemResponse, ItemUpdate
+from app.core.errors import PreconditionFailed
+from app.domain.items import ItemId, ItemNotFound, etag, etag_matches
+from app.infrastructure.http.problems import problems
+from app.infrastructure.http.responses import (
     VERSION,
     VERSION_OR_NOT_MODIFIED,
     created,
     location_of,
     replayable,
 )
-from app.api.routing import FeatureRouter
-from app.api.schemas.base import EXAMPLE_ID
-from app.api.schemas.items import ItemCreate, ItemPage, ItemResponse, ItemUpdate
-from app.domain.errors import ItemNotFound, PreconditionFailed
-from app.domain.ids import ItemId
-from app.domain.items import etag, etag_matches
+from app.infrastructure.http.routing import FeatureRouter
+from app.infrastructure.http.schemas import EXAMPLE_ID
+from app.infrastructure.http.streaming import DOCUMENTED, Export
 
 router = FeatureRouter(prefix="/items", tags=["items"])
 

@@ -9,12 +9,12 @@ from fastapi.responses import StreamingResponse
 from app.api.deps.auth import ItemViewer
 from app.api.deps.idempotency import IdempotencyDep
 from app.api.deps.jobs import DownloadDep, JobServiceDep
-from app.api.errors import Responses, problems
-from app.api.exports import DOCUMENTED
-from app.api.responses import location_of
-from app.api.schemas.base import EXAMPLE_ID
 from app.api.schemas.jobs import ItemExportCreate, JobResponse
 from app.domain.tracking import JobFinished, JobId, JobNotDone, JobNotFound, TooManyJobs
+from app.infrastructure.http.problems import Responses, problems
+from app.infrastructure.http.responses import location_of
+from app.infrastructure.http.schemas import EXAMPLE_ID
+from app.infrastructure.http.streaming import DOCUMENTED
 from app.services.file_store import FileStoreUnavailable, ObjectNotFound
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])

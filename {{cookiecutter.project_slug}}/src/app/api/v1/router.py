@@ -18,7 +18,7 @@ from app.api.v1 import (
     ws,
     # {% endif %}
 )
-from app.core.config import Settings
+from app.config import Settings
 
 FEATURES = (
     auth,

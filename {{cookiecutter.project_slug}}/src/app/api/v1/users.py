@@ -20,10 +20,6 @@ from app.api.deps.rate_limits import (
     limit_password_change,
 )
 from app.api.deps.services import UserQueriesDep, UserServiceDep
-from app.api.errors import problems
-from app.api.responses import created, location_of
-from app.api.routing import FeatureRouter
-from app.api.schemas.base import EXAMPLE_ID
 from app.api.schemas.users import (
     PasswordUpdate,
     ProfileUpdate,
@@ -32,16 +28,20 @@ from app.api.schemas.users import (
     UserResponse,
     UserUpdate,
 )
-from app.domain.errors import (
+from app.core.errors import PasswordHashingBusy
+from app.domain.auth import TooManyLoginAttempts
+from app.domain.users import (
     EmailTaken,
     LastAdministrator,
-    PasswordHashingBusy,
-    TooManyLoginAttempts,
+    UserId,
     UsernameTaken,
     UserNotFound,
     WrongPassword,
 )
-from app.domain.ids import UserId
+from app.infrastructure.http.problems import problems
+from app.infrastructure.http.responses import created, location_of
+from app.infrastructure.http.routing import FeatureRouter
+from app.infrastructure.http.schemas import EXAMPLE_ID
 
 router = FeatureRouter(prefix="/users", tags=["users"])
 

@@ -4,16 +4,16 @@ from fastapi import APIRouter, HTTPException, WebSocket
 from fastapi.responses import JSONResponse
 
 from app.api.asyncapi import asyncapi
-from app.api.context import identify
 from app.api.deps.auth import AccountOwner
 from app.api.deps.rate_limits import RateLimiterDep, limit_account
 from app.api.deps.realtime import DoorkeeperDep, HubDep, TicketServiceDep
 from app.api.deps.resources import SettingsDep
 from app.api.realtime import bearer_of, converse, refuse, require_origin
 from app.api.schemas.realtime import TicketResponse
-from app.domain.errors import Forbidden, TooManyRequests, Unauthenticated, Unavailable
-from app.domain.ids import new_id
+from app.core.errors import Forbidden, TooManyRequests, Unauthenticated, Unavailable
+from app.core.ids import new_id
 from app.domain.realtime import ConnectionId, Visitor, permitted_channel
+from app.infrastructure.http.context import identify
 from app.services.realtime import Conversation
 
 router = APIRouter(prefix="/ws", tags=["websockets"])

@@ -10,14 +10,13 @@ from app.core.config.health import HealthSettings
 from app.core.config.http import HttpSettings
 from app.core.config.idempotency import IdempotencySettings
 from app.core.config.jobs import JobSettings
-from app.core.config.loading import ConfigurationError, load_settings, variable_names
+from app.core.config.loading import ConfigurationError, variable_names
 from app.core.config.logging import LoggingSettings
 from app.core.config.mail import MailSettings
 from app.core.config.metrics import MetricsSettings
 from app.core.config.passwords import PasswordSettings
 from app.core.config.rate_limits import RateLimitSettings
 from app.core.config.server import ServerSettings
-from app.core.config.settings import Settings
 from app.core.config.throttle import ThrottleSettings
 
 __all__ = [
@@ -34,8 +33,6 @@ __all__ = [
     "PasswordSettings",
     "RateLimitSettings",
     "ServerSettings",
-    "Settings",
     "ThrottleSettings",
-    "load_settings",
     "variable_names",
 ]

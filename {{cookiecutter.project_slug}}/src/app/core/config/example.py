@@ -1,10 +1,9 @@
 """The example of an environment file, made from the settings and their docstrings.
 
 `.env.example` is what this gives, and a test holds it to that. To write it anew:
-`uv run python -m app.core.config.example > .env.example`
+`uv run python -m app.config > .env.example`
 """
 
-import sys
 from collections.abc import Iterator
 from textwrap import wrap
 
@@ -12,7 +11,6 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from app.core.config.loading import PREFIX
-from app.core.config.settings import Settings
 
 _WIDTH = 96
 _HEAD = """\
@@ -22,9 +20,9 @@ _HEAD = """\
 """
 
 
-def env_example() -> str:
+def env_example(model: type[BaseModel]) -> str:
     """The text of `.env.example`: all settings, commented out, by the names of their variables."""
-    return _HEAD + "\n".join(_lines(Settings, PREFIX)) + "\n"
+    return _HEAD + "\n".join(_lines(model, PREFIX)) + "\n"
 
 
 def _lines(model: type[BaseModel], prefix: str) -> Iterator[str]:
@@ -51,7 +49,3 @@ def _text(field: FieldInfo) -> str:
         case _:
             # Nothing, or what depends on the machine.
             return ""
-
-
-if __name__ == "__main__":
-    sys.stdout.write(env_example())

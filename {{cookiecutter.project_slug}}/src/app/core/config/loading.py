@@ -4,14 +4,15 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource
 
 from app.core.config.base import UNFIT, Location
-from app.core.config.settings import Settings
 from app.core.errors import OperatorError
+
+S = TypeVar("S", bound=BaseSettings)
 
 PREFIX = "APP_"
 DOTENV = Path(".env")
@@ -31,40 +32,40 @@ class ConfigurationError(OperatorError):
         return cls("\n".join(("The settings are not valid:", *lines)))
 
 
-def load_settings() -> Settings:
-    """Read the settings from the environment and, in development, from `.env`.
+def load(model: type[S]) -> S:
+    """Read settings from the environment and, in development, from `.env`.
 
     A developer's `.env` thus never reaches the tests, nor a forgotten one production.
 
     Raises:
         ConfigurationError: With everything that is wrong, by the names of the variables.
     """
-    environment = EnvSettingsSource(Settings)
+    environment = EnvSettingsSource(model)
     values = environment()
-    faults = _unknown(environment.env_vars)
+    faults = _unknown(model, environment.env_vars)
     if values.get("environment", "development") == "development":
-        dotenv = _dotenv()
+        dotenv = _dotenv(model)
         written = dotenv()
         if written.pop("environment", "development") != "development":
             faults["APP_ENVIRONMENT"] = (
                 "can't be set in .env, which is read in development only; set it in the environment"
             )
-        faults |= _unknown(dotenv.env_vars)
+        faults |= _unknown(model, dotenv.env_vars)
         values = _merged(written, values)
-    return _validated(values, faults)
+    return _validated(model, values, faults)
 
 
-def _dotenv() -> DotEnvSettingsSource:
+def _dotenv(model: type[BaseSettings]) -> DotEnvSettingsSource:
     try:
-        return DotEnvSettingsSource(Settings, env_file=DOTENV, dotenv_filtering="only_existing")
+        return DotEnvSettingsSource(model, env_file=DOTENV, dotenv_filtering="only_existing")
     except (OSError, UnicodeDecodeError):
         # What its settings would have been is not known: to judge the others is no use.
         raise ConfigurationError.listing({str(DOTENV): "can't be read as text in UTF-8"}) from None
 
 
-def variable_names() -> list[str]:
+def variable_names(model: type[BaseModel]) -> list[str]:
     """The name of every setting as the environment spells it, in the order of the tree."""
-    return [_variable(location) for location in _locations(Settings)]
+    return [_variable(location) for location in _locations(model)]
 
 
 def _variable(location: Location) -> str:
@@ -79,9 +80,9 @@ def _locations(model: type[BaseModel]) -> Iterator[Location]:
             yield (name,)
 
 
-def _unknown(variables: Mapping[str, str | None]) -> dict[str, str]:
+def _unknown(model: type[BaseModel], variables: Mapping[str, str | None]) -> dict[str, str]:
     """Variables with our prefix that are no setting: a misspelt one would keep its default."""
-    known = variable_names()
+    known = variable_names(model)
     faults = {}
     for name, value in sorted((name.upper(), value or "") for name, value in variables.items()):
         if not name.startswith(PREFIX) or name in known:
@@ -107,7 +108,7 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return under | over | both
 
 
-def _validated(values: dict[str, Any], faults: dict[str, str]) -> Settings:
+def _validated(model: type[S], values: dict[str, Any], faults: dict[str, str]) -> S:
     """The settings of these values.
 
     Rules that concern several settings run only once each setting by itself is good. So what is
@@ -117,7 +118,7 @@ def _validated(values: dict[str, Any], faults: dict[str, str]) -> Settings:
     given = _places(values)
     while True:
         try:
-            settings = Settings(**values)
+            settings = model(**values)
         except ValidationError as error:
             again = False
             for found in error.errors(include_url=False, include_input=False):

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from jwt.algorithms import ECAlgorithm
 
-from app.core.config import ConfigurationError, Settings
+from app.core.config import AuthSettings, ConfigurationError
 from app.core.jwks import private_key, private_keys
 
 ALGORITHM: Final = "ES256"
@@ -154,7 +154,7 @@ class SigningKeys:
         return key
 
 
-def load_signing_keys(settings: Settings) -> SigningKeys:
+def load_signing_keys(auth: AuthSettings, *, development: bool) -> SigningKeys:
     """Return the keys that the settings name.
 
     In development, with none configured, a key is made once and kept outside version control.
@@ -162,12 +162,11 @@ def load_signing_keys(settings: Settings) -> SigningKeys:
     Raises:
         ConfigurationError: There is none, or it can't be read.
     """
-    auth = settings.auth
     if auth.signing_keys is not None:
         return _parsed(auth.signing_keys.get_secret_value(), "APP_AUTH__SIGNING_KEYS")
     if auth.signing_keys_file is not None:
         return _read(auth.signing_keys_file, "APP_AUTH__SIGNING_KEYS_FILE")
-    if settings.environment == "development":
+    if development:
         return _development_keys(DEVELOPMENT_KEYS)
     raise ConfigurationError(f"APP_AUTH__SIGNING_KEYS: there is no signing key; {_HOW_TO_MAKE_ONE}")
 

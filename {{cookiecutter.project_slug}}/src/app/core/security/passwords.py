@@ -8,22 +8,24 @@ import asyncio
 import os
 import sys
 import threading
+import unicodedata
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import ARGON2_VERSION
 
 from app.core.config import PasswordSettings
-from app.domain.errors import PasswordHashingBusy
-from app.domain.passwords import normalized_password
+from app.core.errors import PasswordHashingBusy
 
 T = TypeVar("T")
+MIN_LENGTH: Final = 8
+MAX_LENGTH: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +123,27 @@ def _yield_to_the_event_loop() -> None:
     """Let the scheduler prefer the event loop: on Linux each thread has its own niceness."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+def normalized_password(password: str) -> str:
+    """Return one form of what keyboards send in several, such as é (NIST SP 800-63B §3.1.1.2)."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def password_faults(password: str) -> list[str]:
+    """Return what is missing from a password, in words for its owner; empty if it is good.
+
+    Eight characters are the least that NIST SP 800-63B allows; the upper bound keeps hashing
+    affordable.
+    """
+    password = normalized_password(password)
+    faults = []
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+        faults.append(f"{MIN_LENGTH} to {MAX_LENGTH} characters")
+    if not any(character.isupper() for character in password):
+        faults.append("an upper-case letter")
+    if not any(character.islower() for character in password):
+        faults.append("a lower-case letter")
+    if not any(character.isdigit() for character in password):
+        faults.append("a digit")
+    return faults

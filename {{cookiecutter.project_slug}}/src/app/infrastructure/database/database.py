@@ -9,8 +9,9 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 
-from app.core.config import Settings
-from app.domain.errors import DatabaseUnavailable
+from app.config import Settings
+from app.core.errors import DatabaseUnavailable
+from app.core.health import HealthCheck
 from app.infrastructure.database.dialect import (
     PING,
     READ_OPTIONS,
@@ -19,10 +20,9 @@ from app.infrastructure.database.dialect import (
 )
 from app.infrastructure.database.errors import translate_errors, translated_errors
 from app.infrastructure.database.lookups import DirectLookups
+from app.infrastructure.database.session import Session
+from app.infrastructure.database.statements import Row, Statement, Values
 from app.infrastructure.database.statistics import StatementLog, count_statements
-from app.repositories.session import Session
-from app.repositories.statements import Row, Statement, Values
-from app.services.health import HealthCheck
 
 logger = structlog.stdlib.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from app.core.config import DatabaseSettings
-from app.domain.errors import DatabaseUnavailable
+from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database.pool import FairPool
 
 READ_OPTIONS: Final[dict[str, Any]] = {"isolation_level": "AUTOCOMMIT"}

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from app.core.config import DatabaseSettings
+from app.infrastructure.database.models import Base
 from app.infrastructure.database.pool import FairPool
-from app.models import Base
 
 READ_OPTIONS: Final[dict[str, Any]] = {"begin": None}
 """For requests that only read: each statement stands for itself, without a transaction."""

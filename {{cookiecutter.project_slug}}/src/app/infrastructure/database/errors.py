@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm.exc import StaleDataError
 
-from app.domain.errors import Conflict, DatabaseUnavailable, DomainError, EditConflict
+from app.core.errors import Conflict, DatabaseUnavailable, DomainError, EditConflict
 from app.infrastructure.database.dialect import constraint_of, why_unavailable
 from app.repositories.constraints import CONSTRAINTS
 

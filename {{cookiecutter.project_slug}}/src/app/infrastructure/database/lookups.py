@@ -15,10 +15,10 @@ import asyncpg  # type: ignore[import-untyped]  # it has no types
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import await_, greenlet_spawn
 
-from app.domain.errors import DatabaseUnavailable
+from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database.dialect import is_outage
+from app.infrastructure.database.statements import Row, Statement, Values
 from app.infrastructure.database.statistics import StatementLog
-from app.repositories.statements import Row, Statement, Values
 
 _Process = Callable[[Any], Any]
 

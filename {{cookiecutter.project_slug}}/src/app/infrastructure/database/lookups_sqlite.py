@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from app.infrastructure.database.dialect import READ_OPTIONS
+from app.infrastructure.database.statements import Row, Statement, Values
 from app.infrastructure.database.statistics import StatementLog
-from app.repositories.statements import Row, Statement, Values
 
 
 class DirectLookups:

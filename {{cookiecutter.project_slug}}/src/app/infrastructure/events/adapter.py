@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, Literal
 
-from app.core.config import Settings
-from app.domain.events import Event, ItemChanged, ItemCreated, ItemDeleted
+from app.config import Settings
+from app.domain.items import Event, ItemChanged, ItemCreated, ItemDeleted
 from app.domain.realtime import ItemNotice, channel_of
 from app.infrastructure.events.logged import LoggedEvents
 from app.infrastructure.realtime import Hub

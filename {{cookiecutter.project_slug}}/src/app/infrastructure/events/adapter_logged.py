@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.core.config import Settings
+from app.config import Settings
 from app.infrastructure.events.logged import LoggedEvents
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import structlog
 
-from app.domain.events import Event, ItemChanged, ItemCreated, ItemDeleted
+from app.domain.items import Event, ItemChanged, ItemCreated, ItemDeleted
 
 _NAMES: Final[dict[type[Event], str]] = {
     ItemCreated: "item created",

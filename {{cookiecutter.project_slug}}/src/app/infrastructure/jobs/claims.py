@@ -12,8 +12,8 @@ from datetime import datetime
 
 from redis.exceptions import WatchError
 
+from app.core.clock import utc_now
 from app.core.config import JobSettings
-from app.domain.clock import utc_now
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobPipeline, JobRedis
 from app.infrastructure.jobs.store import WorkerInfo

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from app.core.config import Settings
+from app.config import Settings
 from app.domain.tracking import QueueUnavailable
 from app.infrastructure.jobs import payloads
 from app.infrastructure.redis.breaker import Breaker, RedisUnavailable

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 from structlog.contextvars import get_contextvars
 
-from app.domain.clock import utc_now
+from app.core.clock import utc_now
 from app.domain.exports import ExportItems, Prune, RemoveExports
 from app.domain.jobs import Job, SendMail
 

@@ -10,15 +10,17 @@ from uuid import UUID
 
 import structlog
 
-from app.core.config import JobSettings, Settings
-from app.domain.ids import UserId, new_id
+from app.config import Settings
+from app.core.config import JobSettings
+from app.core.health import HealthCheck
+from app.core.ids import new_id
 from app.domain.jobs import Job
 from app.domain.tracking import JobId, QueueUnavailable, TrackedJob
+from app.domain.users import UserId
 from app.infrastructure.jobs.connection import open_job_redis
 from app.infrastructure.jobs.payloads import Packed, packed
 from app.infrastructure.jobs.store import JobStore
 from app.infrastructure.redis.breaker import Breaker
-from app.services.health import HealthCheck
 from app.services.jobs import TrackedJobs
 from app.services.ports import Jobs, Mailer
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from app.core.config import Settings
+from app.config import Settings
 from app.domain.jobs import Job
 from app.services.handlers import Handlers, common_handlers
 from app.services.ports import Jobs, Mailer

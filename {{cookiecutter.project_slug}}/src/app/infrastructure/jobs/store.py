@@ -9,9 +9,8 @@ from uuid import UUID
 
 from redis.exceptions import WatchError
 
+from app.core.clock import utc_now
 from app.core.config import JobSettings
-from app.domain.clock import utc_now
-from app.domain.ids import UserId
 from app.domain.tracking import (
     JobFile,
     JobId,
@@ -20,6 +19,7 @@ from app.domain.tracking import (
     TooManyJobs,
     TrackedJob,
 )
+from app.domain.users import UserId
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobPipeline, JobRedis
 from app.infrastructure.jobs.payloads import Packed, to_bytes

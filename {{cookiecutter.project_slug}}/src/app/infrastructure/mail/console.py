@@ -2,7 +2,7 @@
 
 import structlog
 
-from app.domain.mail import Mail
+from app.core.mail import Mail
 
 logger = structlog.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from email.policy import SMTP
 import aiosmtplib
 
 from app.core.config import MailSettings
-from app.domain.errors import Unavailable
-from app.domain.mail import Mail
+from app.core.errors import Unavailable
+from app.core.mail import Mail
 
 
 class SmtpMailer:

@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from app.core.config import Settings
+from app.config import Settings
 from app.domain.realtime import (
     Channel,
     ConnectionId,

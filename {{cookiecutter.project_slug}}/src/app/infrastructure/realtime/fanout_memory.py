@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from app.core.config import Settings
+from app.config import Settings
 from app.domain.realtime import Channel, Member, Parcel, Present
 from app.infrastructure.realtime.registry import Registry
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import structlog
 
-from app.core.config import Settings
+from app.config import Settings
 from app.core.config.realtime import RealtimeSettings
 from app.domain.realtime import (
     Channel,

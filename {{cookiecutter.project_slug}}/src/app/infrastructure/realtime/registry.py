@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Final
 
 from app.core.config.realtime import RealtimeSettings
-from app.domain.ids import UserId
 from app.domain.realtime import (
     RESTARTING,
     TOO_SLOW,
@@ -21,6 +20,7 @@ from app.domain.realtime import (
     TooManyConnections,
     Visitor,
 )
+from app.domain.users import UserId
 
 Encode = Callable[[Message], str]
 

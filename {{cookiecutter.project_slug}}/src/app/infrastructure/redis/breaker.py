@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from app.domain.errors import Unavailable
+from app.core.errors import Unavailable
 
 T = TypeVar("T")
 Clock = Callable[[], float]

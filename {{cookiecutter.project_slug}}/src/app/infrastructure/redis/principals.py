@@ -25,10 +25,10 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from app.domain.clock import utc_now
-from app.domain.ids import ApiKeyId, SessionId, UserId
-from app.domain.principals import KeyHolder, SessionHolder
-from app.domain.users import UserProfile
+from app.core.clock import utc_now
+from app.domain.api_keys import ApiKeyId
+from app.domain.auth import KeyHolder, SessionHolder, SessionId
+from app.domain.users import UserId, UserProfile
 from app.infrastructure.outbox import Outbox
 from app.infrastructure.redis.breaker import RedisUnavailable
 from app.infrastructure.redis.client import GuardedRedis, Script

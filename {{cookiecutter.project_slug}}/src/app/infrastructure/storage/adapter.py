@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
-from app.core.config import Settings
+from app.config import Settings
 from app.core.config.storage import StorageSettings
+from app.core.health import HealthCheck
 from app.services.direct_store import SignedRequest
 from app.services.file_store import (
     ByteRange,
@@ -24,7 +25,6 @@ from app.services.file_store import (
     StoredKey,
     StoredObject,
 )
-from app.services.health import HealthCheck
 
 if TYPE_CHECKING:  # the types are for the type checker, and are not installed in production
     from types_aiobotocore_s3 import S3Client

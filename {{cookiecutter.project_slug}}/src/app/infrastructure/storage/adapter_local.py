@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, ParamSpec, TypeVar
 
-from app.core.config import Settings
+from app.config import Settings
+from app.core.health import HealthCheck
 from app.services.file_store import (
     ByteRange,
     FileStoreUnavailable,
@@ -21,7 +22,6 @@ from app.services.file_store import (
     StoredKey,
     StoredObject,
 )
-from app.services.health import HealthCheck
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""HTTP: middleware, problem responses, the OpenAPI document, streaming."""

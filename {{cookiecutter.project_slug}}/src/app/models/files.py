@@ -1,0 +1,41 @@
+"""Files that users upload: what is known of them; their content is in the file store."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.domain.files import LONGEST_NAME, FileState
+from app.infrastructure.database.models import Base, Identified, Timestamped
+from app.models.users import User
+
+
+class File(Identified, Timestamped, Base):
+    """A file of a user, or the place that is kept for one.
+
+    Until it is ready, `size` is what is kept free for it, and it is given up at `expires_at`. Its
+    content is the object that `content_id` names, and no other that somebody may have tried to
+    store. Until `signed_until` a client can put something into the store for it.
+    """
+
+    __tablename__ = "files"
+    __table_args__ = (
+        CheckConstraint("state IN ('pending', 'ready', 'cancelled')", name="state"),
+        CheckConstraint("(state = 'ready') = (expires_at IS NULL)", name="expires_at"),
+        CheckConstraint(
+            "state <> 'ready' OR (sha256 IS NOT NULL AND content_id IS NOT NULL)", name="content"
+        ),
+        Index(None, "owner_id", "state", "created_at", "id"),
+        Index(None, "owner_id", "state", "name", "id"),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
+    state: Mapped[FileState] = mapped_column(String(16), default="pending")
+    name: Mapped[str] = mapped_column(String(LONGEST_NAME))
+    media_type: Mapped[str] = mapped_column(String(127))
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    content_id: Mapped[UUID | None]
+    signed_until: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None] = mapped_column(index=True)

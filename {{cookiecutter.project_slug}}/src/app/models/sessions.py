@@ -1,0 +1,51 @@
+"""Logins and the refresh tokens that keep them alive."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.core.clock import utc_now
+from app.infrastructure.database.models import Base, Identified
+from app.models.users import User
+
+
+class AuthSession(Identified, Base):
+    """A login: the family of all refresh tokens that descend from it.
+
+    Revoking the row ends the family and its access tokens at once.
+    """
+
+    __tablename__ = "auth_sessions"
+    __table_args__ = (
+        Index(None, "user_id", "created_at", "id"),
+        Index(None, "expires_at"),
+        Index(None, "revoked_at"),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
+    scope: Mapped[str] = mapped_column(String(500))
+    user_agent: Mapped[str] = mapped_column(String(255))
+    ip_address: Mapped[str] = mapped_column(String(45))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    last_used_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship(lazy="raise")
+
+
+class RefreshToken(Identified, Base):
+    """One link of the chain: used once, it is followed by the next."""
+
+    __tablename__ = "refresh_tokens"
+
+    session_id: Mapped[UUID] = mapped_column(
+        ForeignKey(AuthSession.id, ondelete="CASCADE"), index=True
+    )
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    used_at: Mapped[datetime | None] = mapped_column(index=True)
+
+    session: Mapped[AuthSession] = relationship(lazy="raise")
