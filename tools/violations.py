@@ -202,7 +202,11 @@ VIOLATIONS: tuple[Violation, ...] = (
         "APP12",
         "responses lack a security header",
         f"{UNIT}/test_middleware.py::TestResponseHeaders::test_are_on_every_response",
-        ("infrastructure/http/middleware/headers.py", '    (b"x-content-type-options", b"nosniff"),\n', ""),
+        (
+            "infrastructure/http/middleware/headers.py",
+            '    (b"x-content-type-options", b"nosniff"),\n',
+            "",
+        ),
     ),
     # Dependency injection
     _violation(
@@ -510,7 +514,11 @@ VIOLATIONS: tuple[Violation, ...] = (
         "API09",
         "a page can be of any size",
         f"{CONTRACT}/test_openapi.py::TestLists::test_take_a_limit_and_a_cursor",
-        ("infrastructure/http/schemas.py", "Field(20, ge=1, le=100, ", "Field(20, ge=1, le=100_000, "),
+        (
+            "infrastructure/http/schemas.py",
+            "Field(20, ge=1, le=100, ",
+            "Field(20, ge=1, le=100_000, ",
+        ),
     ),
     _violation(
         "API10",
@@ -806,7 +814,11 @@ VIOLATIONS: tuple[Violation, ...] = (
         "DB10",
         "statements are not counted",
         f"{UNIT}/test_middleware.py::TestRequestLog::test_counts_statements_and_their_time",
-        ("infrastructure/http/middleware/access.py", 'line["statements"] = statistics.statements', "pass"),
+        (
+            "infrastructure/http/middleware/access.py",
+            'line["statements"] = statistics.statements',
+            "pass",
+        ),
     ),
     _violation(
         "DB10",
@@ -1044,7 +1056,11 @@ VIOLATIONS: tuple[Violation, ...] = (
         "ERR02",
         "problems have no code",
         f"{UNIT}/test_errors.py::TestDomainError::test_becomes_a_problem",
-        ("infrastructure/http/problems.py", '        "code": kind.code,\n', '        "code": kind.title,\n'),
+        (
+            "infrastructure/http/problems.py",
+            '        "code": kind.code,\n',
+            '        "code": kind.title,\n',
+        ),
     ),
     _violation(
         "ERR03",

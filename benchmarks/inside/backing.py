@@ -16,8 +16,8 @@ from uuid import UUID
 import asyncpg
 import jwt
 from app.config import load_settings
-from app.core.security.keys import SigningKeys
 from app.core.ids import new_id
+from app.core.security.keys import SigningKeys
 from app.domain.permissions import ROLES, scope_of
 from app.infrastructure.database import migrations
 from app.models import AuthSession, Item, User
