@@ -35,8 +35,8 @@ ROW = re.compile(r"^\| ([A-Z]+\d\d) \| (.+) \| (.+) \|$", re.MULTILINE)
 CHECK = re.compile(r"(lint|contract|test) `([^`]+)`|\b(types)\b")
 SERVER = """
 import sys
-from dev_servers.postgresql import postgresql
-with postgresql(given=None, given_by="", directory=None) as server:
+from dev_servers import postgresql
+with postgresql.opened(None) as server:
     print(server.url, flush=True)
     sys.stdin.read()
 """

@@ -49,13 +49,6 @@ REGISTRATIONS: tuple[Violation, ...] = (
         "infrastructure/http/middleware/__init__.py",
         "        Middleware(KeptAnswers),\n",
     ),
-    _registration(
-        "redis",
-        "its development server",
-        f"{UNIT}/test_dev_servers.py",
-        "src/dev_servers/redis.py",
-        "SERVICE = Service(VARIABLE, development_server)\n",
-    ),
     # arq
     _settings("arq", f"{UNIT}/test_env_example.py", "jobs", "JobSettings"),
     _registration(
@@ -234,12 +227,5 @@ REGISTRATIONS: tuple[Violation, ...] = (
         "infrastructure/storage/adapter.py",
         'self.health_checks = (HealthCheck("storage", self.ping, required=False),)',
         "self.health_checks = ()",
-    ),
-    _registration(
-        "s3",
-        "its development server",
-        f"{UNIT}/test_dev_servers.py",
-        "src/dev_servers/s3.py",
-        "SERVICE = Service(VARIABLE, development_server)\n",
     ),
 )

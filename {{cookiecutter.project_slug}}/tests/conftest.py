@@ -36,6 +36,7 @@ from tests.support.waiting import PATIENCE
 
 pytest_plugins = [
     "pytester",
+    "tests.support.servers",
     *(
         f"tests.support.{file.stem}"
         for file in sorted(Path(__file__).with_name("support").glob("*_plugin.py"))

@@ -1,11 +1,10 @@
-"""What the service needs around it while it is developed and tested, without Docker.
+"""Servers for development and tests, from wheels, without Docker.
 
-A server is looked for in this order: an address that was given, a program on this machine, a
-program from a wheel among the development dependencies. A server that is started here listens on a
-socket that only its user can reach, is shared by the commands that use it at the same time, and
-ends with the last of them, whatever becomes of it. Works on Linux, macOS and WSL, as any user.
+A server runs in a process of its own, listens on a socket or on the loopback interface, is shared
+by the commands that name the same directory, and stops with the last of them, even if that is
+killed. Linux, macOS and WSL; any user, root included.
 
-Production does not have this package: only `app` is shipped.
+Production does not ship this package.
 """
 
 from dev_servers.server import Server, ServerUnavailable

@@ -1,4 +1,4 @@
-"""A server, as those who use it see it."""
+"""A server, as its users see it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,17 +9,15 @@ class Server:
     """Something that answers at an address.
 
     Attributes:
-        name: What it is.
-        url: Where it is, in the form that the setting for it has. May hold a password.
-        source: What it is, which version, and where it comes from, in words for people.
-        environment: What else has to be known to use it: values by the name of their variable.
+        url: Its address, in the form that the setting for it takes; may hold a password.
+        source: Product, version and origin, for people.
+        environment: Further variables that its users need.
     """
 
-    name: str
     url: str
     source: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class ServerUnavailable(Exception):
-    """No way led to a server; the message tells which were tried, and why each failed."""
+    """A server did not start; the message says why."""

@@ -1,4 +1,4 @@
-"""Which services there are in development, and the settings that say where they are."""
+"""The servers of `app dev`, and the variables that name them."""
 
 import importlib
 import os
@@ -6,68 +6,51 @@ import pkgutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
-
-from pydantic import SecretStr
 
 import dev_servers
 from dev_servers.server import Server
-from dev_servers.service import Service
 
 if TYPE_CHECKING:  # the servers start without the service
     from app.config import Settings
 
 
-def services() -> tuple[Service, ...]:
-    """Return the services there are: every module of this package that has a `SERVICE`."""
+def services() -> list[ModuleType]:
+    """Return the modules of this package that have a `VARIABLE`: one per service."""
     modules = (
         importlib.import_module(f"dev_servers.{module.name}")
         for module in pkgutil.iter_modules(dev_servers.__path__)
     )
-    return tuple(module.SERVICE for module in modules if hasattr(module, "SERVICE"))
+    return [module for module in modules if hasattr(module, "VARIABLE")]
 
 
 @contextmanager
-def backing_services(settings: "Settings", directory: Path) -> Iterator[tuple[Server, ...]]:
-    """Find or start all services, and have the environment name them, while the block runs.
+def backing_services(settings: "Settings", directory: Path) -> Iterator[list[Server]]:
+    """Start all services that the settings do not name, and name them in the environment.
 
-    Settings that are loaded inside of the block, by this process or by those that it starts, hold
-    the addresses.
+    Settings that are loaded inside of the block, in this process or its children, have them.
 
     Args:
-        settings: The settings so far; what they name themselves is used, and nothing started.
-        directory: Where the data of servers that are started here stay.
+        settings: Settings loaded so far.
+        directory: Location of the data, which are kept.
 
     Raises:
-        ServerUnavailable: One of them is not to be had.
+        ServerUnavailable: A server did not start.
     """
     before = dict(os.environ)
+    servers: list[Server] = []
     with ExitStack() as stack:
-        opened = {
-            service: stack.enter_context(
-                service.open(_configured(settings, service.variable), directory)
-            )
-            for service in services()
-        }
-        named: dict[str, str] = {}
-        for service, server in opened.items():
-            named |= {service.variable: server.url, **server.environment}
-        os.environ.update(named)
+        for service in services():
+            group, name = service.VARIABLE.removeprefix("APP_").lower().split("__")
+            if name in getattr(settings, group).model_fields_set:
+                servers.append(Server("", f"the {service.NAME} that {service.VARIABLE} names"))
+                continue
+            server = stack.enter_context(service.opened(directory))
+            os.environ.update({service.VARIABLE: server.url, **server.environment})
+            servers.append(server)
         try:
-            yield tuple(opened.values())
+            yield servers
         finally:
-            for variable in named:
-                if variable in before:
-                    os.environ[variable] = before[variable]
-                else:
-                    del os.environ[variable]
-
-
-def _configured(settings: "Settings", variable: str) -> str | None:
-    """The address that the settings were given, or None where they fell back on a default."""
-    group, name = variable.removeprefix("APP_").lower().split("__")
-    values = getattr(settings, group)
-    if name not in values.model_fields_set:
-        return None
-    value = getattr(values, name)
-    return str(value.get_secret_value() if isinstance(value, SecretStr) else value)
+            os.environ.clear()
+            os.environ.update(before)

@@ -19,9 +19,10 @@ from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database import Database, migrations
 from app.main import create_app
 from app.resources import Resources
-from dev_servers.postgresql import execute, postgresql
+from dev_servers import postgresql
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone
+from tests.support.databases import execute
 from tests.support.faults import assert_unavailable
 from tests.support.serving import served
 from tests.support.waiting import PATIENCE, eventually
@@ -37,7 +38,7 @@ END_ALL_OTHERS: Final = OTHERS.replace("count(*)", "count(pg_terminate_backend(p
 @pytest.fixture(scope="module")
 def private_url() -> Iterator[str]:
     """A database on a server of our own, which we may kill."""
-    with postgresql(given=None, given_by="nothing", directory=None) as server:
+    with postgresql.opened(None) as server:
         with ThreadPoolExecutor(1) as thread:  # where no loop runs
             thread.submit(migrations.upgrade, server.url).result()
         yield server.url

@@ -1,19 +1,20 @@
 """Databases for tests: clones of one migrated template, on a server of the test run's own."""
 
-import json
+import asyncio
 import os
 import re
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
+import asyncpg  # type: ignore[import-untyped]  # it has no types
 from sqlalchemy.engine import make_url
 
 from app.infrastructure.database import migrations
-from dev_servers.postgresql import execute, postgresql
+from dev_servers import Server, postgresql
 
 SERVER_VARIABLE = "TEST_POSTGRESQL_URL"
 """Address of a server on which the tests may make databases; without it they start their own."""
@@ -65,7 +66,8 @@ class TestDatabases:
             ServerUnavailable: There is no server to be had.
         """
         given = os.environ.get(SERVER_VARIABLE)
-        with postgresql(given=given, given_by=SERVER_VARIABLE, directory=None) as server:
+        named = nullcontext(Server(given or "", f"the PostgreSQL that {SERVER_VARIABLE} names"))
+        with named if given else postgresql.opened(None) as server:
             databases = cls(server.source, server.url, f"apptest_{secrets.token_hex(4)}")
             try:
                 databases._make_template()
@@ -73,16 +75,6 @@ class TestDatabases:
             finally:
                 if given:  # else all of them go with the server
                     databases._drop_all()
-
-    @classmethod
-    def at(cls, address: str) -> Self:
-        """The databases of a run that another process has started."""
-        return cls(**json.loads(address))
-
-    @property
-    def address(self) -> str:
-        """What another process needs to know."""
-        return json.dumps(asdict(self))
 
     def create(self) -> str:
         """Make a database with all tables and no rows; return its address."""
@@ -119,11 +111,27 @@ class TestDatabases:
         execute(self.server, f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
 
     def _drop_all(self) -> None:
-        (names,) = execute(self.server, "SELECT string_agg(datname, ' ') FROM pg_database")
-        for name in str(names).split():
+        for name in execute(self.server, "SELECT datname FROM pg_database"):
             if name.startswith(f"{self.run}_"):
                 self.drop(self._url(name.removeprefix(f"{self.run}_")))
 
     def _url(self, suffix: str) -> str:
-        url = make_url(self.server).set(database=f"{self.run}_{suffix}")
+        url = make_url(self.server).set(
+            drivername="postgresql+asyncpg", database=f"{self.run}_{suffix}"
+        )
         return url.render_as_string(hide_password=False)
+
+
+def execute(server: str, statement: str) -> list[str]:
+    """Run a statement on a server; return the first column of the answer."""
+
+    async def run() -> list[str]:
+        address = make_url(server).set(drivername="postgresql")
+        connection = await asyncpg.connect(address.render_as_string(hide_password=False))
+        try:
+            return [row[0] for row in await connection.fetch(statement)]
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as thread:  # where no loop runs, whoever asks
+        return thread.submit(asyncio.run, run()).result()

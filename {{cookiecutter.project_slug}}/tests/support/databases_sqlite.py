@@ -1,6 +1,5 @@
 """Databases for tests: copies of one migrated file, in a directory of the test run's own."""
 
-import json
 import re
 import secrets
 import shutil
@@ -9,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -61,16 +60,6 @@ class TestDatabases:
             databases = cls(f"SQLite {sqlite3.sqlite_version}, files in {directory}", directory)
             databases._make_template()
             yield databases
-
-    @classmethod
-    def at(cls, address: str) -> Self:
-        """The databases of a run that another process has started."""
-        return cls(**json.loads(address))
-
-    @property
-    def address(self) -> str:
-        """What another process needs to know."""
-        return json.dumps(asdict(self))
 
     def create(self) -> str:
         """Make a database with all tables and no rows; return its address."""

@@ -1,18 +1,15 @@
-"""Gives the tests their Redis: one for a run, in which each process has a prefix of its own.
+"""Gives the tests their Redis: one for a run, in which each test or process has its own prefix.
 
-The process that starts the run starts it when somebody first asks, and its workers learn from it
-where that is. A test that stops, starts or freezes a Redis takes one of its own, by `own_redis`.
+A test that stops, starts or freezes a Redis takes one of its own, by `own_redis`.
 """
 
 import hashlib
 import os
 import secrets
 import signal
-import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,41 +17,38 @@ import pytest
 from pydantic import SecretStr
 
 from app.core.config.redis import RedisSettings
-from dev_servers import Server, ServerUnavailable
-from dev_servers.redis import command, installations, redis, url_of
+from dev_servers import redis
 from redis import Redis
-from tests.support.waiting import PATIENCE
+from tests.support.servers import server
 
 SERVER_VARIABLE: Final = "TEST_REDIS_URL"
 """Address of a server that the tests may use; without it they start their own."""
-
-_ADDRESS: Final = "test_redis"
-_RUN: Final = pytest.StashKey["_Run"]()
-_PREFIX: Final = "apptest"
 
 _PATIENT: Final = {"timeout": 10.0, "connect_timeout": 30.0}
 """On a slow machine, Redis is not taken for away. A test in which it goes sets its own limits."""
 
 
-class _Run:
-    """The Redis of this run, from the moment it is needed."""
+@dataclass(frozen=True, slots=True)
+class TestRedis:
+    """The Redis of a run, and the prefix that all its keys have."""
 
-    def __init__(self) -> None:
-        self.stack = ExitStack()
-        self.name = f"{_PREFIX}-{secrets.token_hex(4)}"
-        self._server: Server | None = None
+    source: str
+    url: str
+    prefix: str
 
-    def server(self) -> Server:
-        if self._server is None:
-            given = os.environ.get(SERVER_VARIABLE)
-            opening = redis(given=given, given_by=SERVER_VARIABLE, directory=None)
-            try:
-                self._server = self.stack.enter_context(opening)
-            except ServerUnavailable as error:
-                raise pytest.UsageError(str(error)) from error
-            if given:  # else all of it goes with the server
-                self.stack.callback(remove_all, given, self.name)
-        return self._server
+    @classmethod
+    @contextmanager
+    def started(cls) -> "Iterator[TestRedis]":
+        """Have a server while the block runs; nothing of this run outlives it."""
+        prefix = f"apptest-{secrets.token_hex(4)}"
+        if given := os.environ.get(SERVER_VARIABLE):
+            yield cls(f"the Redis that {SERVER_VARIABLE} names", given, prefix)
+            with Redis.from_url(given) as client:
+                for key in client.scan_iter(f"{prefix}-*"):
+                    client.delete(key)
+        else:
+            with redis.opened(None) as running:
+                yield cls(running.source, running.url, prefix)
 
 
 class OwnRedis:
@@ -65,101 +59,42 @@ class OwnRedis:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = url_of(directory)
+        self._server = redis.valkey(directory, directory / "redis.sock", lasting=True)
+        self.url = redis.url_of(self._server)
 
     def start(self) -> None:
         """Start it, and return when it answers; it has what it had when it was stopped."""
-        program = installations()[0].path
-        served = [*command(program, self._directory, lasting=True), "--dir", str(self._directory)]
-        self._process = subprocess.Popen(  # noqa: S603 - the command is ours
-            served, stdout=subprocess.DEVNULL
-        )
-        with Redis.from_url(self.url) as client:
-            _await_answer(client)
+        self._server.start()
 
     def kill(self) -> None:
         """Let it die as by a power cut."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        self._server.terminate()
 
     def freeze(self) -> None:
         """Let it take connections and commands, and answer nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        self._server._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        self._server._process.send_signal(signal.SIGCONT)
 
 
-def answers(client: "Redis") -> bool:
-    with suppress(Exception):
-        return bool(client.ping())
-    return False
-
-
-def _await_answer(client: "Redis") -> None:
-    give_up = time.monotonic() + PATIENCE
-    pause = threading.Event()
-    while not answers(client):
-        assert time.monotonic() < give_up, f"this Redis is silent for {PATIENCE} seconds"
-        pause.wait(0.01)
-
-
-def remove_all(url: str, prefix: str) -> None:
-    """Remove what a run has left on a server that it was given."""
-    with Redis.from_url(url) as client:
-        for key in client.scan_iter(f"{prefix}-*"):
-            client.delete(key)
-
-
-def _place(config: pytest.Config) -> tuple[str, str]:
-    """Where this run's Redis is, and what all its keys start with."""
-    workerinput = getattr(config, "workerinput", None)
-    if workerinput is None:
-        run = config.stash[_RUN]
-        return run.server().url, run.name
-    url, name = workerinput[_ADDRESS]
-    return url, name
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_RUN] = _Run()
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    config.stash[_RUN].stack.close()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist where Redis is."""
-    run = node.config.stash[_RUN]
-    node.workerinput[_ADDRESS] = (run.server().url, run.name)
-
-
-def pytest_report_header(config: pytest.Config) -> str | None:
-    if config.option.collectonly:
-        return None
-    return f"servers: {config.stash[_RUN].server().source}"
+def pytest_run_servers() -> Mapping[str, Callable[[], AbstractContextManager[TestRedis]]]:
+    return {"redis": TestRedis.started}
 
 
 def pytest_app_settings(config: pytest.Config, database_url: str) -> dict[str, dict[str, Any]]:
-    url, name = _place(config)
+    run = TestRedis(**server(config, "redis"))
     service = hashlib.sha256(database_url.encode()).hexdigest()[:12]
-    return {"redis": {"url": url, "prefix": f"{name}-{service}", **_PATIENT}}
+    return {"redis": {"url": run.url, "prefix": f"{run.prefix}-{service}", **_PATIENT}}
 
 
 @pytest.fixture
 def redis_settings(request: pytest.FixtureRequest) -> RedisSettings:
     """This run's Redis, with a prefix of one test alone."""
-    url, name = _place(request.config)
-    prefix = f"{name}-{secrets.token_hex(6)}"
-    return RedisSettings(url=SecretStr(url), prefix=prefix, **_PATIENT)
+    run = TestRedis(**server(request.config, "redis"))
+    prefix = f"{run.prefix}-{secrets.token_hex(6)}"
+    return RedisSettings(url=SecretStr(run.url), prefix=prefix, **_PATIENT)
 
 
 @pytest.fixture
@@ -173,5 +108,5 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[],
         return started[-1]
 
     yield make
-    for server in started:
-        server.kill()
+    for each in started:
+        each.kill()

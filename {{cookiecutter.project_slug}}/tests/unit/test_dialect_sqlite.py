@@ -27,7 +27,7 @@ from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import constraint_of, why_unavailable
 from app.infrastructure.database.migrations import MigrationError, RevisionState
 from app.resources import Resources
-from dev_servers.database import development_server
+from dev_servers.sqlite import opened
 from tests.support.waiting import PATIENCE
 
 DIALECT = sqlite.dialect()
@@ -108,7 +108,7 @@ class TestConnections:
                 await closing
 
     def test_of_development_are_to_a_directory_for_its_owner_alone(self, tmp_path: Path) -> None:
-        with development_server(None, tmp_path / ".dev"):
+        with opened(tmp_path / ".dev"):
             assert (tmp_path / ".dev").stat().st_mode & 0o777 == 0o700
 
 
