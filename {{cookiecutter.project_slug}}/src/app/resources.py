@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 from app.config import Settings
 from app.core.health import HealthCheck
+from app.core.ports import Events, Jobs
 from app.core.security.keys import SigningKeys, load_signing_keys
 from app.core.security.passwords import PasswordHasher
 from app.core.security.tokens import AccessTokens
@@ -20,7 +21,6 @@ from app.infrastructure.shared import SharedState
 from app.infrastructure.storage import Storage, open_storage
 
 # {%- endif +%}
-from app.services.ports import Events, Jobs
 
 
 @dataclass(frozen=True, slots=True)

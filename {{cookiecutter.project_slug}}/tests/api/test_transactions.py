@@ -15,9 +15,8 @@ from sqlalchemy import Connection, event, select, text
 from app import models
 from app.api.deps.database import SessionDep
 from app.config import Settings
-from app.core.mail import Mail
+from app.core.ports import Job, Mail, SendMail
 from app.domain.items import ItemNotFound
-from app.domain.jobs import Job, SendMail
 from app.main import create_app
 from app.resources import Resources
 from tests.conftest import async_client_of

@@ -16,8 +16,8 @@ from app.core.clock import utc_now
 from app.core.config import RateLimitSettings
 from app.core.errors import PasswordHashingBusy
 from app.core.ids import new_id
+from app.core.ports import SendMail
 from app.domain.auth import Principal
-from app.domain.jobs import SendMail
 from app.domain.permissions import ROLES
 from app.domain.users import UserId, UserProfile
 from app.infrastructure.rate_limits import RateLimiter

@@ -10,9 +10,7 @@ from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from app.config import Settings
-from app.core.mail import Mail
-from app.domain.jobs import SendMail
-from app.services.ports import Jobs
+from app.core.ports import Jobs, Mail, SendMail
 from tests.support import queues
 
 MAIL = Mail(to="ada@example.com", subject="Hello", text="This is secret.")

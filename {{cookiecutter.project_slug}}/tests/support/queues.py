@@ -9,12 +9,12 @@ from pydantic import SecretStr
 
 from app.config import Settings
 from app.core.ids import new_id
+from app.core.ports import Jobs, Mailer
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import open_job_redis
 from app.infrastructure.jobs.queue import JobQueue, open_jobs
 from app.infrastructure.jobs.store import JobStore
 from app.services.handlers import Handlers, common_handlers
-from app.services.ports import Jobs, Mailer
 from app.worker.worker import JobWorker, Outcome
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import PATIENCE, eventually

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from app.config import Settings
+from app.core.ports import Jobs, Mailer
 from app.infrastructure.jobs.queue import JobQueue, open_jobs
-from app.services.ports import Jobs, Mailer
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from dataclasses import replace
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
 
-from app.domain.jobs import Job
+from app.core.ports import Job
 from app.infrastructure.database import Database
 from app.infrastructure.database.session import Session
 from app.infrastructure.database.statements import Row, Statement, Values

@@ -20,8 +20,7 @@ from app.cli import worker as commands
 from app.cli.output import CommandFailed
 from app.config import Settings
 from app.core.ids import new_id
-from app.core.mail import Mail
-from app.domain.jobs import SendMail
+from app.core.ports import Mail, SendMail
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import open_job_redis
 from app.infrastructure.jobs.payloads import Packed

@@ -10,10 +10,9 @@ import pytest
 from app.config import Settings
 from app.core.clock import utc_now
 from app.core.ids import new_id
-from app.core.mail import Mail
+from app.core.ports import Mail, SendMail
 from app.domain.exports import ExportItems
 from app.domain.items import ItemFilter
-from app.domain.jobs import SendMail
 from app.domain.tracking import JobFile, JobId, TooManyJobs, TrackedJob
 from app.domain.users import UserId
 from app.infrastructure.jobs import keys

@@ -11,10 +11,9 @@ from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.core.ids import new_id
-from app.core.mail import Mail
+from app.core.ports import Job, Mail, SendMail
 from app.domain.exports import ExportItems, Prune
 from app.domain.items import ItemFilter
-from app.domain.jobs import Job, SendMail
 from app.domain.tracking import JobId, QueueUnavailable
 from app.domain.users import UserId
 from app.infrastructure.jobs.connection import JobRedis, open_job_redis

@@ -8,10 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.config import Settings
-from app.core.mail import Mail
-from app.domain.jobs import SendMail
+from app.core.ports import Mail, Mailer, SendMail
 from app.infrastructure.jobs.queue import JobQueue, open_jobs
-from app.services.ports import Mailer
 
 MAIL = Mail(to="ada@example.com", subject="Hello", text="This is secret.")
 JOB = SendMail(MAIL)

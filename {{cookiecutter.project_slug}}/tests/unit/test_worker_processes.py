@@ -19,8 +19,7 @@ from structlog.contextvars import bound_contextvars
 from app.config import Settings
 from app.core.clock import utc_now
 from app.core.ids import new_id
-from app.core.mail import Mail
-from app.domain.jobs import SendMail
+from app.core.ports import Mail, SendMail
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobRedis, open_job_redis
 from app.infrastructure.jobs.payloads import packed

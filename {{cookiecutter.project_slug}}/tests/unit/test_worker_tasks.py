@@ -12,10 +12,9 @@ from app import models
 from app.config import Settings
 from app.core.clock import utc_now
 from app.core.ids import new_id
-from app.core.mail import Mail
+from app.core.ports import Mail, SendMail
 from app.domain.exports import EXPORTS, ExportItems, Prune, RemoveExports
 from app.domain.items import ItemFilter
-from app.domain.jobs import SendMail
 from app.domain.tracking import JobFile, JobId, QueueUnavailable
 from app.resources import Resources
 from app.worker.running import open_worker

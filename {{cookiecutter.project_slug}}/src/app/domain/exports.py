@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from app.core.ports import Job
 from app.domain.items import ExportFormat, ItemFilter
-from app.domain.jobs import Job
 from app.domain.tracking import JobId
 from app.domain.users import UserId
 

@@ -3,8 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from app.domain.jobs import Job, SendMail
-from app.services.ports import Mailer
+from app.core.ports import Job, Mailer, SendMail
 
 J = TypeVar("J", bound=Job)
 

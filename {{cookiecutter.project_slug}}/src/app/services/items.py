@@ -6,6 +6,7 @@ from functools import partial
 
 from app import models
 from app.core.pages import Page, PageRequest
+from app.core.ports import Events
 from app.domain.items import (
     Event,
     Item,
@@ -23,7 +24,6 @@ from app.domain.items import (
 from app.domain.users import UserId
 from app.infrastructure.database.session import Session
 from app.repositories.items import ItemReader, ItemRepository
-from app.services.ports import Events
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from app.core.ids import new_id
+from app.core.ports import Job
 from app.domain.exports import ExportItems
 from app.domain.items import ExportFormat, ItemFilter
-from app.domain.jobs import Job
 from app.domain.tracking import JobFile, JobFinished, JobId, JobNotDone, JobNotFound, TrackedJob
 from app.domain.users import UserId
 from app.services.file_store import FileStore, StoredObject

@@ -6,11 +6,8 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.mail import Mail
 from app.domain.auth import KeyHolder, SessionHolder, SessionId
 from app.domain.idempotency import Answer, Claim, IdempotencyKey
-from app.domain.items import Event
-from app.domain.jobs import Job
 from app.domain.users import UserId
 from app.infrastructure.database.session import Session
 from app.infrastructure.database.statements import Lookups
@@ -27,31 +24,6 @@ class UnitsOfWork(Lookups, Protocol):
 
     def snapshot(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Yield a connection for a long read, which sees all rows as of one moment."""
-
-
-class Jobs(Protocol):
-    """Takes work that is to be done after the answer."""
-
-    async def enqueue(self, job: Job) -> None:
-        """Take a job. Call it after the commit: `session.after_commit(...)`."""
-
-
-class Events(Protocol):
-    """Tells others what has happened."""
-
-    async def publish(self, event: Event) -> None:
-        """Tell it. Call it after the commit: `session.after_commit(...)`."""
-
-
-class Mailer(Protocol):
-    """Sends mail."""
-
-    async def send(self, mail: Mail) -> None:
-        """Send a mail.
-
-        Raises:
-            Unavailable: The mail server does not take it.
-        """
 
 
 class PrincipalCache(Protocol):

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from app.core.clock import utc_now
-from app.core.mail import Mail
 from app.core.pages import Page, PageRequest
+from app.core.ports import Jobs, Mail, SendMail
 from app.core.security.passwords import PasswordHasher
 from app.domain.auth import Client, Principal, SessionId
-from app.domain.jobs import SendMail
 from app.domain.permissions import Role
 from app.domain.users import (
     LastAdministrator,
@@ -28,7 +27,7 @@ from app.models import User
 from app.repositories.login_throttles import LoginThrottleReader, LoginThrottleRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserReader, UserRepository
-from app.services.ports import Jobs, PrincipalCache, UnitsOfWork
+from app.services.ports import PrincipalCache, UnitsOfWork
 from app.services.throttle import LoginThrottle
 
 

@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 from app.config import Settings
-from app.domain.items import Event, ItemChanged, ItemCreated, ItemDeleted
+from app.domain.items import ItemChanged, ItemCreated, ItemDeleted, ItemEvent
 from app.domain.realtime import ItemNotice, channel_of
 from app.infrastructure.events.logged import LoggedEvents
 from app.infrastructure.realtime import Hub
 
-_TYPES: Final[dict[type[Event], Literal["item_created", "item_changed", "item_deleted"]]] = {
+_TYPES: Final[dict[type[ItemEvent], Literal["item_created", "item_changed", "item_deleted"]]] = {
     ItemCreated: "item_created",
     ItemChanged: "item_changed",
     ItemDeleted: "item_deleted",
@@ -27,8 +27,10 @@ class LiveEvents(LoggedEvents):
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
 
-    async def publish(self, event: Event) -> None:
+    async def publish(self, event: object) -> None:
         """Write down what has happened, and tell the owner."""
+        if not isinstance(event, ItemEvent):
+            raise TypeError(type(event))
         await super().publish(event)
         notice = ItemNotice(_TYPES[type(event)], event.item_id, event.version)
         self.hub.publish(notice, channel_of(event.owner_id))

@@ -14,8 +14,8 @@ from pydantic_core import from_json, to_json
 from structlog.contextvars import get_contextvars
 
 from app.core.clock import utc_now
+from app.core.ports import Job, SendMail
 from app.domain.exports import ExportItems, Prune, RemoveExports
-from app.domain.jobs import Job, SendMail
 
 KINDS: Final[tuple[type[Job], ...]] = (SendMail, ExportItems, Prune, RemoveExports)
 """All kinds of jobs that can travel. Their names are stored: one that is renamed is a new kind."""

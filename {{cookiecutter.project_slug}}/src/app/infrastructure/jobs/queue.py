@@ -14,7 +14,7 @@ from app.config import Settings
 from app.core.config import JobSettings
 from app.core.health import HealthCheck
 from app.core.ids import new_id
-from app.domain.jobs import Job
+from app.core.ports import Job, Jobs, Mailer
 from app.domain.tracking import JobId, QueueUnavailable, TrackedJob
 from app.domain.users import UserId
 from app.infrastructure.jobs.connection import open_job_redis
@@ -22,7 +22,6 @@ from app.infrastructure.jobs.payloads import Packed, packed
 from app.infrastructure.jobs.store import JobStore
 from app.infrastructure.redis.breaker import Breaker
 from app.services.jobs import TrackedJobs
-from app.services.ports import Jobs, Mailer
 
 _SECONDS_TO_NEXT_TRY: Final = 1.0
 logger = structlog.stdlib.get_logger(__name__)

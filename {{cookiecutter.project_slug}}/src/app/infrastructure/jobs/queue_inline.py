@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import structlog
 
 from app.config import Settings
-from app.domain.jobs import Job
+from app.core.ports import Job, Jobs, Mailer
 from app.services.handlers import Handlers, common_handlers
-from app.services.ports import Jobs, Mailer
 
 logger = structlog.stdlib.get_logger(__name__)
 

@@ -1,9 +1,9 @@
 """Mail: one interface, `app.services.ports.Mailer`, and two ways to keep it."""
 
 from app.core.config import MailSettings
+from app.core.ports import Mailer
 from app.infrastructure.mail.console import ConsoleMailer
 from app.infrastructure.mail.smtp import SmtpMailer
-from app.services.ports import Mailer
 
 __all__ = ["ConsoleMailer", "SmtpMailer", "build_mailer"]
 

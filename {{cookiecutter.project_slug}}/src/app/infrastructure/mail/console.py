@@ -2,7 +2,7 @@
 
 import structlog
 
-from app.core.mail import Mail
+from app.core.ports import Mail
 
 logger = structlog.get_logger(__name__)
 

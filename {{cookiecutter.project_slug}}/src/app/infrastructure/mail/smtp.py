@@ -11,7 +11,7 @@ import aiosmtplib
 
 from app.core.config import MailSettings
 from app.core.errors import Unavailable
-from app.core.mail import Mail
+from app.core.ports import Mail
 
 
 class SmtpMailer:

@@ -1,0 +1,89 @@
+"""Ports: what application code needs of the outside world; infrastructure has the adapters."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from app.core.ids import new_id
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A plain-text mail to one recipient.
+
+    Attributes:
+        subject: One line without secrets; it may be logged.
+        text: The body; it may hold secrets and is never logged.
+        id: Identifies the mail across retries.
+    """
+
+    to: str
+    subject: str
+    text: str
+    id: UUID = field(default_factory=new_id, compare=False)
+
+
+class Mailer(Protocol):
+    """Sends mail."""
+
+    async def send(self, mail: Mail) -> None:
+        """Send a mail.
+
+        Raises:
+            Unavailable: The mail server refuses it or does not answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work for later: a subclass per kind of job, whose fields are its arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendMail(Job):
+    """Send a mail."""
+
+    mail: Mail
+
+
+class Jobs(Protocol):
+    """Runs jobs after the response."""
+
+    async def enqueue(self, job: Job) -> None:
+        """Schedule a job; pass this to `session.after_commit`."""
+
+
+class Events(Protocol):
+    """Announces changes."""
+
+    async def publish(self, event: object) -> None:
+        """Announce an event; pass this to `session.after_commit`."""
+
+
+class Cache(Protocol):
+    """Caches the results of expensive reads.
+
+    A hit costs about as much CPU as one simple query by primary key, so cache only reads that scan
+    or aggregate many rows. Where there is no cache, or it is down, each call loads.
+    """
+
+    async def remember(
+        self, key: str, ttl: float, load: Callable[[], Awaitable[T]], model: type[T]
+    ) -> T:
+        """Return the cached value, or load and cache it.
+
+        Args:
+            key: Name of the value, such as `item-stats:{owner_id}`.
+            ttl: Seconds to keep it.
+            load: Reads the value; concurrent calls share one load where possible.
+            model: Type of the value, such as a dataclass; values are stored as JSON.
+        """
+
+    async def forget(self, *keys: str) -> None:
+        """Drop values, and those being loaded; pass this to `session.after_commit`.
+
+        A value that could not be dropped expires after its `ttl`.
+        """
