@@ -25,7 +25,7 @@ def _settings(module: str, held_by: str, field: str, group: str) -> Violation:
 
 REGISTRATIONS: tuple[Violation, ...] = (
     # Redis
-    _settings("redis", f"{UNIT}/test_env_example.py", "redis", "RedisSettings"),
+    _settings("redis", f"{UNIT}/test_config.py", "redis", "RedisSettings"),
     _registration(
         "redis",
         "the counters that all processes share",
@@ -50,7 +50,7 @@ REGISTRATIONS: tuple[Violation, ...] = (
         "        Middleware(KeptAnswers),\n",
     ),
     # arq
-    _settings("arq", f"{UNIT}/test_env_example.py", "jobs", "JobSettings"),
+    _settings("arq", f"{UNIT}/test_config.py", "jobs", "JobSettings"),
     _registration(
         "arq",
         "its router",

@@ -148,16 +148,16 @@ VIOLATIONS: tuple[Violation, ...] = (
     _violation(
         "APP09",
         "production takes every origin",
-        f"{UNIT}/test_config.py::TestProduction::test_refuses_what_is_only_good_for_development",
-        ("config.py", '("cors_origins", "trusted_hosts", ', '("trusted_hosts", '),
+        f"{UNIT}/test_config.py::TestProduction::test_refuses_development_values",
+        ("core/config/groups.py", '            "cors_origins": origins,\n', ""),
     ),
     _violation(
         "APP09",
         "every origin may send credentials",
-        f"{UNIT}/test_config.py::TestHttp::test_refuses_a_wildcard_origin_with_credentials",
+        f"{UNIT}/test_config.py::test_combinations_are_refused",
         (
-            "core/config/http.py",
-            'if self.cors_allow_credentials and "*" in self.cors_origins:',
+            "core/config/groups.py",
+            'if self.cors_allow_credentials and "*" in origins:',
             "if False:",
         ),
     ),
@@ -863,8 +863,8 @@ VIOLATIONS: tuple[Violation, ...] = (
     _violation(
         "SEC02",
         "access tokens may last a day",
-        f"{UNIT}/test_config.py::TestAuth::test_refuses_a_token_life_out_of_bounds",
-        ("core/config/auth.py", "Field(ge=1, le=60)", "Field(ge=1, le=1440)"),
+        f"{UNIT}/test_config.py::test_values_are_refused",
+        ("core/config/groups.py", "Field(ge=1, le=60)", "Field(ge=1, le=1440)"),
     ),
     _violation(
         "SEC03",
@@ -963,11 +963,11 @@ VIOLATIONS: tuple[Violation, ...] = (
     _violation(
         "SEC12",
         "production starts without a signing key",
-        f"{UNIT}/test_config.py::TestProduction::test_refuses_to_start_on_defaults",
+        f"{UNIT}/test_config.py::TestProduction::test_refuses_the_defaults",
         (
-            "core/config/auth.py",
-            "        elif self.signing_keys is None:\n",
-            "        elif self.signing_keys == 0:\n",
+            "core/config/groups.py",
+            "if production and not (self.signing_keys or self.signing_keys_file):",
+            "if False:",
         ),
     ),
     _violation(

@@ -19,9 +19,9 @@ from sqlalchemy import delete, select, update
 from starlette.testclient import TestClient
 
 from app import models
-from app.config import Settings
+from app.config import Settings, ThrottleSettings
 from app.core.clock import utc_now
-from app.core.config import LoggingSettings, RateLimitSettings, ThrottleSettings
+from app.core.config import LoggingSettings, RateLimitSettings
 from app.core.ids import new_id
 from app.core.logging import configure_logging
 from app.core.security.keys import SigningKeys

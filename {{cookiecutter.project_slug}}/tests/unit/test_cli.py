@@ -413,7 +413,7 @@ class TestKeys:
     @pytest.mark.parametrize("kid", ["-f" + 41 * "k", "-" + 42 * "-"])
     def test_knows_an_id_from_an_option(self, run: Run, file: Path, kid: str) -> None:
         keys = SigningKeys.generate()
-        other = SigningKey.of(kid, SigningKey.generate().private)
+        other = SigningKey.of(SigningKey.generate().private, kid)
         file.write_text(SigningKeys((*keys.keys, other)).to_json())
         assert run("keys", "promote", kid, "--file", str(file)).exit_code == 0
         assert SigningKeys.from_json(file.read_text()).kids == (kid, *keys.kids)

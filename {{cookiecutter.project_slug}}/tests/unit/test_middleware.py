@@ -232,7 +232,7 @@ class TestOrder:
         ]
 
     def test_leaves_out_what_does_not_apply(self) -> None:
-        names = {name_of(layer) for layer in middleware(Settings())}
+        names = {name_of(layer) for layer in middleware(Settings(environment="test"))}
         assert names.isdisjoint({"TrustedHosts", "Cors"})
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.core.config import ThrottleSettings
+from app.config import ThrottleSettings
 from app.domain.auth import TooManyLoginAttempts
 from app.repositories.login_throttles import Failures, LoginThrottleRepository
 from app.services.throttle import LoginThrottle

@@ -9,9 +9,9 @@ import math
 from datetime import datetime, timedelta
 from typing import Literal
 
+from app.config import ThrottleSettings
 from app.core.addresses import network_of
 from app.core.clock import utc_now
-from app.core.config import ThrottleSettings
 from app.core.security.secrets import digest
 from app.domain.auth import TooManyLoginAttempts
 from app.repositories.login_throttles import (

@@ -49,7 +49,7 @@ async def open_channel(
 ) -> None:
     """Let a client hear and speak in a channel, until either side ends it."""
     try:
-        require_origin(socket, settings.http.cors_origins)
+        require_origin(socket, settings.cors_origins)
         principal = await doorkeeper.admit(socket.query_params.get("ticket"), bearer_of(socket))
         identify(socket, principal)
         await limit_account(socket, limiter, principal.id)

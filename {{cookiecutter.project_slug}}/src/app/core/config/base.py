@@ -1,15 +1,32 @@
-"""What the groups of settings have in common."""
+"""Base classes of the settings."""
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, LiteralString
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from app.core.errors import OperatorError
+
+PREFIX: Final = "APP_"
+
+
+class ConfigurationError(OperatorError):
+    """The settings are invalid.
+
+    Attributes:
+        faults: A message for each variable at fault; none contains a value.
+    """
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        self.faults = dict(faults)
+        lines = (f"  {name}: {message}" for name, message in faults.items())
+        super().__init__("\n".join(("The settings are invalid:", *lines)))
 
 
 class SettingsGroup(BaseModel):
-    """A group of settings: unchangeable, closed to unknown names, and silent about its values."""
+    """Base of a group of settings."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -19,6 +36,67 @@ class SettingsGroup(BaseModel):
         validate_default=True,
     )
 
+    def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
+        """Yield broken rules over several settings or about production: field and message."""
+        yield from ()
+
+
+class ServiceSettings(BaseSettings):
+    """Base of the service's settings.
+
+    Constructed directly, it takes arguments and defaults; only `load` reads the environment.
+
+    Raises:
+        ConfigurationError: A rule of a group is broken.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        enable_decoding=False,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    environment: Literal["development", "test", "production"] = "development"
+    """`production` refuses settings that are only safe in development."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is inherited
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from the arguments alone."""
+        return (init_settings,)
+
+    @property
+    def is_production(self) -> bool:
+        """Whether this is the production environment."""
+        return self.environment == "production"
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> Self:
+        faults = {
+            variable(name, field): message
+            for name, group in self
+            if isinstance(group, SettingsGroup)
+            for field, message in group.check(production=self.is_production)
+        }
+        if faults:
+            raise ConfigurationError(faults)
+        return self
+
+
+def variable(*location: str) -> str:
+    """Return the name of the environment variable for a setting, by its group and name."""
+    return PREFIX + "__".join(location).upper()
+
 
 def _split(value: object) -> object:
     if not isinstance(value, str):
@@ -27,45 +105,9 @@ def _split(value: object) -> object:
         try:
             return json.loads(value)
         except json.JSONDecodeError as error:
-            message = "starts like a JSON list and is none"
-            raise ValueError(message) from error
+            raise ValueError("must be valid JSON if it starts with '['") from error
     return [part for part in (part.strip() for part in value.split(",")) if part]
 
 
 Names = Annotated[list[str], BeforeValidator(_split)]
-"""A list of words; the environment gives it with commas (`a,b`) or as JSON (`["a", "b"]`)."""
-
-Location = tuple[str, ...]
-"""Where a setting stands: `("auth", "access_token_minutes")`."""
-
-
-Fault = tuple[str, str]
-"""What is wrong with a group: the setting to change, and a sentence that goes after its name."""
-
-
-UNFIT = "unfit_for_production"
-"""The type of error of settings that are good, and no good in production."""
-
-
-def refusal(
-    title: str, faults: Mapping[Location, str], *, error_type: LiteralString = "refused"
-) -> ValidationError:
-    """The error a validator raises when what is wrong concerns several settings.
-
-    Args:
-        title: Name of the model that refuses.
-        faults: What is wrong, by the place of the setting to change, seen from that model.
-        error_type: Pydantic's `type` of each error.
-    """
-    return ValidationError.from_exception_data(
-        title,
-        [
-            InitErrorDetails(
-                type=PydanticCustomError(error_type, "{sentence}", {"sentence": sentence}),
-                loc=location,
-                input=None,
-            )
-            for location, sentence in faults.items()
-        ],
-        hide_input=True,
-    )
+"""A list of strings; variables separate them by commas (`a,b`) or use JSON (`["a", "b"]`)."""

@@ -1,71 +1,65 @@
 """Settings of the database: SQLite."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from app.core.config.base import Fault, SettingsGroup
+from app.core.config.base import SettingsGroup
 
-DEVELOPMENT_URL = "sqlite+aiosqlite:///./.dev/app.db"
-_SCHEME = "sqlite+aiosqlite"
+DEVELOPMENT_URL: Final = "sqlite+aiosqlite:///./.dev/app.db"
+_SCHEME: Final = "sqlite+aiosqlite"
 
 
 class DatabaseSettings(SettingsGroup):
-    """Where the database file is, and how many connections read and write it."""
+    """Database file, its connections and time limits."""
 
     url: SecretStr = SecretStr(DEVELOPMENT_URL)
     """Address of the database file: `sqlite+aiosqlite:///./relative/path` or, with four slashes,
-    `sqlite+aiosqlite:////absolute/path`. The short `sqlite:///` is understood as well."""
+    `sqlite+aiosqlite:////absolute/path`. `sqlite:///` is accepted as well."""
 
     pool_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Connections that each server process keeps. Unset: as many as `APP_SERVER__CONCURRENCY`."""
+    """Connections in the pool of each server process. Unset: `APP_SERVER__CONCURRENCY`."""
 
     max_overflow: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """Connections beyond the pool that are opened under load and closed again."""
+    """Connections beyond the pool, opened under load and closed again."""
 
     pool_timeout: Annotated[float, Field(gt=0, le=300)] = 5.0
-    """Seconds that a request waits for a free connection before it is answered with 503."""
+    """Seconds that a request waits for a connection before it is answered with 503."""
 
     pool_recycle: Annotated[int, Field(ge=1)] = 1800
-    """Seconds after which a connection is replaced by a new one."""
+    """Maximum age of a connection, in seconds."""
 
     pool_pre_ping: bool = False
-    """Whether a connection is tried before it is used; a file needs no such trial."""
+    """Test connections before use; a file needs no such test."""
 
     lock_timeout: Annotated[float, Field(gt=0, le=3600)] = 5.0
-    """Seconds that a writer waits for another one before the request gets a 503."""
+    """Seconds that a writer waits for another before the request is answered with 503."""
 
     snapshot_timeout: Annotated[float, Field(gt=0, le=86_400)] = 600.0
-    """Seconds that an export may take in all, however slowly its client reads."""
+    """Seconds that an export may take in all, including a slow client."""
 
     slow_statement_ms: Annotated[int, Field(ge=0)] = 200
-    """Milliseconds from which a statement is logged as slow: its text, never its values."""
+    """Duration from which statements are logged, in milliseconds: their text, never values."""
 
     @field_validator("url")
     @classmethod
-    def _names_a_file(cls, url: SecretStr) -> SecretStr:
+    def _use_our_driver(cls, url: SecretStr) -> SecretStr:
         scheme, separator, rest = url.get_secret_value().strip().partition("://")
         if scheme not in {_SCHEME, "sqlite"} or not separator:
-            message = f"must start with {_SCHEME}:///"
-            raise ValueError(message)
+            raise ValueError(f"must start with {_SCHEME}:///")
         address = urlsplit(f"{_SCHEME}://{rest}")
         if address.netloc or address.path.strip("/") == "" or ":memory:" in address.path:
             # In memory, each connection of the pool would have a database of its own.
-            message = (
+            raise ValueError(
                 f"must name a file: {_SCHEME}:///./relative/path or {_SCHEME}:////absolute/path"
             )
-            raise ValueError(message)
         if address.query or "\0" in unquote(address.path):
-            message = "must be a path and nothing else: options after a `?` would have no effect"
-            raise ValueError(message)
+            raise ValueError("must be a path alone: options after a `?` would have no effect")
         return SecretStr(f"{_SCHEME}://{rest}")
 
-    def weaknesses(self) -> Iterator[Fault]:
-        """Yield why this address won't do in production."""
-        if self.url.get_secret_value() == DEVELOPMENT_URL:
-            sentence = (
-                "names the development database; give the path of a file on a disk that lasts"
-            )
-            yield "url", sentence
+    def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
+        """Refuse the development database in production."""
+        if production and self.url.get_secret_value() == DEVELOPMENT_URL:
+            yield "url", "is the development database; give a path on a persistent disk"

@@ -8,7 +8,7 @@ from app.core.config.base import SettingsGroup
 
 
 class JobSettings(SettingsGroup):
-    """How work is done that goes on after the answer."""
+    """Background jobs."""
 
     drain_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
-    """Seconds that jobs under way are given to finish when the process ends."""
+    """Seconds that running jobs have to finish on shutdown."""

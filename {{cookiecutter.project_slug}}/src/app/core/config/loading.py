@@ -1,87 +1,113 @@
-"""From the environment to the settings, with all that is wrong told at once."""
+"""Loading of the settings, and their documentation in `.env.example`."""
 
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from textwrap import wrap
+from typing import Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
-from app.core.config.base import UNFIT, Location
-from app.core.errors import OperatorError
+from app.core.config.base import PREFIX, ConfigurationError, ServiceSettings, variable
 
-S = TypeVar("S", bound=BaseSettings)
+S = TypeVar("S", bound=ServiceSettings)
 
-PREFIX = "APP_"
-DOTENV = Path(".env")
+DOTENV: Final = Path(".env")
 
-# Kubernetes and Docker describe a service named `app` to its neighbours by variables like these.
-_SERVICE_LINK = re.compile(r"APP_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)")
-_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
+# Kubernetes and Docker set variables like these for a service named `app`.
+_SERVICE_LINK: Final = re.compile(r"APP_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)")
+_SERVICE_URL: Final = re.compile(r"(tcp|udp|sctp)://")
 
-
-class ConfigurationError(OperatorError):
-    """The settings won't do. The message is for people and holds no value of a setting."""
-
-    @classmethod
-    def listing(cls, faults: Mapping[str, str]) -> Self:
-        """The error that tells everything that is wrong, by the names of the variables."""
-        lines = (f"  {name}: {sentence}" for name, sentence in faults.items())
-        return cls("\n".join(("The settings are not valid:", *lines)))
+_HEADER: Final = """\
+# All settings with their defaults. In development, copy this file to `.env` and uncomment what you
+# change; elsewhere, set environment variables: `.env` is ignored. Lists are separated by commas. An
+# empty value counts as unset.
+"""
 
 
 def load(model: type[S]) -> S:
-    """Read settings from the environment and, in development, from `.env`.
-
-    A developer's `.env` thus never reaches the tests, nor a forgotten one production.
+    """Read the settings from the environment and, in development, from `.env`.
 
     Raises:
-        ConfigurationError: With everything that is wrong, by the names of the variables.
+        ConfigurationError: Some are invalid. Each one by itself is checked first, then the rules
+            over several.
     """
     environment = EnvSettingsSource(model)
-    values = environment()
+    sources = [environment]
     faults = _unknown(model, environment.env_vars)
-    if values.get("environment", "development") == "development":
+    if environment().get("environment", "development") == "development":
         dotenv = _dotenv(model)
-        written = dotenv()
-        if written.pop("environment", "development") != "development":
-            faults["APP_ENVIRONMENT"] = (
-                "can't be set in .env, which is read in development only; set it in the environment"
-            )
+        sources.append(dotenv)
         faults |= _unknown(model, dotenv.env_vars)
-        values = _merged(written, values)
-    return _validated(model, values, faults)
-
-
-def _dotenv(model: type[BaseSettings]) -> DotEnvSettingsSource:
+        if dotenv().get("environment", "development") != "development":
+            faults[variable("environment")] = "can't be set in .env, which only development reads"
     try:
-        return DotEnvSettingsSource(model, env_file=DOTENV, dotenv_filtering="only_existing")
-    except (OSError, UnicodeDecodeError):
-        # What its settings would have been is not known: to judge the others is no use.
-        raise ConfigurationError.listing({str(DOTENV): "can't be read as text in UTF-8"}) from None
+        settings = model(_build_sources=(tuple(sources), {}))
+    except ValidationError as error:
+        for found in error.errors(include_url=False, include_input=False):
+            location = (str(part) for part in found["loc"][:2])
+            message = found["msg"].removeprefix("Value error, ")
+            faults.setdefault(variable(*location), message)
+    except ConfigurationError as error:
+        faults |= error.faults
+    else:
+        if not faults:
+            return settings
+    raise ConfigurationError(faults)
 
 
 def variable_names(model: type[BaseModel]) -> list[str]:
-    """The name of every setting as the environment spells it, in the order of the tree."""
-    return [_variable(location) for location in _locations(model)]
+    """Return the environment variables of all settings, in the order of their declaration."""
+    return [variable(*location) for location, _ in _fields(model)]
 
 
-def _variable(location: Location) -> str:
-    return PREFIX + "__".join(location).upper()
+def env_example(model: type[BaseModel]) -> str:
+    """Return the text of `.env.example`: every setting with its default, commented out."""
+    lines, groups = [], set()
+    for location, field in _fields(model):
+        for group in location[:-1]:
+            if group not in groups:
+                groups.add(group)
+                lines += ["", f"### {model.model_fields[group].annotation.__doc__}"]
+        lines += ["", *(f"# {line}" for line in wrap(field.description or "", 96))]
+        lines.append(f"#{variable(*location)}={_default(field)}")
+    return _HEADER + "\n".join(lines) + "\n"
 
 
-def _locations(model: type[BaseModel]) -> Iterator[Location]:
+def _fields(model: type[BaseModel]) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    """Yield the location and the definition of each setting."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from ((name, *inner) for inner in _locations(field.annotation))
+            for location, inner in _fields(field.annotation):
+                yield (name, *location), inner
         else:
-            yield (name,)
+            yield (name,), field
 
 
-def _unknown(model: type[BaseModel], variables: Mapping[str, str | None]) -> dict[str, str]:
-    """Variables with our prefix that are no setting: a misspelt one would keep its default."""
+def _default(field: FieldInfo) -> str:
+    default = field.default
+    if default is None or field.default_factory is not None:
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, list):
+        return ",".join(map(str, default))
+    return default.get_secret_value() if isinstance(default, SecretStr) else str(default)
+
+
+def _dotenv(model: type[ServiceSettings]) -> DotEnvSettingsSource:
+    try:
+        return DotEnvSettingsSource(model, env_file=DOTENV, dotenv_filtering="only_existing")
+    except (OSError, UnicodeDecodeError):
+        # Without .env the remaining errors would be misleading.
+        raise ConfigurationError({str(DOTENV): "can't be read as UTF-8 text"}) from None
+
+
+def _unknown(model: type[ServiceSettings], variables: Mapping[str, str | None]) -> dict[str, str]:
+    """Return variables with our prefix that are no setting, such as misspelt ones."""
     known = variable_names(model)
     faults = {}
     for name, value in sorted((name.upper(), value or "") for name, value in variables.items()):
@@ -96,56 +122,3 @@ def _suggestion(name: str, known: list[str]) -> str:
     same_end = [other for other in known if other.endswith(f"_{name.removeprefix(PREFIX)}")]
     close = get_close_matches(name, known, n=1, cutoff=0.85) or same_end
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Two trees of values as one, where the second has the last word."""
-    both = {
-        name: _merged(under[name], value)
-        for name, value in over.items()
-        if isinstance(value, dict) and isinstance(under.get(name), dict)
-    }
-    return under | over | both
-
-
-def _validated(model: type[S], values: dict[str, Any], faults: dict[str, str]) -> S:
-    """The settings of these values.
-
-    Rules that concern several settings run only once each setting by itself is good. So what is
-    wrong is noted and taken out, and the rest is tried again, until nothing new turns up. What
-    production asks for comes last, and all of it together.
-    """
-    given = _places(values)
-    while True:
-        try:
-            settings = model(**values)
-        except ValidationError as error:
-            again = False
-            for found in error.errors(include_url=False, include_input=False):
-                location = tuple(str(part) for part in found["loc"])[:2]
-                if found["type"] != UNFIT:
-                    again |= _remove(values, location)
-                elif location in given - _places(values):
-                    continue  # its default was judged
-                faults.setdefault(_variable(location), found["msg"].removeprefix("Value error, "))
-            if again:
-                continue
-        break
-    if faults:
-        raise ConfigurationError.listing(faults)
-    return settings
-
-
-def _places(values: Mapping[str, Any]) -> set[Location]:
-    """Where there are values."""
-    groups = {group: inner for group, inner in values.items() if isinstance(inner, dict)}
-    return {(group, name) for group, inner in groups.items() for name in inner}
-
-
-def _remove(values: dict[str, Any], location: Location) -> bool:
-    """Take out the value at a place or, if only its group is there, the group; tell if it was."""
-    group, *rest = location
-    inner = values.get(group)
-    if rest and isinstance(inner, dict) and inner.pop(rest[0], None) is not None:
-        return True
-    return values.pop(group, None) is not None

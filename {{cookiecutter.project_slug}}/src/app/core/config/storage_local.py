@@ -1,20 +1,18 @@
-"""Settings of stored files."""
+"""Settings of file storage."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import Field
 
 from app.core.config.base import SettingsGroup
 
-_GIBIBYTE: Final = 1024**3
-
 
 class StorageSettings(SettingsGroup):
-    """Where files are kept: a directory of this machine."""
+    """File storage in a local directory."""
 
     directory: str = ".dev/files"
-    """The directory, on a disk that lasts and that all processes of the service see. It is made if
-    it is not there."""
+    """Directory on a persistent disk that all processes of the service share. Created if
+    missing."""
 
-    max_file_bytes: Annotated[int, Field(ge=1)] = _GIBIBYTE
-    """Largest file, in bytes."""
+    max_file_bytes: Annotated[int, Field(ge=1)] = 1024**3
+    """Maximum size of a file, in bytes."""

@@ -56,12 +56,12 @@ def middleware(
     if "*" not in http.trusted_hosts:
         # Before anything is done for a request that was meant for another.
         layers.append(Middleware(TrustedHosts, hosts=http.trusted_hosts))
-    if http.cors_origins:
+    if settings.cors_origins:
         # Around whatever makes errors: a page can't read one that lacks its headers.
         layers.append(
             Middleware(
                 Cors,
-                origins=http.cors_origins,
+                origins=settings.cors_origins,
                 allow_credentials=http.cors_allow_credentials,
             )
         )
