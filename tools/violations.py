@@ -647,12 +647,11 @@ VIOLATIONS: tuple[Violation, ...] = (
     _violation(
         "SCH07",
         "a password needs no digit",
-        f"{UNIT}/test_password_rules.py::TestPasswordFaults"
-        "::test_asks_for_each_kind_that_is_missing",
+        f"{UNIT}/test_passwords.py::TestRequirements::test_are_all_named",
         (
             "core/security/passwords.py",
-            "if not any(character.isdigit() for character in password):",
-            "if False:",
+            '"a digit": any(map(str.isdigit, password)),',
+            '"a digit": True,',
         ),
     ),
     # Database
@@ -869,7 +868,7 @@ VIOLATIONS: tuple[Violation, ...] = (
     _violation(
         "SEC03",
         "only the key that signs verifies",
-        f"{UNIT}/test_tokens.py::TestRotation::test_keeps_every_token_good_until_the_old_key_goes",
+        f"{UNIT}/test_tokens.py::TestRotation::test_keeps_tokens_valid_until_the_old_key_is_removed",
         (
             "core/security/keys.py",
             "next((key for key in self.keys if key.kid == kid), None)",
@@ -892,7 +891,7 @@ VIOLATIONS: tuple[Violation, ...] = (
     _violation(
         "SEC05",
         "passwords are hashed on the event loop",
-        f"{UNIT}/test_passwords.py::TestThreads::test_leave_the_event_loop_free",
+        f"{UNIT}/test_passwords.py::TestThreads::test_leave_the_event_loop_free_and_are_bounded",
         (
             "core/security/passwords.py",
             "        future = asyncio.get_running_loop().run_in_executor(self._threads, work)\n",
@@ -987,7 +986,7 @@ VIOLATIONS: tuple[Violation, ...] = (
     _violation(
         "SEC14",
         "a token of another issuer is good",
-        f"{UNIT}/test_tokens.py::TestVerify::test_refuses_what_is_not_ours",
+        f"{UNIT}/test_tokens.py::TestVerify::test_refuses_foreign_and_malformed_tokens",
         ("core/security/tokens.py", "                issuer=self._issuer,\n", ""),
     ),
     _violation(
@@ -1186,7 +1185,7 @@ VIOLATIONS: tuple[Violation, ...] = (
     _violation(
         "TST05",
         "an expired token is good",
-        f"{UNIT}/test_tokens.py::TestVerify::test_refuses_one_that_has_expired",
+        f"{UNIT}/test_tokens.py::TestVerify::test_allows_clocks_to_differ_by_five_seconds",
         (
             "core/security/tokens.py",
             "if now >= claims.expires_at + _LEEWAY_SECONDS:",

@@ -1,4 +1,4 @@
-"""Password hashing: Argon2id, off the event loop, never too much at once (rules SEC05, SEC11)."""
+"""Password hashing and requirements (rules SCH07, SEC05, SEC11)."""
 
 import asyncio
 import threading
@@ -6,19 +6,31 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from argon2 import Type, extract_parameters
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.core.config import PasswordSettings
 from app.core.errors import PasswordHashingBusy
-from app.core.security.passwords import PasswordHasher, Verification
+from app.core.security.passwords import (
+    PasswordHasher,
+    Verification,
+    normalized_password,
+    password_faults,
+)
 
 CHEAP = PasswordSettings(memory_kib=8, time_cost=1, max_concurrent=2, max_waiting=1)
 PASSWORD = "Analytical1Engine"
 # Composed, decomposed, and with a digit of full width.
 KEYBOARDS = ["D\u00e9cor1Engine", "De\u0301cor1Engine", "D\u00e9cor\uff11Engine"]
 
+LENGTH = "8 to 128 characters"
+UPPER = "an upper-case letter"
+LOWER = "a lower-case letter"
+DIGIT = "a digit"
+
 
 class HeldHash:
-    """Stands in for Argon2, and takes as long as a test wants it to."""
+    """A replacement of Argon2 that finishes when the test lets it."""
 
     def __init__(self) -> None:
         self.threads: set[str] = set()
@@ -50,69 +62,51 @@ def held(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> Iterator[He
 
 
 class TestHash:
-    async def test_is_argon2id_with_the_parameters_of_the_settings(
+    async def test_is_salted_argon2id_with_the_parameters_of_the_settings(
         self, hasher: PasswordHasher
     ) -> None:
-        parameters = extract_parameters(await hasher.hash(PASSWORD))
+        password_hash = await hasher.hash(PASSWORD)
+        parameters = extract_parameters(password_hash)
         assert parameters.type is Type.ID
         assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (8, 1, 1)
         assert (parameters.salt_len, parameters.hash_len) == (16, 32)
-
-    async def test_is_salted(self, hasher: PasswordHasher) -> None:
-        assert await hasher.hash(PASSWORD) != await hasher.hash(PASSWORD)
+        assert await hasher.hash(PASSWORD) != password_hash
 
 
 class TestVerify:
-    async def test_takes_the_right_password(self, hasher: PasswordHasher) -> None:
+    async def test_accepts_the_password_alone(self, hasher: PasswordHasher) -> None:
         password_hash = await hasher.hash(PASSWORD)
         assert await hasher.verify(PASSWORD, password_hash) == Verification(matches=True)
+        for other in ("", PASSWORD.lower(), PASSWORD + " "):
+            assert await hasher.verify(other, password_hash) == Verification(matches=False)
 
     @pytest.mark.parametrize("typed", KEYBOARDS)
-    async def test_takes_letters_however_a_keyboard_sends_them(
+    async def test_accepts_any_form_of_a_character(
         self, hasher: PasswordHasher, typed: str
     ) -> None:
         for chosen in KEYBOARDS:
             assert (await hasher.verify(typed, await hasher.hash(chosen))).matches
 
-    @pytest.mark.parametrize("password", ["", "analytical1engine", PASSWORD + " "])
-    async def test_refuses_another(self, hasher: PasswordHasher, password: str) -> None:
-        password_hash = await hasher.hash(PASSWORD)
-        assert not (await hasher.verify(password, password_hash)).matches
-
-    async def test_tells_when_a_hash_was_made_with_other_parameters(
-        self, hasher: PasswordHasher
-    ) -> None:
+    async def test_reports_outdated_parameters(self, hasher: PasswordHasher) -> None:
         password_hash = await hasher.hash(PASSWORD)
         raised = CHEAP.model_copy(update={"time_cost": 2})
         async with PasswordHasher.open(raised) as later:
             assert await later.verify(PASSWORD, password_hash) == Verification(True, outdated=True)
-            wrong = await later.verify("Difference2Engine", password_hash)
-        assert wrong == Verification(False)
+            assert await later.verify("Other1Engine", password_hash) == Verification(False)
 
     @pytest.mark.parametrize("stored", ["", "no hash", "$argon2id$v=19$broken"])
-    async def test_refuses_what_is_no_hash(self, hasher: PasswordHasher, stored: str) -> None:
+    async def test_refuses_an_invalid_hash(self, hasher: PasswordHasher, stored: str) -> None:
         assert not (await hasher.verify(PASSWORD, stored)).matches
 
-    async def test_works_as_hard_where_there_is_no_account(self, hasher: PasswordHasher) -> None:
+    async def test_costs_as_much_without_an_account(self, hasher: PasswordHasher) -> None:
         real, decoy = await hasher.hash(PASSWORD), hasher._decoy
         assert extract_parameters(decoy) == extract_parameters(real)
         assert await hasher.verify(PASSWORD, None) == Verification(matches=False)
-
-    async def test_has_a_decoy_that_nobody_else_knows(self, hasher: PasswordHasher) -> None:
-        assert PasswordHasher(CHEAP)._decoy != hasher._decoy
+        assert PasswordHasher(CHEAP)._decoy != decoy
 
 
 class TestThreads:
-    async def test_leave_the_event_loop_free(self, hasher: PasswordHasher, held: HeldHash) -> None:
-        hashing = asyncio.create_task(hasher.hash(PASSWORD))
-        await held.has_started()
-        # Here the loop turns, and the hash is not done.
-        assert not hashing.done()
-        held.may_end.set()
-        assert await hashing == f"hash of {PASSWORD}"
-        assert threading.current_thread().name not in held.threads
-
-    async def test_are_no_more_than_the_settings_allow(
+    async def test_leave_the_event_loop_free_and_are_bounded(
         self, hasher: PasswordHasher, held: HeldHash
     ) -> None:
         hashing = [asyncio.create_task(hasher.hash(PASSWORD)) for _ in range(3)]
@@ -120,36 +114,59 @@ class TestThreads:
         await held.has_started()
         assert not held.started.acquire(blocking=False), "the third one waits"
         held.may_end.set()
-        await asyncio.gather(*hashing)
+        assert await asyncio.gather(*hashing) == [f"hash of {PASSWORD}"] * 3
         assert len(held.threads) == 2
+        assert threading.current_thread().name not in held.threads
 
-    async def test_refuse_at_once_when_too_many_wait(
-        self, hasher: PasswordHasher, held: HeldHash
-    ) -> None:
-        hashing = [asyncio.create_task(hasher.hash(PASSWORD)) for _ in range(3)]
-        await held.has_started()
-        with pytest.raises(PasswordHashingBusy):
-            await hasher.hash(PASSWORD)
-        with pytest.raises(PasswordHashingBusy):
-            await hasher.verify(PASSWORD, None)
-        held.may_end.set()
-        await asyncio.gather(*hashing)
-        assert await hasher.hash(PASSWORD), "there is room again"
-
-    async def test_make_room_when_somebody_who_waits_goes_away(
+    async def test_refuse_at_once_if_too_many_wait(
         self, hasher: PasswordHasher, held: HeldHash
     ) -> None:
         hashing = [asyncio.create_task(hasher.hash(PASSWORD)) for _ in range(3)]
         await held.has_started()
         await held.has_started()
+        for refused in (hasher.hash(PASSWORD), hasher.verify(PASSWORD, None)):
+            with pytest.raises(PasswordHashingBusy):
+                await refused
+        # A caller that leaves makes room.
         hashing[2].cancel()
         await asyncio.wait(hashing[2:])
         hashing[2] = asyncio.create_task(hasher.hash(PASSWORD))
         held.may_end.set()
         assert await asyncio.gather(*hashing) == [f"hash of {PASSWORD}"] * 3
+        assert await hasher.hash(PASSWORD), "there is room again"
 
     async def test_end_with_the_hasher(self) -> None:
         async with PasswordHasher.open(CHEAP) as hasher:
             await hasher.hash(PASSWORD)
         with pytest.raises(RuntimeError, match="shutdown"):
             await hasher.hash(PASSWORD)
+
+
+class TestRequirements:
+    @given(st.text(max_size=40))
+    def test_are_all_named(self, password: str) -> None:
+        faults = password_faults(password)
+        password = normalized_password(password)
+        assert (LENGTH in faults) == (not 8 <= len(password) <= 128)
+        assert (UPPER in faults) == (not any(map(str.isupper, password)))
+        assert (LOWER in faults) == (not any(map(str.islower, password)))
+        assert (DIGIT in faults) == (not any(map(str.isdigit, password)))
+
+    @pytest.mark.parametrize(
+        ("password", "faults"),
+        [
+            ("", [LENGTH, UPPER, LOWER, DIGIT]),
+            ("Abcdef1", [LENGTH]),
+            ("Abcdef12", []),
+            ("A1" + "b" * 126, []),
+            ("A1" + "b" * 127, [LENGTH]),
+            ("abcdefg1", [UPPER]),
+            ("ABCDEFG1", [LOWER]),
+            ("Abcdefgh", [DIGIT]),
+            ("Größe 12", []),
+            ("A1" + "e\u0301" * 3, [LENGTH]),
+            ("パスワードです1", [UPPER, LOWER]),
+        ],
+    )
+    def test_count_characters_of_any_script(self, password: str, faults: list[str]) -> None:
+        assert password_faults(password) == faults

@@ -1,1 +1,1 @@
-"""Cryptography: passwords, signing keys, tokens."""
+"""Passwords, signing keys, access tokens and other secrets."""

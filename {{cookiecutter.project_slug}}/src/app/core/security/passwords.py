@@ -1,7 +1,7 @@
-"""Password hashing: Argon2id, off the event loop, with a cap on how many at once.
+"""Password hashing with Argon2id, in a bounded number of threads.
 
-The parameters are OWASP's minimum (Password Storage Cheat Sheet); raise them by setting, and
-every account follows at its next login.
+The default parameters are OWASP's minimum (Password Storage Cheat Sheet). After a change of the
+settings, each password is rehashed at the next login.
 """
 
 import asyncio
@@ -30,19 +30,17 @@ MAX_LENGTH: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What checking a password gave.
-
-    Attributes:
-        matches: Whether it is the right one.
-        outdated: Whether its hash was made with other parameters than today's.
-    """
+    """Result of checking a password; `outdated` hashes have other parameters than the settings."""
 
     matches: bool
     outdated: bool = False
 
 
 class PasswordHasher:
-    """Hashes and checks passwords in threads of its own."""
+    """Hashes and verifies passwords in its own threads.
+
+    Both methods raise `PasswordHashingBusy` if too many callers wait.
+    """
 
     def __init__(self, settings: PasswordSettings) -> None:
         """Prepare the threads; they start with the first hash."""
@@ -52,11 +50,11 @@ class PasswordHasher:
             parallelism=settings.parallelism,
         )
         self._threads = ThreadPoolExecutor(
-            settings.max_concurrent, "passwords", initializer=_yield_to_the_event_loop
+            settings.max_concurrent, "passwords", initializer=_lower_priority
         )
         self._capacity = settings.max_concurrent + settings.max_waiting
         self._pending = 0
-        self._decoy = _hash_of_nothing(self._argon2)
+        self._decoy = _decoy(self._argon2)
 
     @classmethod
     @asynccontextmanager
@@ -69,23 +67,14 @@ class PasswordHasher:
             hasher._threads.shutdown(wait=False, cancel_futures=True)
 
     async def hash(self, password: str) -> str:
-        """Return the hash of a password, however it was typed, in the PHC string format.
-
-        Raises:
-            PasswordHashingBusy: Too many are waiting.
-        """
+        """Return the hash of a password in the PHC string format."""
         return await self._in_thread(lambda: self._argon2.hash(normalized_password(password)))
 
     async def verify(self, password: str, password_hash: str | None) -> Verification:
         """Check a password against a hash.
 
-        Args:
-            password: What was typed.
-            password_hash: What is stored; `None` where there is no such account. That takes just
-                as long (OWASP, Authentication Cheat Sheet), and never matches.
-
-        Raises:
-            PasswordHashingBusy: Too many are waiting.
+        Without a hash, because there is no such account, it takes as long and never matches (OWASP
+        Authentication Cheat Sheet).
         """
         return await self._in_thread(lambda: self._verify(password, password_hash))
 
@@ -109,8 +98,8 @@ class PasswordHasher:
         self._pending -= 1
 
 
-def _hash_of_nothing(argon2: Argon2) -> str:
-    """Return a hash that no password has, which takes as long to check as a real one."""
+def _decoy(argon2: Argon2) -> str:
+    """Return a hash that matches no password and takes as long to check as a real one."""
     salt, digest = (
         b64encode(os.urandom(length)).rstrip(b"=").decode()
         for length in (argon2.salt_len, argon2.hash_len)
@@ -119,31 +108,24 @@ def _hash_of_nothing(argon2: Argon2) -> str:
     return f"$argon2id$v={ARGON2_VERSION}${costs}${salt}${digest}"
 
 
-def _yield_to_the_event_loop() -> None:
+def _lower_priority() -> None:
     """Let the scheduler prefer the event loop: on Linux each thread has its own niceness."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def normalized_password(password: str) -> str:
-    """Return one form of what keyboards send in several, such as é (NIST SP 800-63B §3.1.1.2)."""
+    """Return the normal form of characters with several, such as é (NIST SP 800-63B §3.1.1.2)."""
     return unicodedata.normalize("NFKC", password)
 
 
 def password_faults(password: str) -> list[str]:
-    """Return what is missing from a password, in words for its owner; empty if it is good.
-
-    Eight characters are the least that NIST SP 800-63B allows; the upper bound keeps hashing
-    affordable.
-    """
+    """Return the requirements that a password does not meet."""
     password = normalized_password(password)
-    faults = []
-    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        faults.append(f"{MIN_LENGTH} to {MAX_LENGTH} characters")
-    if not any(character.isupper() for character in password):
-        faults.append("an upper-case letter")
-    if not any(character.islower() for character in password):
-        faults.append("a lower-case letter")
-    if not any(character.isdigit() for character in password):
-        faults.append("a digit")
-    return faults
+    requirements = {
+        f"{MIN_LENGTH} to {MAX_LENGTH} characters": MIN_LENGTH <= len(password) <= MAX_LENGTH,
+        "an upper-case letter": any(map(str.isupper, password)),
+        "a lower-case letter": any(map(str.islower, password)),
+        "a digit": any(map(str.isdigit, password)),
+    }
+    return [name for name, is_met in requirements.items() if not is_met]

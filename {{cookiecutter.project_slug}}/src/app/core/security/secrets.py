@@ -1,8 +1,7 @@
-"""Random secrets that are stored only as a hash.
+"""Random secrets, of which only a hash is stored.
 
-They carry 256 bits of randomness, so a plain SHA-256 is enough: there is nothing to guess, and
-a slow hash would only slow us down. The prefixes let secret scanners and our log redaction
-recognise them.
+They have 256 bits of randomness, so a plain SHA-256 suffices: there is nothing to guess. Prefixes
+let secret scanners and the log's redaction recognize them.
 """
 
 import hashlib
@@ -11,19 +10,23 @@ from typing import Final
 
 REFRESH_TOKEN_PREFIX: Final = "rt_"  # noqa: S105 - a prefix, not a secret
 API_KEY_PREFIX: Final = "ak_"
-_RANDOM_BYTES: Final = 32
+
+
+def new_secret(prefix: str) -> str:
+    """Return a new secret."""
+    return prefix + secrets.token_urlsafe(32)
 
 
 def new_refresh_token() -> str:
     """Return a new refresh token."""
-    return REFRESH_TOKEN_PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+    return new_secret(REFRESH_TOKEN_PREFIX)
 
 
 def new_api_key() -> str:
     """Return a new API key."""
-    return API_KEY_PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+    return new_secret(API_KEY_PREFIX)
 
 
 def digest(secret: str) -> str:
-    """Return the hash under which a secret is stored: SHA-256, in hexadecimal."""
+    """Return the SHA-256 of a secret, in hexadecimal."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

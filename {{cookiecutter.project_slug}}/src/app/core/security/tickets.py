@@ -1,29 +1,23 @@
-"""Tickets: 256 random bits that open one WebSocket, stored only as a hash.
+"""Tickets that open one WebSocket each.
 
-Browsers can't send a header when they open one, and what stands in an address ends up in logs:
-hence a secret that is worth nothing a moment later.
+Browsers can't send a header when they open one, and URLs end up in logs: hence a secret that is
+valid for a moment and used once.
 """
 
-import secrets
 from typing import Final
 
-from app.core.security.secrets import digest
+from app.core.security.secrets import digest, new_secret
 
 TICKET_PREFIX: Final = "tk_"
-_RANDOM_BYTES: Final = 32
 TICKET_MARK: Final = "tk"
-"""What the hashes of tickets begin with; in hexadecimal there is no such letter."""
-_LENGTH: Final = 64
+"""Prefix of the hashes of tickets; no other hash has it, as it is not hexadecimal."""
 
 
 def new_ticket() -> str:
     """Return a new ticket."""
-    return TICKET_PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+    return new_secret(TICKET_PREFIX)
 
 
 def ticket_hash(ticket: str) -> str:
-    """Return the hash under which a ticket is stored; that of another secret never looks like it.
-
-    244 bits of the SHA-256 are left beside the mark, which is more than enough.
-    """
-    return f"{TICKET_MARK}{digest(ticket)}"[:_LENGTH]
+    """Return the hash of a ticket: 248 bits of its SHA-256 behind the mark."""
+    return f"{TICKET_MARK}{digest(ticket)}"[:64]

@@ -1,4 +1,4 @@
-"""Access tokens: short-lived JWTs in the profile of RFC 9068, signed with ES256."""
+"""Access tokens: short-lived JWTs by the profile of RFC 9068, signed with ES256."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,12 +21,7 @@ _CLAIMS: Final = ["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "sid", "scope
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
-    """What a verified access token says.
-
-    Attributes:
-        not_before: Seconds since 1970; the token is not valid earlier.
-        expires_at: Seconds since 1970; the token is not valid later.
-    """
+    """Claims of a verified access token; times are in seconds since 1970."""
 
     user_id: UUID
     session_id: UUID
@@ -36,7 +31,7 @@ class AccessClaims:
 
 
 class AccessTokens:
-    """Makes and checks access tokens."""
+    """Issues and verifies access tokens."""
 
     def __init__(self, keys: SigningKeys, settings: AuthSettings) -> None:
         """Sign with the first of the keys and accept all of them."""
@@ -44,23 +39,17 @@ class AccessTokens:
         self._issuer = settings.issuer
         self._audience = settings.audience
         self._life = timedelta(minutes=settings.access_token_minutes)
-        # A signature stays good, so it is checked once per token; what changes with time is
-        # checked at every request. The keys can't change under the cache: they are immutable.
+        # A signature is checked once per token, its times at every request. The cache can't go
+        # stale: keys are immutable.
         self._verified = lru_cache(settings.verified_token_cache)(self._verify_signature)
 
     @property
     def life_seconds(self) -> int:
-        """How long a new token is good for, in seconds."""
+        """Lifetime of a new token, in seconds."""
         return int(self._life.total_seconds())
 
     def issue(self, user_id: UUID, session_id: UUID, scope: str) -> str:
-        """Return a new token.
-
-        Args:
-            user_id: Whom it speaks for.
-            session_id: The login that it belongs to.
-            scope: The permissions granted, separated by spaces.
-        """
+        """Return a new token; `scope` lists permissions, separated by spaces."""
         now = utc_now()
         claims = {
             "iss": self._issuer,
@@ -78,10 +67,10 @@ class AccessTokens:
         return jwt.encode(claims, key.private, ALGORITHM, headers=headers)
 
     def verify(self, token: str) -> AccessClaims:
-        """Return what a token says.
+        """Return the claims of a token.
 
         Raises:
-            InvalidToken: It is not ours, or not (or no longer) valid.
+            InvalidToken: It is not ours, expired or not valid yet.
         """
         claims = self._verified(token)
         now = utc_now().timestamp()
