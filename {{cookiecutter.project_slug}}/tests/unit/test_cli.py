@@ -169,9 +169,11 @@ class TestMigrate:
         assert migrations.current(migrated) == ()
 
     def test_says_when_there_are_not_so_many_steps_back(self, run: Run, migrated: str) -> None:
-        assert failed(run("migrate", "down", "--steps", "99", "--yes"), "Only ", ", not 99.")
+        assert failed(
+            run("migrate", "down", "--steps", "99", "--yes"), "Only ", " can be reverted, not 99."
+        )
         run("migrate", "down", "--to", "base", "--yes")
-        assert failed(run("migrate", "down", "--yes"), "There is no migration to take back.")
+        assert failed(run("migrate", "down", "--yes"), "There is no migration to revert.")
 
     @pytest.mark.parametrize("message", ["", " ", "--"])
     def test_writes_none_without_words(self, run: Run, message: str) -> None:
@@ -225,6 +227,7 @@ class TestMigrate:
         self, run: Run, migrated: str, project: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         copies = project / "migrations"
+        shutil.copy(migrations._IN_PROJECT.parent / "pyproject.toml", project)
         shutil.copytree(migrations._IN_PROJECT, copies)
         monkeypatch.setattr(migrations, "_IN_PROJECT", copies)
         execute(migrated, "ALTER TABLE items DROP COLUMN description")
@@ -240,6 +243,23 @@ class TestMigrate:
         (written,) = copies.glob("versions/*_an_index.py")
         assert "op.create_index" in written.read_text()
         assert "import sqlalchemy" not in written.read_text()  # which it has no use for
+
+    def test_is_done_by_plain_alembic_as_well(self, empty: str, project: Path) -> None:
+        shutil.copytree(migrations._IN_PROJECT, project / "migrations")
+        shutil.copy(migrations._IN_PROJECT.parent / "pyproject.toml", project)
+
+        def alembic(*arguments: str) -> str:
+            command = [sys.executable, "-m", "alembic", *arguments]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+
+        assert alembic("current") == ""
+        alembic("upgrade", "head")
+        assert migrations.check_revision(empty).state is migrations.RevisionState.CURRENT
+        assert "(head)" in alembic("current")
+        execute(empty, "DROP INDEX ix_users_created_at_id")
+        alembic("revision", "--autogenerate", "-m", "an index")
+        (written,) = (project / "migrations").glob("versions/*_an_index.py")
+        assert "op.create_index" in written.read_text()
 
 
 class TestServe:

@@ -140,7 +140,7 @@ class TestMigrations:
         check = migrations.check_revision(f"sqlite+aiosqlite:///{path}")
         assert check.state is RevisionState.BEHIND
         assert check.database == ()
-        with pytest.raises(MigrationError, match="no migration to take back"):
+        with pytest.raises(MigrationError, match="no migration to revert"):
             migrations.downgrade(f"sqlite+aiosqlite:///{path}", "-1")
         assert not path.parent.exists()
 

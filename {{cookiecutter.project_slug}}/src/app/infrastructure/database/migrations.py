@@ -1,11 +1,11 @@
-"""Migrations, by function call: what `app migrate`, `app serve` and the tests are made of.
+"""Migrations for `app migrate`, `app serve` and the tests.
 
-There is no `alembic.ini`: what Alembic is told stands here. Each function opens a connection and a
-loop of its own, so code that runs on a loop calls it by `asyncio.to_thread`.
+Plain `alembic` works as well: both share `[tool.alembic]` of pyproject.toml and migrations/env.py.
+Each function opens a connection and an event loop of its own, so call it by `asyncio.to_thread`
+inside a loop. They raise `MigrationError` if the database can't be reached or refuses.
 """
 
 import asyncio
-import importlib.util
 import io
 import re
 from argparse import Namespace
@@ -29,18 +29,17 @@ from app.infrastructure.database.dialect import create_migration_engine, is_made
 
 Result = TypeVar("Result")
 Report = Callable[[str], None]
-"""Is told of each step, in words."""
 
-_NOTHING_TO_TAKE_BACK: Final = "There is no migration to take back."
+_NOTHING_APPLIED: Final = "There is no migration to revert."
 _IN_PROJECT: Final = Path(__file__).resolve().parents[4] / "migrations"
 
 
 class MigrationError(OperatorError):
-    """A migration could not be carried out."""
+    """A migration failed."""
 
 
 class RevisionState(StrEnum):
-    """How the schema of a database relates to this code."""
+    """Schema of a database compared with this code."""
 
     CURRENT = "current"
     BEHIND = "behind"
@@ -49,20 +48,13 @@ class RevisionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RevisionCheck:
-    """What a database has been migrated to, and what this code needs.
-
-    Attributes:
-        database: Revisions that the database is at; none if it was never migrated.
-        code: Revisions that this code needs.
-        state: What follows from the two.
-    """
+    """Revisions of a database, revisions that this code needs, and how they compare."""
 
     database: tuple[str, ...]
     code: tuple[str, ...]
     state: RevisionState
 
     def __str__(self) -> str:
-        """The state in a sentence, with what to do about it."""
         at = ", ".join(self.database) or "no revision"
         needed = ", ".join(self.code) or "none"
         match self.state:
@@ -76,76 +68,50 @@ class RevisionCheck:
             case RevisionState.AHEAD:
                 return (
                     f"The database is ahead of this code: it is at {at}, which this code does not"
-                    f" know; it knows {needed}. Deploy the code that made it, or migrate down with"
-                    " that code first."
+                    f" know; it knows {needed}. Deploy the newer code, or migrate down with it."
                 )
 
 
 def upgrade(url: str, revision: str = "head", *, report: Report = lambda _: None) -> None:
-    """Bring a database up to a revision.
-
-    Args:
-        url: Address of the database.
-        revision: Where to, in Alembic's terms: `head`, an id, `+1`.
-        report: Is told of each migration that was applied.
-
-    Raises:
-        MigrationError: It did not work.
-    """
+    """Apply migrations up to a revision (`head`, an id, `+1`), and report each one."""
     _migrate(url, lambda config: command.upgrade(config, revision), report)
 
 
 def downgrade(url: str, revision: str, *, report: Report = lambda _: None) -> None:
-    """Bring a database down to a revision: an id, `-1`, or `base` for an empty one.
-
-    Raises:
-        MigrationError: It did not work.
-    """
+    """Revert migrations down to a revision (an id, `-1`, `base`), and report each one."""
 
     def run(config: Config) -> None:
         wanted = re.fullmatch(r"-(\d+)", revision)
         if wanted and int(wanted[1]) > (applied := _applied(config)):
             raise MigrationError(
-                f"Only {applied} can be taken back, not {wanted[1]}."
-                if applied
-                else _NOTHING_TO_TAKE_BACK
+                f"Only {applied} can be reverted, not {wanted[1]}." if applied else _NOTHING_APPLIED
             )
         command.downgrade(config, revision)
 
     if not is_made(url):
-        raise MigrationError(_NOTHING_TO_TAKE_BACK)
+        raise MigrationError(_NOTHING_APPLIED)
     _migrate(url, run, report)
 
 
 def new(url: str, message: str, *, empty: bool = False) -> Path:
-    """Write a migration file, and return its path.
+    """Write a migration from the differences of the models to an up-to-date database.
 
-    Args:
-        url: Address of a database at the newest revision; the models are compared with it.
-        message: What the migration does, in a few words.
-        empty: Leave out the comparison, for a migration that is about data.
-
-    Raises:
-        MigrationError: The database is not at the newest revision, or can't be reached.
+    An empty one is for changes of data.
     """
 
     def write(connection: Connection) -> Path:
-        # Alembic tells standard output about the formatter, whatever it is told about output.
+        # Alembic prints the formatter's status whatever its output is.
         with redirect_stdout(io.StringIO()):
             written = command.revision(_config(connection), message, autogenerate=not empty)
         if not isinstance(written, Script):
             raise MigrationError("No migration was written.")
         return Path(written.path)
 
-    return _connected(url, write)
+    return run_on_connection(url, write)
 
 
 def differences(url: str) -> list[str]:
-    """What a migration would have to change for the database to equal the models.
-
-    Raises:
-        MigrationError: The database is not at the newest revision, or can't be reached.
-    """
+    """Return the differences of the models to an up-to-date database."""
 
     def compare(connection: Connection) -> list[str]:
         try:
@@ -154,15 +120,11 @@ def differences(url: str) -> list[str]:
             return [str(difference) for difference in found.diffs]
         return []
 
-    return _connected(url, compare)
+    return run_on_connection(url, compare)
 
 
 def check_revision(url: str) -> RevisionCheck:
-    """Compare what a database was migrated to with what this code needs.
-
-    Raises:
-        MigrationError: The database can't be reached.
-    """
+    """Compare the revision of a database with the one that this code needs."""
     with _in_sentences():
         scripts = ScriptDirectory.from_config(_config())
         code = tuple(sorted(scripts.get_heads()))
@@ -178,14 +140,10 @@ def check_revision(url: str) -> RevisionCheck:
 
 
 def current(url: str) -> tuple[str, ...]:
-    """The revisions that a database is at; none if it was never migrated. Nothing is made.
-
-    Raises:
-        MigrationError: The database can't be reached.
-    """
+    """Return the revisions of a database, without creating one."""
     if not is_made(url):
         return ()
-    return _connected(
+    return run_on_connection(
         url,
         lambda connection: tuple(
             sorted(MigrationContext.configure(connection).get_current_heads())
@@ -194,40 +152,14 @@ def current(url: str) -> tuple[str, ...]:
 
 
 def history() -> list[tuple[str, str]]:
-    """The id and the words of each migration, newest first."""
+    """Return the id and message of each migration, newest first."""
     with _in_sentences():
         scripts = ScriptDirectory.from_config(_config())
         return [(script.revision, script.doc) for script in scripts.walk_revisions()]
 
 
-def _migrate(url: str, run: Callable[[Config], None], report: Report) -> None:
-    def tell(step: MigrationInfo, **_: object) -> None:
-        script = step.up_revision
-        words = script.doc if isinstance(script, Script) else ""
-        report(f"{'applied' if step.is_upgrade else 'reverted'} {step.up_revision_id} {words}")
-
-    def work(connection: Connection) -> None:
-        if not lock_migrations(connection):
-            raise MigrationError(
-                "Another process is migrating the database: wait until it is done."
-            )
-        config = _config(connection)
-        config.attributes["on_version_apply"] = tell
-        run(config)
-
-    if (before := check_revision(url)).state is RevisionState.AHEAD:
-        raise MigrationError(str(before))
-    _connected(url, work)
-
-
-def _applied(config: Config) -> int:
-    """How many migrations a database has seen."""
-    at = MigrationContext.configure(config.attributes["connection"]).get_current_heads()
-    return sum(1 for _ in ScriptDirectory.from_config(config).iterate_revisions(at, "base"))
-
-
-def _connected(url: str, work: Callable[[Connection], Result]) -> Result:
-    """Do something on a connection of its own."""
+def run_on_connection(url: str, work: Callable[[Connection], Result]) -> Result:
+    """Run work on a connection for migrations, and commit."""
 
     async def connect() -> Result:
         engine = create_migration_engine(url)
@@ -241,6 +173,35 @@ def _connected(url: str, work: Callable[[Connection], Result]) -> Result:
 
     with _in_sentences():
         return asyncio.run(connect())
+
+
+def lock(connection: Connection) -> None:
+    """Keep other processes from migrating until the connection is closed."""
+    if not lock_migrations(connection):
+        raise MigrationError("Another process is migrating the database. Wait until it is done.")
+
+
+def _migrate(url: str, run: Callable[[Config], None], report: Report) -> None:
+    def report_step(step: MigrationInfo, **_: object) -> None:
+        script = step.up_revision
+        message = script.doc if isinstance(script, Script) else ""
+        report(f"{'applied' if step.is_upgrade else 'reverted'} {step.up_revision_id} {message}")
+
+    def work(connection: Connection) -> None:
+        lock(connection)
+        config = _config(connection)
+        config.attributes["on_version_apply"] = report_step
+        run(config)
+
+    if (before := check_revision(url)).state is RevisionState.AHEAD:
+        raise MigrationError(str(before))
+    run_on_connection(url, work)
+
+
+def _applied(config: Config) -> int:
+    """Return the number of applied migrations."""
+    at = MigrationContext.configure(config.attributes["connection"]).get_current_heads()
+    return sum(1 for _ in ScriptDirectory.from_config(config).iterate_revisions(at, "base"))
 
 
 @contextmanager
@@ -257,37 +218,24 @@ def _in_sentences() -> Iterator[None]:
 
 
 def _config(connection: Connection | None = None) -> Config:
-    """What Alembic is told, and `migrations/env.py` through it."""
+    """Return the configuration of pyproject.toml; an image ships the migrations alone."""
+    directory = _directory()
     config = Config(
+        toml_file=directory.parent / "pyproject.toml",
         stdout=io.StringIO(),
         cmd_opts=Namespace(quiet=True),
         attributes={"connection": connection},
     )
-    options = {
-        "script_location": str(_directory()),
-        "path_separator": "os",
-        "timezone": "UTC",
-        "file_template": "%(year)d%(month).2d%(day).2d_%(hour).2d%(minute).2d_%(slug)s",
-    }
-    for name, value in options.items():
-        config.set_main_option(name, value.replace("%", "%%"))
-    if importlib.util.find_spec("ruff"):
-        section = {
-            "hooks": "ruff",
-            "ruff.type": "module",
-            "ruff.module": "ruff",
-            "ruff.options": "format --quiet REVISION_SCRIPT_FILENAME",
-        }
-        for name, value in section.items():
-            config.set_section_option("post_write_hooks", name, value)
+    config.set_main_option("script_location", str(directory).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
     return config
 
 
 def _directory() -> Path:
-    """Where the migrations are: in the project this runs from, or where an image has put them."""
+    """Return the directory of the migrations: the project's, or the one that an image ships."""
     for directory in (_IN_PROJECT, Path.cwd() / "migrations"):
         if (directory / "env.py").is_file():
             return directory
     raise MigrationError(
-        f"There is no directory migrations/ in {Path.cwd()}: run this where the project is."
+        f"There is no directory migrations/ in {Path.cwd()}. Run this in the project's directory."
     )
