@@ -224,7 +224,7 @@ REGISTRATIONS: tuple[Violation, ...] = (
         "s3",
         "its health check",
         f"{API}/test_files.py",
-        "infrastructure/storage/adapter.py",
+        "infrastructure/storage.py",
         'self.health_checks = (HealthCheck("storage", self.ping, required=False),)',
         "self.health_checks = ()",
     ),

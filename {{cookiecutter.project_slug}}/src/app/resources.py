@@ -83,7 +83,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             jobs=queue.jobs,
             events=events,
             # {% if cookiecutter.use_s3 or cookiecutter.use_arq %}
-            storage=await stack.enter_async_context(open_storage(settings)),
+            storage=await stack.enter_async_context(open_storage(settings.storage)),
             # {% endif %}
             health_checks=(),
         )

@@ -16,11 +16,10 @@ from app import models
 from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.ids import new_id
+from app.core.storage import FileStoreUnavailable
 from app.domain.files import id_in, incoming_key
-from app.infrastructure.storage import Storage
+from app.infrastructure.storage import SignedRequest, Storage
 from app.resources import Resources
-from app.services.direct_store import SignedRequest
-from app.services.file_store import FileStoreUnavailable
 from tests.support.arrange import ArrangeSync, Someone
 from tests.support.files import FILES, PNG, TEXT, UPLOADS, announcement, keys_of
 from tests.support.s3_plugin import LARGEST_FILE

@@ -21,6 +21,12 @@ from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.errors import DatabaseUnavailable, DomainError
 from app.core.ids import new_id
+from app.core.storage import (
+    ByteRange,
+    FileStore,
+    FileStoreUnavailable,
+    StoredFile,
+)
 from app.domain.files import (
     AnnouncedFile,
     ContentId,
@@ -36,13 +42,6 @@ from app.infrastructure.database import Database
 from app.infrastructure.database.session import Session
 from app.infrastructure.storage import Storage
 from app.resources import Resources
-from app.services.file_store import (
-    ByteRange,
-    FileStore,
-    FileStoreUnavailable,
-    StoredFile,
-    StoredObject,
-)
 from app.wiring.files import direct_uploads, file_service, file_sweep
 from app.wiring.upkeep import maintenance
 from tests.support.arrange import Arrange, Someone
@@ -512,7 +511,7 @@ class TestCompletedTwiceAtOnce:
             @asynccontextmanager
             async def open(
                 self, key: str, byte_range: ByteRange | None = None
-            ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
+            ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
                 await direct_uploads(resources).complete(ada.id, upload)
                 async with self._storage.open(key, byte_range) as opened:
                     yield opened

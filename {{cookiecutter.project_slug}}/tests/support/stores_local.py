@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from app.config import Settings
+from app.core.config.storage import StorageSettings
 from app.infrastructure.storage import Storage, open_storage
 
 STORES: Final = ("directory",)
@@ -22,7 +22,5 @@ async def opened(
     request: pytest.FixtureRequest, name: str, directory: Path
 ) -> AsyncIterator[Storage]:
     """Yield a store."""
-    settings = Settings(environment="test")
-    storage = settings.storage.model_copy(update={"directory": str(directory / name)})
-    async with open_storage(settings.model_copy(update={"storage": storage})) as store:
+    async with open_storage(StorageSettings(directory=str(directory / name))) as store:
         yield store

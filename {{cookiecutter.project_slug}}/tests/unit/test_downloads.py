@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
+from app.core.storage import ByteRange
 from app.infrastructure.http.downloads import (
     RangeNotSatisfiable,
     attachment,
@@ -16,7 +17,6 @@ from app.infrastructure.http.downloads import (
     requested_range,
 )
 from app.infrastructure.http.middleware.origins import Cors
-from app.services.file_store import ByteRange
 
 ETAG = '"0dcb1d82"'
 PLAIN = re.compile(

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
+from app.core.storage import FileStoreUnavailable
 from app.infrastructure.storage import Storage
-from app.services.file_store import FileStoreUnavailable
 from tests.support.files import MEBIBYTE, TEXT, failing
 from tests.support.s3_plugin import SMALLEST_PART, nobody
 
@@ -60,7 +60,6 @@ class TestStoreThatIsAway:
             storage = Storage(nobody(s3_settings), stack)
             asked = (
                 storage.ping(),
-                storage.head("files/a"),
                 storage.delete("files/a"),
                 storage.abort_unfinished(FAR),
                 storage.put("files/a", chunks(TEXT), media_type="text/plain"),

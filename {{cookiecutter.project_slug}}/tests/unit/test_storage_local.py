@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.config import Settings
 from app.core.clock import utc_now
+from app.core.config.storage import StorageSettings
+from app.core.storage import FileStoreUnavailable
 from app.infrastructure.storage import Storage, open_storage
-from app.services.file_store import FileStoreUnavailable
 
 TEXT = b"Note G, with a table.\n"
 
@@ -22,9 +22,7 @@ async def chunks(*data: bytes) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def store_in(directory: Path) -> AsyncIterator[Storage]:
-    settings = Settings(environment="test")
-    storage = settings.storage.model_copy(update={"directory": str(directory)})
-    async with open_storage(settings.model_copy(update={"storage": storage})) as store:
+    async with open_storage(StorageSettings(directory=str(directory))) as store:
         yield store
 
 
@@ -34,7 +32,7 @@ class TestKeys:
     )
     async def test_never_lead_out_of_the_directory(self, tmp_path: Path, key: str) -> None:
         async with store_in(tmp_path / "files") as store:
-            with pytest.raises(ValueError, match="is no key"):
+            with pytest.raises(ValueError, match="is not a key"):
                 await store.put(key, chunks(TEXT), media_type="text/plain")
         assert not (tmp_path / "a").exists()
 

@@ -96,11 +96,11 @@ class TestRemoveExports:
         handlers = worker_handlers(resources, Notes())
         await handlers.handle(job)
         await handlers.handle(RemoveExports())
-        assert await resources.storage.head(job.key) is not None
+        assert [each.key async for each in resources.storage.list(job.key)] == [job.key]
 
         with capture_logs() as lines:
             await ExportRemoval(resources.storage, life_seconds=-60).remove(RemoveExports())
-        assert await resources.storage.head(job.key) is None
+        assert [each async for each in resources.storage.list(job.key)] == []
         assert lines[0]["event"] == "exports removed"
         assert lines[0]["removed"] >= 1
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.ids import new_id
+from app.core.storage import FileStore, FileStoreUnavailable, ObjectNotFound
 from app.domain.files import (
     AnnouncedFile,
     ContentId,
@@ -22,10 +23,9 @@ from app.domain.files import (
     stored_key,
 )
 from app.domain.users import UserId
+from app.infrastructure.storage import SignedRequest, Storage
 from app.repositories.files import FileReader
-from app.services.direct_store import DirectStore, SignedRequest
 from app.services.file_lifecycle import FileLifecycle
-from app.services.file_store import FileStore, FileStoreUnavailable, ObjectNotFound
 from app.services.media_types import require_allowed
 from app.services.ports import UnitsOfWork
 
@@ -50,7 +50,7 @@ class DirectUploads:
 
     database: UnitsOfWork
     storage: FileStore
-    direct: DirectStore
+    direct: Storage
     lifecycle: FileLifecycle
     settings: StorageSettings
 
@@ -113,9 +113,9 @@ class DirectUploads:
         try:
             async with (
                 asyncio.timeout((place.expires_at - utc_now()).total_seconds()),
-                self.storage.open(incoming_key(file_id)) as (found, chunks),
+                self.storage.open(incoming_key(file_id)) as (size, chunks),
             ):
-                if found.size != place.size:
+                if size != place.size:
                     raise UploadIncomplete("It has another size than was announced.")
                 media_type, stored = await self.lifecycle.store(key, place.media_type, chunks)
         except (ObjectNotFound, FileStoreUnavailable) as error:

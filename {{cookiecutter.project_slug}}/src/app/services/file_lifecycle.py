@@ -22,6 +22,7 @@ from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.errors import FieldError, InvalidInput, InvalidToken, Unavailable
 from app.core.ids import new_id
+from app.core.storage import FileStore, FileStoreUnavailable, StoredFile
 from app.domain.files import (
     AnnouncedFile,
     ContentId,
@@ -38,7 +39,6 @@ from app.domain.files import (
 from app.domain.users import UserId
 from app.repositories.files import FileRepository
 from app.repositories.users import UserRepository
-from app.services.file_store import FileStore, FileStoreUnavailable, StoredFile
 from app.services.media_types import UNKNOWN, identified, peeked
 from app.services.ports import UnitsOfWork
 

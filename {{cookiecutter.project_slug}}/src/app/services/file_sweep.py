@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
+from app.core.storage import FileStore
 from app.domain.files import INCOMING, STORED, ContentId, FileId, FileState, id_in, stored_key
 from app.repositories.files import FileReader, FileRepository
-from app.services.file_store import FileStore
 from app.services.maintenance import Maintenance, PruneReport
 from app.services.ports import UnitsOfWork
 

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.ids import new_id
 from app.core.pages import Page, PageRequest
+from app.core.storage import ByteRange, Content, FileStore
 from app.domain.files import (
     ContentId,
     File,
@@ -25,11 +25,18 @@ from app.domain.files import (
     stored_key,
 )
 from app.domain.users import UserId
+from app.infrastructure.storage import Storage
 from app.repositories.files import FileReader, FileRepository
-from app.services.direct_store import DirectStore, SignedLink
 from app.services.file_lifecycle import FileLifecycle
-from app.services.file_store import ByteRange, FileStore, StoredObject
 from app.services.ports import UnitsOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class SignedLink:
+    """A URL of a file's content that works without credentials."""
+
+    url: str
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class FileService:
 
     database: UnitsOfWork
     storage: FileStore
-    direct: DirectStore
+    direct: Storage
     lifecycle: FileLifecycle
     settings: StorageSettings
 
@@ -77,9 +84,7 @@ class FileService:
         async with self.database.read() as connection:
             return await FileQueries(FileReader(connection)).one(owner_id, file_id)
 
-    def content(
-        self, file: File, byte_range: ByteRange | None
-    ) -> AbstractAsyncContextManager[tuple[StoredObject, AsyncIterator[bytes]]]:
+    def content(self, file: File, byte_range: ByteRange | None) -> Content:
         """Give the content of a file, or some of it.
 
         Raises:

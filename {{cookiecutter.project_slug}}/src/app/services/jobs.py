@@ -1,18 +1,16 @@
 """Jobs that somebody asks for and comes back for."""
 
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from app.core.ids import new_id
 from app.core.ports import Job
+from app.core.storage import Content, FileStore
 from app.domain.exports import ExportItems
 from app.domain.items import ExportFormat, ItemFilter
 from app.domain.tracking import JobFile, JobFinished, JobId, JobNotDone, JobNotFound, TrackedJob
 from app.domain.users import UserId
-from app.services.file_store import FileStore, StoredObject
 
 
 class TrackedJobs(Protocol):
@@ -118,9 +116,7 @@ class JobService:
             raise JobNotDone(f"The job is {job.state}.")
         return job.result
 
-    def open(
-        self, file: JobFile
-    ) -> AbstractAsyncContextManager[tuple[StoredObject, AsyncIterator[bytes]]]:
+    def open(self, file: JobFile) -> Content:
         """Yield the facts and the bytes of a job's file.
 
         Raises:

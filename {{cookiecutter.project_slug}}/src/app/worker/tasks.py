@@ -9,13 +9,13 @@ import structlog
 
 from app import wiring
 from app.core.clock import utc_now
+from app.core.storage import FileStore
 from app.domain.exports import EXPORTS, ExportItems, Prune, RemoveExports
 from app.domain.items import Item
 from app.domain.tracking import JobFile, JobId, QueueUnavailable
 from app.infrastructure.http.streaming import MEDIA_TYPES, exported
 from app.infrastructure.mail import build_mailer
 from app.resources import Resources
-from app.services.file_store import FileStore
 from app.services.handlers import Handlers, common_handlers
 from app.services.jobs import JobNotes
 from app.services.ports import UnitsOfWork

@@ -10,11 +10,11 @@ from app.api.deps.inline import on_loop
 from app.api.deps.resources import ResourcesDep
 from app.api.schemas.files import FileListQuery
 from app.core.errors import DatabaseUnavailable
+from app.core.storage import FileStoreUnavailable
 from app.domain.auth import Principal
 from app.domain.files import IdempotencyKeyNotTaken
 from app.infrastructure.http.problems import raises
 from app.services.direct_uploads import DirectUploads
-from app.services.file_store import FileStoreUnavailable
 from app.services.files import FileQueries, FileService
 from app.wiring import files as wiring
 

@@ -28,6 +28,7 @@ from app.api.schemas.files import (
 )
 from app.config import Settings
 from app.core.errors import InvalidInput, UnsupportedContent
+from app.core.storage import ObjectNotFound
 from app.domain.files import (
     FileId,
     FileNotFound,
@@ -51,7 +52,6 @@ from app.infrastructure.http.problems import problems
 from app.infrastructure.http.responses import ATTACHMENT, created, location_of, replayable
 from app.infrastructure.http.routing import FeatureRouter
 from app.infrastructure.http.schemas import EXAMPLE_ID, LINE
-from app.services.file_store import ObjectNotFound
 
 router = FeatureRouter(prefix="/files", tags=["files"])
 

@@ -10,12 +10,12 @@ from app.api.deps.auth import ItemViewer
 from app.api.deps.idempotency import IdempotencyDep
 from app.api.deps.jobs import DownloadDep, JobServiceDep
 from app.api.schemas.jobs import ItemExportCreate, JobResponse
+from app.core.storage import FileStoreUnavailable, ObjectNotFound
 from app.domain.tracking import JobFinished, JobId, JobNotDone, JobNotFound, TooManyJobs
 from app.infrastructure.http.problems import Responses, problems
 from app.infrastructure.http.responses import location_of
 from app.infrastructure.http.schemas import EXAMPLE_ID
 from app.infrastructure.http.streaming import DOCUMENTED
-from app.services.file_store import FileStoreUnavailable, ObjectNotFound
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -99,12 +99,12 @@ async def get_job_result(
 ) -> StreamingResponse:
     """Download the file that one of your jobs has made."""
     file = await jobs.file(owner.id, JobId(job_id))
-    stored, chunks = await download.enter_async_context(jobs.open(file))
+    size, chunks = await download.enter_async_context(jobs.open(file))
     return StreamingResponse(
         chunks,
         media_type=file.media_type,
         headers={
             "Content-Disposition": f'attachment; filename="{file.filename}"',
-            "Content-Length": str(stored.size),
+            "Content-Length": str(size),
         },
     )

@@ -1,18 +1,17 @@
 """Content as it goes out: whole, in part, and under a name that can't do harm."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.core.storage import ByteRange, Content
 from app.infrastructure.http.context import is_head, request_context
 from app.infrastructure.http.entity_tags import names_tag
 from app.infrastructure.http.problems import Kind, Responses, document, problem_response
-from app.services.file_store import ByteRange, StoredObject
 
 # `int` refuses some thousands of digits.
 _RANGE: Final = re.compile(r"bytes=[ \t]*(\d{0,99})-(\d{0,99})[ \t]*", re.ASCII | re.IGNORECASE)
@@ -25,8 +24,6 @@ _OUTSIDE: Final = Kind(
     "The range lies outside of the content.",
 )
 
-Opened = AbstractAsyncContextManager[tuple[StoredObject, AsyncIterator[bytes]]]
-
 
 class Download(StreamingResponse):
     """Sends what a store gives.
@@ -36,7 +33,7 @@ class Download(StreamingResponse):
     """
 
     def __init__(
-        self, opened: Opened, *, status_code: int, media_type: str, headers: Mapping[str, str]
+        self, opened: Content, *, status_code: int, media_type: str, headers: Mapping[str, str]
     ) -> None:
         super().__init__((), status_code=status_code, headers=headers)
         # As it was found to be: no charset is added that nobody has looked for.
