@@ -64,6 +64,13 @@ def rules() -> tuple[Rule, ...]:
     )
 
 
+def directives() -> Mapping[str, Any]:
+    """Return what the manifest says about directives."""
+    found = load()["directives"]
+    assert isinstance(found, dict)
+    return found
+
+
 def unless() -> list[Mapping[str, Any]]:
     """Return what several answers leave out together."""
     found = load().get("unless", [])

@@ -1,17 +1,19 @@
-"""`docs/rules.md` of a generated project: it has every rule, and what it names is really there."""
+"""`docs/rules.md` of a project has every rule, and names checks that exist and can fail."""
 
 import ast
 import re
 import subprocess
+import sysconfig
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tools import variant
-from tools.plant import Check, held_by, parsed, planted
-from tools.violations import VIOLATIONS, Violation
+from tests import manifest
+from tools import variant, violations
+from tools.violations import Check, Edit, Project, Violation, held_by
 
 COUNTS = {
     "APP": 12,
@@ -25,78 +27,65 @@ COUNTS = {
     "ASY": 4,
     "TST": 9,
 }
-"""The catalogue: how many rules each section has."""
+RULES = {f"{section}{n:02}" for section, count in COUNTS.items() for n in range(1, count + 1)}
+OF_MODULES = {"TST06": "use_websockets"}
+"""The rules about a module, which projects without it lack."""
 
-RULES = {
-    f"{section}{number:02}" for section, count in COUNTS.items() for number in range(1, count + 1)
-}
-OF_MODULES = {"TST06": "websockets"}
-"""The rules about a module, which projects without it have not."""
-
-CONTRACTS = re.compile(r"contract `([^`]+)`")
+ENDS = pytest.mark.parametrize("name", variant.ends(), indirect=True)
 
 
-def _rules(answers: dict[str, str | bool]) -> set[str]:
-    """The rules that a variant has."""
-    return {rule for rule in RULES if rule not in OF_MODULES or answers[f"use_{OF_MODULES[rule]}"]}
+def _rules(answers: Mapping[str, object]) -> set[str]:
+    return {rule for rule in RULES if rule not in OF_MODULES or answers[OF_MODULES[rule]]}
 
 
-def _held(project: Path) -> dict[str, list[Check]]:
-    return held_by((project / "docs/rules.md").read_text(encoding="utf-8"))
+def _text(project: Path) -> str:
+    return (project / "docs/rules.md").read_text(encoding="utf-8")
 
 
 def _named(project: Path, kind: str) -> set[str]:
-    return {
-        check.name for checks in _held(project).values() for check in checks if check.kind == kind
-    }
+    checks = (check for checks in held_by(_text(project)).values() for check in checks)
+    return {check.name for check in checks if check.kind == kind}
 
 
 @cache
-def _tests_in(file: Path) -> frozenset[str]:
-    """The tests of a file, as they stand in the id of a node: `TestClass::test_name`."""
+def _tests_in(text: str) -> frozenset[str]:
+    """Return the tests of a file by their ids: `TestClass::test_name`."""
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
     found = set()
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    for node in ast.parse(text).body:
         inner = node.body if isinstance(node, ast.ClassDef) else [node]
         prefix = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
-        found |= {
-            f"{prefix}{each.name}"
-            for each in inner
-            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
-        }
+        found |= {f"{prefix}{each.name}" for each in inner if isinstance(each, functions)}
     return frozenset(found)
 
 
-def test_has_every_rule_once_and_no_other(project: Path, answers: dict[str, str | bool]) -> None:
-    text = (project / "docs/rules.md").read_text(encoding="utf-8")
-    ids = re.findall(r"^\| ([A-Z]{2,3}\d\d) \|", text, re.MULTILINE)
-    assert sorted(ids) == sorted(_rules(answers))
-
-
-def test_names_something_that_holds_each_rule(
-    project: Path, answers: dict[str, str | bool]
+def test_has_every_rule_once_and_a_check_for_each(
+    project: Path, answers: Mapping[str, object]
 ) -> None:
-    assert {rule for rule, checks in _held(project).items() if checks} == _rules(answers)
+    ids = re.findall(r"^\| ([A-Z]{2,3}\d\d) \|", _text(project), re.MULTILINE)
+    assert sorted(ids) == sorted(_rules(answers))
+    assert {rule for rule, checks in held_by(_text(project)).items() if checks} == set(ids)
 
 
-def test_names_tests_that_are_there(project: Path) -> None:
-    named = _named(project, "test")
+def test_names_tests_that_exist(project: Path) -> None:
+    named = [node.partition("::") for node in sorted(_named(project, "test"))]
     assert named
-    missing = []
-    for node in sorted(named):
-        file, _, name = node.partition("::")
-        path = project / file
-        if not path.exists() or name not in _tests_in(path):
-            missing.append(node)
+    missing = [
+        f"{file}::{test}"
+        for file, _, test in named
+        if not (project / file).exists()
+        or test not in _tests_in((project / file).read_text(encoding="utf-8"))
+    ]
     assert missing == []
 
 
-def test_names_contracts_that_are_there_and_all_of_them(project: Path) -> None:
+def test_names_every_contract(project: Path) -> None:
     configuration = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = {each["id"] for each in configuration["tool"]["importlinter"]["contracts"]}
-    text = (project / "docs/rules.md").read_text(encoding="utf-8")
-    assert set(CONTRACTS.findall(text)) == contracts
+    assert set(re.findall(r"contract `([^`]+)`", _text(project))) == contracts
 
 
+@ENDS
 def test_names_lints_that_are_on(project: Path) -> None:
     shown = subprocess.run(
         ["ruff", "check", "--no-cache", "--show-settings", "."],
@@ -106,49 +95,141 @@ def test_names_lints_that_are_on(project: Path) -> None:
         check=True,
     )
     enabled = shown.stdout.partition("linter.rules.enabled = [")[2].partition("]")[0]
-    codes = set(re.findall(r"\(([A-Z]+\d+)\)", enabled))
     named = _named(project, "lint")
     assert named
-    assert named - codes == set()
+    assert named <= set(re.findall(r"\(([A-Z]+\d+)\)", enabled))
 
 
-def test_its_audits_name_their_rules(project: Path) -> None:
-    """The id of the rule is in the name of the test and opens its docstring."""
+@ENDS
+def test_every_audit_is_named_after_its_rule(project: Path) -> None:
     for file in sorted((project / "tests/contract/audit").glob("test_*.py")):
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                rule = node.name.split("_")[1].upper()
-                assert rule in RULES, node.name
-                assert (ast.get_docstring(node) or "").startswith(f"{rule}: "), node.name
-                here = f"{file.relative_to(project).as_posix()}::{node.name}"
-                assert here in {check.name for check in _held(project)[rule]}, node.name
+        for test in _tests_in(file.read_text(encoding="utf-8")):
+            if test.startswith("test_"):
+                here = f"{file.relative_to(project).as_posix()}::{test}"
+                assert Check("test", here) in held_by(_text(project))[test.split("_")[1].upper()]
 
 
-def test_every_rule_has_a_violation() -> None:
-    assert {violation.rule for violation in VIOLATIONS} == RULES
+def test_every_rule_has_a_violation(answers: Mapping[str, object]) -> None:
+    found = {each.subject for each in violations.of_rules() if each.fits(answers)}
+    assert found == _rules(answers)
 
 
-def test_every_rule_has_a_violation_in_every_variant(answers: dict[str, str | bool]) -> None:
-    assert {each.rule for each in VIOLATIONS if each.fits(answers)} == _rules(answers)
+def test_every_module_has_registrations() -> None:
+    found = {f"use_{each.subject}" for each in violations.of_registrations()}
+    assert found == {f"use_{module}" for module in variant.modules()}
 
 
-@pytest.mark.parametrize("name", variant.ends(), indirect=True)
-@pytest.mark.parametrize("violation", VIOLATIONS, ids=lambda each: f"{each.rule}: {each.what}")
-def test_a_violation_can_be_made_and_is_caught_by_what_is_named(
-    project: Path, answers: dict[str, str | bool], violation: Violation, tmp_path: Path
-) -> None:
-    if not violation.fits(answers):
-        return
-    check = parsed(violation.held_by)
-    named = Check(check.kind, check.name.partition("[")[0])
-    assert named in _held(project)[violation.rule]
-    for edit in violation.edits:
-        if (project / edit.file).exists():
-            (tmp_path / edit.file).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / edit.file).write_bytes((project / edit.file).read_bytes())
-    with planted(violation, tmp_path):
-        for edit in violation.edits:
-            text = (tmp_path / edit.file).read_text(encoding="utf-8")
-            assert edit.put in text
-            if edit.file.endswith(".py"):
-                compile(text, edit.file, "exec", dont_inherit=True)
+def test_every_directive_of_a_module_is_a_registration(template: Path) -> None:
+    """A block of a directive in the code, but for imports, is one that its tests must miss."""
+    removed = {
+        (f"use_{each.subject}", edit.file)
+        for each in violations.of_registrations()
+        for edit in each.edits
+    }
+    blocks = {
+        (question, path)
+        for path in manifest.directives()["files"]
+        if path.startswith("src/")
+        for question in re.findall(
+            r"^ .*\{% if cookiecutter\.(use_\w+) %\}$",
+            (template / manifest.TREE.name / path).read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    }
+    assert blocks <= removed
+
+
+@ENDS
+def test_violations_fit_the_tree(project: Path, answers: Mapping[str, object]) -> None:
+    full = all(answers[f"use_{module}"] for module in variant.modules())
+    known = [*violations.of_rules(), *(violations.of_registrations() if full else ())]
+    misfits = [
+        f"{violation.subject}, {violation.what}: {error}"
+        for violation in known
+        if violation.fits(answers)
+        for edit in violation.edits
+        if (error := _misfit(project / edit.file, edit))
+    ]
+    assert not misfits, "\n".join(misfits)
+
+
+def _misfit(path: Path, edit: Edit) -> str | None:
+    try:
+        changed = edit.apply(path.read_text(encoding="utf-8") if path.exists() else "")
+        if path.suffix == ".py":
+            compile(changed, edit.file, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        return str(error)
+    return None
+
+
+@ENDS
+def test_lints_catch_their_violations(project: Path, tmp_path: Path) -> None:
+    """The other checks need an environment of the project: `tox -e violations` runs them."""
+    (tmp_path / "pyproject.toml").write_bytes((project / "pyproject.toml").read_bytes())
+    environment = {"PATH": ""}
+    copy = Project(tmp_path, Path(sysconfig.get_path("scripts")) / "python", environment)
+    held = held_by(_text(project))
+    for violation in violations.of_rules():
+        checks = held.get(violation.subject, [])
+        if {check.kind for check in checks} == {"lint"}:
+            caught, output = copy.catches(violation, checks)
+            assert caught, f"{violation}: {output}"
+
+
+class TestTool:
+    """`tools/violations.py` itself."""
+
+    TABLE = """
+| id | rule | held by |
+| --- | --- | --- |
+| AB01 | One thing. | lint `B006`, types, test `tests/test_a.py::test_b` |
+| AB02 | Another | contract `layers`, contract `no-cycles` |
+"""
+
+    def test_reads_the_checks_of_each_rule(self) -> None:
+        assert held_by(self.TABLE) == {
+            "AB01": [
+                Check("lint", "B006"),
+                Check("types", ""),
+                Check("test", "tests/test_a.py::test_b"),
+            ],
+            "AB02": [Check("contract", "layers"), Check("contract", "no-cycles")],
+        }
+
+    @pytest.mark.parametrize(
+        ("edit", "after"),
+        [
+            (Edit("a.py", "1", "2"), "a = 2\nb = 3\n"),
+            (Edit("a.py", "", "c\n"), "a = 1\nb = 3\nc\n"),
+            (Edit("a.py", "b ="), "a = 1\n"),
+        ],
+    )
+    def test_replaces_adds_and_removes(self, edit: Edit, after: str) -> None:
+        assert edit.apply("a = 1\nb = 3\n") == after
+
+    @pytest.mark.parametrize("find", ["x", "="])
+    def test_refuses_an_edit_that_does_not_fit(self, find: str) -> None:
+        with pytest.raises(ValueError, match=r"a\.py has"):
+            Edit("a.py", find, "b").apply("a = 1\nb = 3\n")
+
+    @pytest.mark.parametrize(
+        ("script", "caught"),
+        [
+            ('echo "new.py:1: E1 no"; exit 1', True),
+            ('echo "new.py:2: E1 no"; exit 1', False),
+            ('echo "new.py:1: E2 no"; exit 1', False),
+            ('echo "new.py:1: E1 no"; exit 0', False),
+        ],
+        ids=["caught", "another-line", "another-check", "passed"],
+    )
+    def test_takes_a_violation_back_and_tells_a_catch(
+        self, tmp_path: Path, script: str, caught: bool
+    ) -> None:
+        program = tmp_path / "ruff"
+        program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        program.chmod(0o755)
+        violation = Violation("AB01", "fault", (Edit("new.py", "", "a = 1  # caught\n"),))
+        project = Project(tmp_path, tmp_path / "python", {})
+        assert project.catches(violation, [Check("lint", "E1")])[0] is caught
+        assert [path.name for path in tmp_path.iterdir()] == ["ruff"]

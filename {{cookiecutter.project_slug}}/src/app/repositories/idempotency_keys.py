@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 
 from app.core.errors import Conflict, InvalidToken
 from app.domain.idempotency import Answer
@@ -54,9 +54,7 @@ class IdempotencyKeyRepository(Repository[IdempotencyKey]):
 
     async def find(self, name: str) -> IdempotencyKey | None:
         """Return a key by its name."""
-        statement = select(IdempotencyKey).where(IdempotencyKey.name == name)
-        found: IdempotencyKey | None = await self._session.scalar(statement)
-        return found
+        return await self._session.get(IdempotencyKey, name)
 
     async def keep(
         self, name: str, token: str, answer: Answer, headers: str, until: datetime

@@ -1,127 +1,204 @@
-"""Rules of the application that its source shows."""
+"""Rules that the running application and its operations show."""
 
 import ast
 import importlib
 import inspect
+from collections import Counter
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, get_type_hints
 
 import pytest
+from fastapi.dependencies.models import Dependant
+from pydantic import BaseModel
 from sqlalchemy.orm import registry
+from starlette.middleware import Middleware
 
+from app.api.deps.auth import get_principal
 from app.config import Settings
+from app.core.config import HttpSettings
+from app.domain.permissions import PERMISSIONS, ROLES
+from app.main import create_app
 from app.resources import Resources
-from tests.contract.audit.source import Module, assert_none, keyword, modules
+from tests.contract.audit.source import (
+    RUN_ONLY,
+    Module,
+    assert_none,
+    calls,
+    is_ours,
+    keyword,
+    library,
+    modules,
+    needed,
+    nodes,
+    operations,
+    source_of,
+    title,
+)
 
 pytestmark = pytest.mark.untraced
 
-ENTRY_POINTS = ("app.asgi", "app.gunicorn_config", "app.cli")
-"""What servers and shells import to run it: making the application is their work."""
+DEEPEST = 4
+"""Resources, session, service, requirement."""
+
+PUBLIC = {
+    "POST /api/v1/auth/token",
+    "POST /api/v1/auth/refresh",
+    "POST /api/v1/auth/logout",
+    "POST /api/v1/users",
+}
+"""The operations that need no credentials."""
 
 CLOSES = ("aclose", "close", "dispose", "disconnect", "shutdown", "cache_clear")
-"""Whoever has one of these methods holds something that must be let go of, or remembers."""
-
-CONTAINERS = frozenset({"dict", "list", "set", "deque", "OrderedDict", "WeakValueDictionary"})
 
 
 def test_app01_starts_and_stops_in_one_lifespan() -> None:
-    """APP01: start-up and shutdown live in one `lifespan` context manager; no `on_event`."""
-    assert_none(fault for module in modules() for fault in _other_hooks(module))
+    """APP01: everything is opened and closed by one `lifespan`; there are no hooks."""
+    router = create_app(Settings(environment="test")).router
+    assert (router.on_startup, router.on_shutdown) == ([], [])
     assert_none(
-        module.at(call, "this is a second lifespan: open what it opens in app.resources")
-        for module in modules("app", but=("app.main", *ENTRY_POINTS))
-        for call, _ in module.calls()
-        if keyword(call, "lifespan") is not None
+        module.at(call, "this is a second lifespan: open it in app.resources")
+        for module, call, called in calls()
+        if library(called) in {"fastapi", "starlette"} and keyword(call, "lifespan")
     )
-    (main,) = modules("app.main")
-    lifespans = [f for f in main.functions() if f.name == "lifespan"]
-    assert [[ast.unparse(d) for d in f.decorator_list] for f in lifespans] == [
-        ["asynccontextmanager"]
-    ]
-
-
-def test_app03_reads_the_environment_in_the_settings_alone() -> None:
-    """APP03: all configuration is one `pydantic-settings` tree; no `os.environ` outside it."""
-    outside = modules(but=("app.core.config",))
-    assert_none(fault for module in outside for fault in _environment(module))
-    trees = [
-        f"{module.name}.{each.name}"
-        for module in modules()
-        for each in module.classes()
-        if any(module.origin(b).endswith((".BaseSettings", ".ServiceSettings")) for b in each.bases)
-    ]
-    assert trees == ["app.config.Settings", "app.core.config.base.ServiceSettings"]
-    assert Settings.model_config["env_prefix"] == "APP_"
-    assert Settings.model_config["env_nested_delimiter"] == "__"
 
 
 def test_app10_keeps_no_resource_in_module_state() -> None:
-    """APP10: no connection, client, session or cache in module state."""
-    imported = [importlib.import_module(module.name) for module in modules(but=ENTRY_POINTS)]
-    assert_none(fault for module in imported for fault in _kept(module))
-    assert_none(fault for module in modules() for fault in _filled_later(module))
+    """APP10: modules hold no connection, client, session or cache."""
+    imported = [importlib.import_module(m.name) for m in modules() if m.name not in RUN_ONLY]
+    classes = [value for m in imported for value in vars(m).values() if inspect.isclass(value)]
+    assert_none(
+        f"{getattr(owner, '__name__', '')}.{name} {why}: open it in app.resources"
+        for owner in (*imported, *classes)
+        if isinstance(owner, ModuleType) or library(owner) == "app"
+        for name, value in vars(owner).items()
+        if not (name.startswith("_") and name.endswith("_")) and (why := _holds(owner, value))
+    )
 
 
-def _other_hooks(module: Module) -> Iterator[str]:
-    for node in module.nodes:
-        name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "arg", None)
-        if name in {"on_event", "add_event_handler", "on_startup", "on_shutdown"}:
-            yield module.at(node, f"instead of `{name}`, open and close it in app.resources")
+def test_mid01_mounts_plain_asgi_middleware_from_one_list() -> None:
+    """MID01: middleware is plain ASGI, in one ordered list."""
+    everything = HttpSettings(cors_origins=["https://a.example"], trusted_hosts=["a"])
+    layers = create_app(Settings(environment="test", http=everything)).user_middleware
+    assert_none(
+        (
+            f"{layer.cls} has no `async __call__(scope, …)`"
+            for layer in layers
+            if not _is_plain(layer)
+        ),
+        (
+            module.at(node, "list it in app.infrastructure.http.middleware")
+            for module, node in nodes(ast.Attribute)
+            if node.attr in {"add_middleware", "middleware_stack"}
+        ),
+    )
 
 
-def _environment(module: Module) -> Iterator[str]:
-    what = "make it a setting in app.core.config, and take it from the settings"
-    for node in module.nodes:
-        if isinstance(node, ast.Attribute | ast.Name):
-            origin = module.origin(node)
-            if origin.startswith("dotenv") or origin in {"os.environ", "os.getenv", "os.environb"}:
-                yield module.at(node, what)
+def test_di02_gives_an_alias_to_every_dependency_used_twice() -> None:
+    """DI02: a dependency used twice has one alias."""
+    found = [(m, node) for m, node in nodes(ast.Subscript, "app.api") if _is_marked(m, node)]
+    used = Counter(ast.unparse(node) for _, node in found)
+    assert_none(m.at(node, "give it one alias") for m, node in found if used[ast.unparse(node)] > 1)
 
 
-def _kept(module: ModuleType) -> Iterator[str]:
-    for owner in (module, *_classes(module)):
-        for name, value in vars(owner).items():
-            is_imported = getattr(value, "__module__", None) != module.__name__
-            if name.startswith("__") or (hasattr(value, "__wrapped__") and is_imported):
-                continue
-            if why := _holds(value):
-                place = f"{module.__name__}: {name}"
-                yield f"{place} {why}: open it in app.resources, and reach it by dependency"
+def test_di04_runs_every_dependency_on_the_event_loop() -> None:
+    """DI04: dependencies are `async`: FastAPI sends plain functions through its thread pool."""
+    assert_none(
+        f"{source_of(dependency).__qualname__} takes a thread: make it `async def`"
+        for operation in operations()
+        for dependency in filter(is_ours, needed(operation.dependant))
+        if not inspect.iscoroutinefunction(dependency.call)
+        if not inspect.isasyncgenfunction(dependency.call)
+    )
 
 
-def _classes(module: ModuleType) -> list[type]:
-    found = [value for value in vars(module).values() if inspect.isclass(value)]
-    return [each for each in found if each.__module__ == module.__name__]
+def test_di05_gives_services_to_routes() -> None:
+    """DI05: routes take services, not sessions or repositories."""
+    layers = ("app.repositories", "app.infrastructure.database", "sqlalchemy")
+    assert_none(
+        f"{title(operation)} takes a {taken.__name__}: give it a service"
+        for operation in operations()
+        for taken in get_type_hints(operation.endpoint).values()
+        if inspect.isclass(taken) and taken.__module__.startswith(layers)
+    )
 
 
-def _holds(value: Any) -> str | None:
-    """What a value keeps that belongs to the lifespan, if it does."""
-    if inspect.isclass(value) or inspect.ismodule(value) or isinstance(value, registry):
+def test_di06_keeps_chains_of_dependencies_short() -> None:
+    """DI06: no chain of dependencies is longer than there are layers."""
+    assert_none(
+        f"{title(operation)}: {' > '.join(chain)}"
+        for operation in operations()
+        for chain in _chains(operation.dependant)
+        if len(chain) > DEEPEST
+    )
+
+
+def test_api02_states_the_status_of_every_operation() -> None:
+    """API02: every operation states its `status_code`."""
+    assert_none(
+        title(operation)
+        for operation in operations()
+        if getattr(operation.original_route, "status_code", None) is None
+    )
+
+
+def test_sch03_shares_fields_by_one_base() -> None:
+    """SCH03: shared fields come from one base, and responses are read from attributes."""
+    shared = {"id", "created_at", "updated_at"}
+    values = [value for module in modules("app.api.schemas") for value in module.names.values()]
+    for model in (v for v in values if inspect.isclass(v) and issubclass(v, BaseModel)):
+        if model.__module__.startswith("app.api.schemas"):
+            assert not shared & inspect.get_annotations(model).keys(), model
+            if model.__name__.endswith(("Response", "Page")):
+                assert model.model_config.get("from_attributes"), model
+
+
+def test_sec06_asks_for_permissions_by_scopes() -> None:
+    """SEC06: roles hold permissions; routes ask for permissions, through `Security` scopes."""
+    asked: dict[str, set[str]] = {title(operation): set() for operation in operations()}
+    for operation in operations():
+        for dependency in needed(operation.dependant):
+            if source_of(dependency) is get_principal:
+                asked[title(operation)].update(dependency.own_oauth_scopes or ())
+    assert {each for each in asked if "/api/" in each and not asked[each]} == PUBLIC
+    assert set().union(*asked.values()) == set(PERMISSIONS) == set().union(*ROLES.values())
+    assert_none(
+        module.at(node, "ask for a permission: `Security(get_principal, scopes=[…])`")
+        for module, node in nodes(ast.Compare | ast.Match, "app.api")
+        for part in ast.walk(getattr(node, "subject", node))
+        if isinstance(part, ast.Attribute) and part.attr == "role"
+    )
+
+
+def _holds(owner: Any, value: Any) -> str | None:
+    """Return how a value keeps state that belongs to the lifespan, if it does."""
+    kind = type(value)
+    if isinstance(value, type | ModuleType | registry):
         return None
-    if type(value) in get_type_hints(Resources).values():
-        return f"is a {type(value).__name__}"
-    method = next((name for name in CLOSES if hasattr(type(value), name)), None)
-    return f"has `{method}`" if method else None
+    if hasattr(value, "__wrapped__") and value.__module__ != getattr(owner, "__name__", None):
+        return None  # imported
+    if kind in get_type_hints(Resources).values():
+        return f"is a {kind.__name__}"
+    if hasattr(kind, "__len__") and hasattr(kind, "clear") and not value:
+        return "is empty, to be filled later"
+    return next((f"has `{name}`" for name in CLOSES if hasattr(kind, name)), None)
 
 
-def _filled_later(module: Module) -> Iterator[str]:
-    what = "what is kept between requests belongs to app.resources"
-    for statement in module.tree.body:
-        if isinstance(statement, ast.Assign | ast.AnnAssign) and _is_empty(statement.value):
-            yield module.at(statement, f"this begins empty, and is filled later: {what}")
-    for node in module.nodes:
-        if isinstance(node, ast.Global):
-            yield module.at(node, f"`global` changes module state: {what}")
+def _is_plain(layer: Middleware) -> bool:
+    call = vars(layer.cls).get("__call__", print)
+    return inspect.iscoroutinefunction(call) and [*inspect.signature(call).parameters][1:] == [
+        "scope",
+        "receive",
+        "send",
+    ]
 
 
-def _is_empty(value: ast.expr | None) -> bool:
-    match value:
-        case ast.List(elts=[]) | ast.Dict(keys=[]):
-            return True
-        case ast.Call(func=function, args=[], keywords=[]):
-            return ast.unparse(function).rpartition(".")[2] in CONTAINERS
-        case ast.Call(func=function):
-            return ast.unparse(function).rpartition(".")[2] == "defaultdict"
-        case _:
-            return False
+def _is_marked(module: Module, node: ast.Subscript) -> bool:
+    is_annotated = getattr(module.resolve(node.value), "__name__", "") == "Annotated"
+    return is_annotated and any(library(called) == "fastapi" for _, called in module.calls(node))
+
+
+def _chains(dependant: Dependant) -> Iterator[list[str]]:
+    for dependency in filter(is_ours, dependant.dependencies):
+        name = source_of(dependency).__name__
+        yield from ([name, *chain] for chain in ([], *_chains(dependency)))

@@ -12,7 +12,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import StrEnum  # noqa: TID251 - matched on, never sent
 from pathlib import Path
 from typing import Final, TypeVar
 

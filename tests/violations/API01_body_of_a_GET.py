@@ -1,0 +1,4 @@
+# file: src/app/api/v1/users.py
+@router.get("/violation/here", status_code=200)
+async def violate(body: UserUpdate) -> None:
+    """Break a rule."""

@@ -1,0 +1,7 @@
+# file: src/app/services/violation.py
+import pydantic_settings
+from pydantic_settings import BaseSettings as Base  # caught
+
+
+class MoreSettings(pydantic_settings.BaseSettings):  # caught
+    stage: str = ""

@@ -1,0 +1,2 @@
+# file: src/app/services/violation.py
+from sqlalchemy.orm import Session  # caught

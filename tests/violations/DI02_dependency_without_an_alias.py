@@ -1,0 +1,13 @@
+# file: src/app/api/v1/violation.py
+from typing import Annotated
+
+import fastapi
+from fastapi import Depends as Needs
+
+from app.api.deps.resources import get_settings
+
+
+async def one(settings: Annotated[object, Needs(get_settings)]) -> None: ...  # caught
+
+
+async def two(settings: Annotated[object, Needs(get_settings)]) -> None: ...  # caught

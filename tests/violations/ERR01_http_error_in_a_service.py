@@ -1,0 +1,2 @@
+# file: src/app/services/violation.py
+from fastapi import HTTPException

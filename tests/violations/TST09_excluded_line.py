@@ -1,0 +1,2 @@
+# file: src/app/core/violation.py
+NOTHING = None  # pragma: no cover
