@@ -10,14 +10,14 @@ quick: ## Check the template and a few variants
 matrix: ## Check the template and every variant
 	tox run -m matrix
 
-bench: ## Measure a generated service beside what is written by hand
+bench: ## Measure a generated service beside the same written by hand
 	tox run -e bench
 
-bench-quick: ## The same in a few minutes, without a change of the last result
-	tox run -e bench -- run --quick --output build/benchmarks
+bench-quick: ## The same in a few minutes, into build/benchmarks
+	tox run -e bench -- run --quick
 
-count: ## Count instructions, and compare them with the baseline
+count: ## Count instructions and compare them with the baseline
 	tox run -e count
 
-layers: ## Count what each layer of middleware takes of a request
+layers: ## Count the instructions of each layer of middleware
 	tox run -e count -- layers

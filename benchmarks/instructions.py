@@ -1,37 +1,30 @@
-"""Counts of instructions, by Callgrind: what a machine's load does not change.
+"""Instructions of a request by Callgrind, which other load on the machine does not change.
 
 A count depends on the interpreter's build and on the libraries. With those of the baseline, counts
-are compared with its counts; with others, the ratio to the floor, counted in the same run, with
-its ratio: what both run on cancels out.
+are compared; with others, the ratio to the floor, counted in the same run.
 """
 
 import json
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.projects import Project, Surroundings
-from benchmarks.serving import App
+from benchmarks import servers
+from benchmarks.servers import App, Project, Stores, same_means, service, serving
+from benchmarks.targets import OPERATIONS
 
 BASELINE = Path(__file__).with_name("baseline.json")
 MOST_GROWTH = 0.05
-"""How much more an operation may take than in the baseline."""
+"""Growth of an operation, beside the baseline, that fails the check."""
 
 TIMES = 100
 _SECONDS = 900
 _NAME = re.compile(r"^desc: Trigger: dump (\w+)$", re.MULTILINE)
 _TOTAL = re.compile(r"^totals: (\d+)$", re.MULTILINE)
-_VERSIONS = """
-import json, platform, sys
-from importlib.metadata import distributions
-libraries = {each.metadata["Name"].lower(): each.version for each in distributions()}
-print(json.dumps({"python": sys.version, "machine": platform.machine(), **libraries}))
-"""
 _MATTER = (
     *("python", "machine", "asyncpg", "cryptography", "fastapi", "greenlet", "httptools", "limits"),
     *("opentelemetry-api", "pydantic", "pydantic_core", "pyjwt", "sqlalchemy", "starlette"),
@@ -39,66 +32,56 @@ _MATTER = (
 )
 
 
-class CallgrindMissingError(Exception):
-    """Instructions can't be counted on this machine."""
-
-
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Instructions of one request, by operation.
-
-    Attributes:
-        versions: Of what the apps run on.
-        service: Of the generated service.
-        floor: Of the app that was written by hand.
-    """
+    """Instructions of one request, by operation, of the service and of the floor."""
 
     versions: dict[str, str]
     service: dict[str, int]
     floor: dict[str, int]
 
     def ratio(self, operation: str) -> float:
-        """How many times as much as the floor the service takes."""
+        """Return how many times the floor's instructions the service takes."""
         return self.service[operation] / self.floor[operation]
 
 
-def require_callgrind() -> None:
-    """Pass if instructions can be counted.
-
-    Raises:
-        CallgrindMissingError: They can't.
-    """
-    for program in ("valgrind", "vgdb"):
-        if shutil.which(program) is None:
-            raise CallgrindMissingError(
-                f"Instructions are counted by Callgrind, and there is no {program} on this "
-                "machine: `apt-get install valgrind`. Nothing was compared."
-            )
-
-
 def count(
-    app: App, module: str, project: Project, behind: Surroundings, *, options: Sequence[str] = ()
-) -> dict[str, int]:
-    """Return the instructions of one request by operation.
+    project: Project,
+    behind: Stores,
+    folder: Path,
+    only: Sequence[str] = tuple(OPERATIONS),
+    *,
+    layers: bool = False,
+) -> Counts:
+    """Count operations of a project and of the floor; with `layers`, also without each layer."""
+    from benchmarks.sites import Mint, open_site, own_plan
 
-    Args:
-        app: What to count; its environment is that of the server.
-        module: Where the application is, such as `app.asgi:app`.
-        project: Whose interpreter runs it.
-        behind: What its database holds.
-        options: Those of `benchmarks.inside.count`.
+    own, floor = service(project, behind), same_means("floor", project, behind)
+    with serving(own, behind.database_pid, log=folder / "service.log") as server:
+        site = open_site(server.url, own_plan())
+    site = Mint(behind.environment["APP_AUTH__SIGNING_KEYS"]).lasting(site)
+    loads = folder / "loads.json"
+    loads.write_text(json.dumps({name: asdict(site.load(name)) for name in only}))
+    return Counts(
+        mattering(servers.versions(project)),
+        _counted(own, "app.asgi:app", project, loads, *(["--layers"] if layers else [])),
+        _counted(floor, "benchmarks.apps.floor:app", project, loads),
+    )
 
-    Raises:
-        RuntimeError: It failed.
-    """
+
+def mattering(versions: Mapping[str, str]) -> dict[str, str]:
+    """Return the versions that a count depends on."""
+    return {name: versions[name] for name in _MATTER if name in versions}
+
+
+def _counted(app: App, module: str, project: Project, loads: Path, *options: str) -> dict[str, int]:
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         callgrind = ("valgrind", "--tool=callgrind", "--instr-atstart=no")
-        files = f"--callgrind-out-file={place}/count"
-        script = ("-m", "benchmarks.inside.count", module, json.dumps(behind.facts))
+        script = (project.program("python"), "-m", "benchmarks.count", module, str(loads))
         log = Path(place, "log")
         with log.open("w") as output:
             finished = subprocess.run(
-                [*callgrind, files, project.python, *script, "--times", str(TIMES), *options],
+                [*callgrind, f"--callgrind-out-file={place}/count", *script, *options],
                 cwd=app.directory,
                 # The order of sets, and so the way through some code, would change each time.
                 env={**app.environment, "PYTHONHASHSEED": "0", "BENCHMARKS_CALLGRIND": "1"},
@@ -109,7 +92,8 @@ def count(
             )
         if finished.returncode != 0:
             raise RuntimeError(f"{app.name} under Callgrind:\n{log.read_text()[-4000:]}")
-        return dict(filter(None, (parse(path.read_text()) for path in Path(place).glob("count.*"))))
+        profiles = (parse(path.read_text()) for path in sorted(Path(place).glob("count.*")))
+        return dict(filter(None, profiles))
 
 
 def parse(profile: str) -> tuple[str, int] | None:
@@ -120,46 +104,29 @@ def parse(profile: str) -> tuple[str, int] | None:
     return name[1], int(total[1]) // TIMES
 
 
-def layers(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Return what each layer of middleware takes, by operation.
+def layers_table(counts: Counts) -> str:
+    """Return the instructions of each layer of middleware, by operation, the most first.
 
     Args:
-        counts: Of each operation as it is, and of `<operation>__<layer>` without that layer.
-    """
-    found: dict[str, dict[str, int]] = {}
-    for name, number in counts.items():
-        operation, _, layer = name.partition("__")
-        if layer:
-            found.setdefault(operation, {})[layer] = counts[operation] - number
-    return found
-
-
-def layers_table(service: Mapping[str, int], floor: Mapping[str, int]) -> str:
-    """Return where the instructions of a request go, a line each, the most first.
-
-    Args:
-        service: Counts of the service, also without each of its layers.
-        floor: Counts of the app that was written by hand.
+        counts: Of each operation, and of `<operation>__<layer>` without that layer.
     """
     lines = []
-    for operation, costs in layers(service).items():
-        total, by_hand = service[operation], floor[operation]
-        lines += [f"{operation}: {total:,}, which is {total / by_hand:.2f} times the floor's"]
-        rest = {"routing, dependencies, the operation": total - sum(costs.values()), **costs}
+    for operation, total in counts.service.items():
+        if "__" in operation:
+            continue
+        floor, prefix = counts.floor[operation], f"{operation}__"
+        costs = {
+            name.removeprefix(prefix): total - number
+            for name, number in counts.service.items()
+            if name.startswith(prefix)
+        }
+        costs["routing, dependencies, the operation"] = total - sum(costs.values())
+        lines.append(f"{operation}: {total:,}, {total / floor:.2f} times the floor's")
         lines += [
-            f"  {number:>10,} {number / by_hand:>6.2f}  {name}"
-            for name, number in sorted(rest.items(), key=lambda each: -each[1])
+            f"  {number:>10,} {number / floor:>6.2f}  {name}"
+            for name, number in sorted(costs.items(), key=lambda each: -each[1])
         ]
     return "\n".join(lines)
-
-
-def versions(project: Project) -> dict[str, str]:
-    """Return the versions of what a count depends on."""
-    output = subprocess.run(
-        [project.python, "-c", _VERSIONS], capture_output=True, check=True, text=True
-    ).stdout
-    found: dict[str, str] = json.loads(output)
-    return {name: found[name] for name in _MATTER if name in found}
 
 
 def store(counts: Counts, path: Path = BASELINE) -> None:
@@ -173,7 +140,7 @@ def load(path: Path = BASELINE) -> Counts:
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return in what the versions differ, in words."""
+    """Return the versions that differ, in words."""
     names = sorted({*before, *now})
     return [
         f"{name}: {before.get(name, 'none')} in the baseline, {now.get(name, 'none')} here"
@@ -183,7 +150,7 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def regressions(baseline: Counts, now: Counts) -> list[str]:
-    """Return what takes more than it may, in words."""
+    """Return the operations that take more than they may, in words."""
     same = not differences(baseline.versions, now.versions)
     found = []
     for operation in sorted(baseline.service):

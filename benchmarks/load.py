@@ -1,133 +1,177 @@
-"""Load on a server, from wrk."""
+"""Load on a server: connections that send requests over and over, at 20 to 60 µs a request.
 
-import json
-import shutil
-import subprocess
+Not wrk, because the warm-up has to be on the same connections: the first requests of many new ones
+wait until the server has accepted them, which takes a second, whatever the application does.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import cycle
+from typing import cast
 
-SCRIPT = Path(__file__).with_name("load.lua")
+from benchmarks.servers import Server, used
+
 CONNECTIONS = 32
-_GRACE_SECONDS = 30
-
-
-class LoadGeneratorMissingError(Exception):
-    """There is no wrk on this machine."""
+_WARM_UP = 0.2
+_DRAIN_SECONDS = 10
+_END, _LENGTH = b"\r\n\r\n", b"content-length:"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A request that is sent over and over.
+class Load:
+    """Requests to send in turn, over and over.
 
     Attributes:
-        method: Such as `GET`.
-        path: With its query.
-        headers: Those that go with it, such as `Authorization`.
-        media_type: What the body is.
-        body: None if empty.
+        targets: Path and token of each; the token may be empty.
     """
 
     method: str
-    path: str
-    headers: dict[str, str] = field(default_factory=dict)
-    media_type: str = "application/json"
+    targets: Sequence[tuple[str, str]]
     body: str = ""
+
+    def requests(self, host: str) -> list[bytes]:
+        """Return the requests as they are sent."""
+        body = self.body.encode()
+        rest = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+        return [
+            f"{self.method} {path} HTTP/1.1\r\nHost: {host}\r\n{_bearer(token)}{rest}\r\n".encode()
+            + body
+            for path, token in self.targets
+        ]
+
+
+def _bearer(token: str) -> str:
+    return f"Authorization: Bearer {token}\r\n" if token else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """What came of sending a request for a while.
+class Turn:
+    """One measurement: processor time per request in µs, requests per second, tail of latency."""
 
-    Attributes:
-        requests: How many were answered.
-        seconds: How long it took.
-        failures: Answers that were none, or had a status of 400 or more.
-        p50_ms: Half of the answers took no longer than this.
-        p99_ms: 99 of 100 took no longer than this.
-    """
-
-    requests: int
-    seconds: float
-    failures: int
-    p50_ms: float
+    cpu_us: float
+    database_us: float
+    rate: float
     p99_ms: float
 
-    @property
-    def rate(self) -> float:
-        """Answers in a second."""
-        return self.requests / self.seconds
+
+@dataclass(slots=True)
+class Answers:
+    """When requests were sent and answered, and failures."""
+
+    times: list[tuple[float, float]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    is_over: bool = False
 
 
-def require_wrk() -> None:
-    """Pass if there is a load generator.
+class Connection(asyncio.Protocol):
+    """A connection that sends a request as soon as the last one is answered, or some time later."""
+
+    def __init__(self, requests: Iterator[bytes], answers: Answers, delay: float) -> None:
+        """Take requests from an iterator that connections share."""
+        self.closed = asyncio.get_running_loop().create_future()
+        self._requests, self._answers, self._delay = requests, answers, delay
+        self._received, self._wanted = b"", 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        """Record an answer that is complete."""
+        self._received += data
+        if not self._wanted and (end := self._received.find(_END)) >= 0:
+            self._wanted = end + len(_END) + content_length(self._received[:end])
+        if not self._wanted or len(self._received) < self._wanted:
+            return
+        self._answers.times.append((self._sent, time.perf_counter()))
+        if self._received[9:10] != b"2":
+            self._answers.failures.append(self._received[:300].decode(errors="replace"))
+        self._received, self._wanted = b"", 0
+        if self._answers.is_over:
+            self._transport.close()
+        elif self._delay:
+            # Spread evenly around the mean, so that connections don't march in step.
+            pause = random.uniform(0, 2 * self._delay)  # noqa: S311 - not a secret
+            asyncio.get_running_loop().call_later(pause, self._send)
+        else:
+            self._send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Record an early end."""
+        if not self._answers.is_over:
+            self._answers.failures.append(f"connection lost: {error}")
+        self.closed.set_result(None)
+
+    def _send(self) -> None:
+        if self._answers.is_over:
+            self._transport.close()
+            return
+        self._sent = time.perf_counter()
+        self._transport.write(next(self._requests))
+
+
+def content_length(head: bytes) -> int:
+    """Return the length of the body that follows a head.
 
     Raises:
-        LoadGeneratorMissingError: There is none.
+        ValueError: The head has none.
     """
-    if shutil.which("wrk") is None:
-        raise LoadGeneratorMissingError(
-            "The load comes from wrk, which is not on this machine: `apt-get install wrk` or "
-            "`brew install wrk`. Counts of instructions need no load: `python -m benchmarks count`."
-        )
+    head = head.lower()
+    start = head.index(_LENGTH) + len(_LENGTH)
+    return int(head[start:].split(b"\r\n", 1)[0])
 
 
-def command(
-    url: str, request: Request, seconds: float, *, connections: int, delay_ms: float = 0.0
-) -> list[str]:
-    """Return the command that sends a request for some seconds.
-
-    Args:
-        url: Of the server, without a path.
-        request: What to send.
-        seconds: For how long; a fraction of one is rounded up.
-        connections: On how many connections at once.
-        delay_ms: How long each of them waits on average between an answer and the next request.
-    """
-    whole = max(1, round(seconds))
-    words = ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", f"-s{SCRIPT}", "--timeout", "10s"]
-    for name, value in request.headers.items():
-        words += ["-H", f"{name}: {value}"]
-    script = [request.method, f"{delay_ms:.3f}", request.media_type, request.body]
-    return [*words, url + request.path, "--", *script]
-
-
-def send(
-    url: str,
-    request: Request,
-    seconds: float,
+def turn(
+    server: Server,
+    load: Load,
+    seconds: float = 1,
     *,
     connections: int = CONNECTIONS,
-    delay_ms: float = 0.0,
-) -> Answered:
-    """Send a request for some seconds, and wait for the end."""
-    finished = subprocess.run(
-        command(url, request, seconds, connections=connections, delay_ms=delay_ms),
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=seconds + _GRACE_SECONDS,
-    )
-    return parse(finished.stdout)
+    warm_up: float = _WARM_UP,
+    delay: float = 0.0,
+) -> Turn:
+    """Send a load for some seconds after a warm-up, and return the cost of a request.
 
-
-def parse(output: str) -> Answered:
-    """Read what the script prints at the end.
+    Each connection waits for `delay` seconds on average between an answer and the next request.
 
     Raises:
-        ValueError: It did not get that far.
+        RuntimeError: Some requests failed.
     """
-    for line in output.splitlines():
-        if line.startswith("{"):
-            return Answered(**json.loads(line))
-    raise ValueError(f"wrk did not tell what came of it:\n{output}")
+    import uvloop
+
+    measured: Turn = uvloop.run(_turn(server, load, seconds, connections, warm_up, delay))
+    return measured
 
 
-def delay_for(rate: float, connections: int, latency_ms: float) -> float:
-    """Return how long each connection has to wait so that all together come to a rate.
-
-    Args:
-        rate: Requests in a second.
-        connections: How many share it.
-        latency_ms: How long an answer takes meanwhile.
-    """
-    return max(0.0, 1000 * connections / rate - latency_ms)
+async def _turn(
+    server: Server, load: Load, seconds: float, connections: int, warm_up: float, delay: float
+) -> Turn:
+    loop, answers, address = asyncio.get_running_loop(), Answers(), server.address
+    requests = cycle(load.requests(f"{address[0]}:{address[1]}"))
+    clients: list[Connection] = []
+    for _ in range(connections):
+        _, client = await loop.create_connection(
+            lambda: Connection(requests, answers, delay), *address
+        )
+        clients.append(client)
+    await asyncio.sleep(warm_up)
+    before, started = server.cpu(), time.perf_counter()
+    await asyncio.sleep(seconds)
+    ended, after = time.perf_counter(), server.cpu()
+    answers.is_over = True
+    await asyncio.wait([client.closed for client in clients], timeout=_DRAIN_SECONDS)
+    count = sum(started <= answered < ended for _, answered in answers.times)
+    if answers.failures or not count:
+        raise RuntimeError(
+            f"{server.name}, {load.method} {load.targets[0][0]}: {count} answers, "
+            f"{len(answers.failures)} failures: {answers.failures[:1]}"
+        )
+    cpu, database = (used(then, now) / count * 1e6 for then, now in zip(before, after, strict=True))
+    # Of new connections, the first requests wait before the application: the warm-up's don't count.
+    latencies = sorted(there - sent for sent, there in answers.times if started <= sent < ended)
+    p99 = latencies[int(len(latencies) * 0.99)]
+    return Turn(cpu, database, count / (ended - started), p99 * 1e3)

@@ -1,4 +1,4 @@
-"""The usual way: the same operations on FastAPI and SQLAlchemy's ORM, written by hand."""
+"""The usual way: the service's operations on FastAPI and SQLAlchemy's ORM, as people write them."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import DateTime, ForeignKey, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from uuid_utils.compat import uuid7
@@ -24,6 +24,13 @@ POOL = 32
 
 class Base(DeclarativeBase):
     """The root of the tables."""
+
+    type_annotation_map = {datetime: DateTime(timezone=True)}  # noqa: RUF012 - SQLAlchemy's form
+
+
+def now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)
 
 
 class User(Base):
@@ -38,10 +45,12 @@ class User(Base):
     password_hash: Mapped[str]
     role: Mapped[str]
     is_active: Mapped[bool]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
 
 
 class Login(Base):
-    """A login."""
+    """A session."""
 
     __tablename__ = "auth_sessions"
 
@@ -61,6 +70,8 @@ class Item(Base):
     description: Mapped[str]
     status: Mapped[str]
     version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class UserOut(BaseModel):
@@ -74,6 +85,8 @@ class UserOut(BaseModel):
     full_name: str | None
     role: str
     is_active: bool
+    created_at: datetime
+    updated_at: datetime
 
 
 class ItemOut(BaseModel):
@@ -86,12 +99,23 @@ class ItemOut(BaseModel):
     description: str
     status: str
     version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewItem(BaseModel):
+    """A new item."""
+
+    title: str
+    description: str = ""
+    status: str = "draft"
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the engine and read the key, once."""
-    engine = create_async_engine(os.environ["APP_DATABASE__URL"], pool_size=POOL)
+    url = os.environ["FLOOR_DATABASE"].replace("postgresql://", "postgresql+asyncpg://", 1)
+    engine = create_async_engine(url, pool_size=POOL)
     app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
     jwks = json.loads(os.environ["APP_AUTH__SIGNING_KEYS"])
     app.state.key = jwt.PyJWK(jwks["keys"][0]).key.public_key()
@@ -116,7 +140,7 @@ SessionDep = Annotated[AsyncSession, Depends(get_session)]
 async def current_user(
     session: SessionDep, credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]
 ) -> User:
-    """Return who is asking."""
+    """Return the authenticated user."""
     try:
         claims = jwt.decode(
             credentials.credentials,
@@ -140,17 +164,38 @@ CurrentUser = Annotated[User, Depends(current_user)]
 @app.get("/health")
 async def health() -> dict[str, str]:
     """Answer."""
-    return {"status": "ok", "at": datetime.now(UTC).isoformat()}
+    return {"status": "ok", "name": "Demo Service", "version": "0.1.0"}
 
 
 @app.get("/api/v1/users/me", response_model=UserOut)
 async def me(user: CurrentUser) -> User:
-    """Return who is asking."""
+    """Return the authenticated user."""
     return user
 
 
 @app.get("/api/v1/items", response_model=list[ItemOut])
 async def list_items(user: CurrentUser, session: SessionDep, limit: int = 20) -> list[Item]:
-    """Return some items."""
-    wanted = select(Item).where(Item.owner_id == user.id).order_by(Item.id.desc()).limit(limit)
+    """Return the newest items."""
+    newest = (Item.created_at.desc(), Item.id.desc())
+    wanted = select(Item).where(Item.owner_id == user.id).order_by(*newest).limit(limit)
     return list(await session.scalars(wanted))
+
+
+@app.get("/api/v1/items/{item_id}", response_model=ItemOut)
+async def get_item(user: CurrentUser, session: SessionDep, item_id: UUID) -> Item:
+    """Return one item."""
+    wanted = select(Item).where(Item.id == item_id, Item.owner_id == user.id)
+    item = await session.scalar(wanted)
+    if item is None:
+        raise HTTPException(404)
+    return item
+
+
+@app.post("/api/v1/items", response_model=ItemOut, status_code=201)
+async def create_item(user: CurrentUser, session: SessionDep, new: NewItem) -> Item:
+    """Insert an item."""
+    item = Item(owner_id=user.id, **new.model_dump())
+    session.add(item)
+    await session.commit()
+    await session.refresh(item)
+    return item

@@ -1,8 +1,7 @@
-"""The bare loop: files into the store and out of it on FastAPI and aioboto3, and nothing else.
+"""The floor of files: between FastAPI and aioboto3, and nothing else.
 
-The same token is checked as by the floor. The body is the file itself: no parts are parsed, nothing
-is hashed, no row is written, nobody's quota counted. The parts that the store is sent have the size
-of the service's, and its client has the same options.
+Checks the token as the floor does. The body is the file itself: no multipart, hash, row or quota.
+Same part size and client options as the service.
 """
 
 import os
@@ -10,14 +9,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-import aioboto3  # type: ignore[import-not-found]
-from aiobotocore.config import AioConfig  # type: ignore[import-not-found]
+import aioboto3
+from aiobotocore.config import AioConfig
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from uuid_utils.compat import uuid7
 
-from benchmarks.inside import floor
+from benchmarks.apps import floor
 
 BUCKET = os.environ["APP_STORAGE__BUCKET"]
 PART = int(os.environ["APP_STORAGE__PART_SIZE"])
@@ -33,7 +32,7 @@ class Stored(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open what the check of a token needs, and the client of the store."""
+    """Open the floor's pool and the client of the store."""
     client = aioboto3.Session().client(
         "s3",
         endpoint_url=os.environ["APP_STORAGE__ENDPOINT_URL"],
@@ -56,7 +55,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/api/v1/files", status_code=201)
 async def upload_file(user: floor.CurrentUser, request: Request) -> Stored:
-    """Send the body on, a part at a time."""
+    """Forward the body, a part at a time."""
     del user
     file_id, size, buffer = uuid7(), 0, bytearray()
     etags: list[dict[str, object]] = []
@@ -83,7 +82,7 @@ async def upload_file(user: floor.CurrentUser, request: Request) -> Stored:
 
 @app.get("/api/v1/files/{file_id}/content")
 async def download_file(user: floor.CurrentUser, file_id: UUID) -> StreamingResponse:
-    """Send on what the store gives."""
+    """Forward the object."""
     del user
     found = await app.state.store.get_object(Bucket=BUCKET, Key=str(file_id))
     headers = {"Content-Length": str(found["ContentLength"])}

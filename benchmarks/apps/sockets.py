@@ -1,7 +1,7 @@
-"""The bare loop: what one client says is heard by all, on Starlette and Redis, and nothing else.
+"""The floor of live events: a message is published to Redis and sent to all sockets.
 
-The floor's check of a token lets a client in. No queue for each client, no limits, no presence, no
-second look at who is connected; a client that does not read keeps all others waiting.
+Checks the token as the floor does. No queue per client, limits or presence; a slow reader delays
+everybody.
 """
 
 import asyncio
@@ -12,22 +12,22 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from fastapi.security import HTTPAuthorizationCredentials
-from redis.asyncio import Redis  # type: ignore[import-not-found]
-from starlette.applications import Starlette  # type: ignore[import-not-found]
-from starlette.routing import WebSocketRoute  # type: ignore[import-not-found]
-from starlette.websockets import (  # type: ignore[import-not-found]
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import (
     WebSocket,
     WebSocketDisconnect,
 )
 
-from benchmarks.inside import floor
+from benchmarks.apps import floor
 
 CHANNEL = "lobby"
 sockets: set[WebSocket] = set()
 
 
 async def hear(redis: Redis) -> None:
-    """Send what is published to everybody."""
+    """Send each published message to all sockets."""
     async with redis.pubsub() as subscription:
         await subscription.subscribe(CHANNEL)
         async for message in subscription.listen():
@@ -40,7 +40,7 @@ async def hear(redis: Redis) -> None:
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Open what the check of a token needs, and listen."""
+    """Open the floor's pool, and subscribe."""
     async with floor.lifespan(floor.app), Redis.from_url(os.environ["APP_REDIS__URL"]) as redis:
         app.state.redis = redis
         hearing = asyncio.create_task(hear(redis))
@@ -49,7 +49,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 async def open_channel(socket: WebSocket) -> None:
-    """Let a client hear and speak until it leaves."""
+    """Receive and publish until the client disconnects."""
     scheme, _, token = socket.headers["authorization"].partition(" ")
     user = await floor.current_user(HTTPAuthorizationCredentials(scheme=scheme, credentials=token))
     sender = {"user_id": str(user["id"]), "username": user["username"]}
