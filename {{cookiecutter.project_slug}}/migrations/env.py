@@ -28,7 +28,7 @@ def run(connection: Connection) -> None:
         target_metadata=Base.metadata,
         compare_server_default=True,
         render_item=render_item,
-        # SQLite can't alter tables: they are copied.
+        # Copies tables that the database cannot alter.
         render_as_batch=not connection.dialect.supports_alter,
         on_version_apply=context.config.attributes.get("on_version_apply"),
     )
