@@ -64,8 +64,8 @@ def rules() -> tuple[Rule, ...]:
     )
 
 
-def directives() -> Mapping[str, Any]:
-    """Return what the manifest says about directives."""
+def directives() -> Mapping[str, str]:
+    """Return the files that may hold directives, with their reasons."""
     found = load()["directives"]
     assert isinstance(found, dict)
     return found

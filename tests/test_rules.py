@@ -128,7 +128,7 @@ def test_every_directive_of_a_module_is_a_registration(template: Path) -> None:
     }
     blocks = {
         (question, path)
-        for path in manifest.directives()["files"]
+        for path in manifest.directives()
         if path.startswith("src/")
         for question in re.findall(
             r"^ .*\{% if cookiecutter\.(use_\w+) %\}$",

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -111,29 +112,28 @@ def test_free_text_stands_escaped() -> None:
         assert not re.search(rf"cookiecutter\.\w+{wrong} ", text), path
 
 
-def test_directives_are_in_the_named_files_and_two_per_toggle_at_most() -> None:
-    directives = manifest.load()["directives"]
-    assert isinstance(directives, dict)
-    found: dict[str, list[str]] = {}
+def test_directives_are_only_in_the_named_files_and_two_per_question() -> None:
+    reasons = manifest.directives()
+    assert all(reason.strip() for reason in reasons.values())
+    found = set()
     for path, text in _texts().items():
         lines = [line for line in text.splitlines() if "{%" in line]
         if not lines or path == manifest.NAME:
             continue
-        matches = [DIRECTIVE.match(line) for line in lines]
-        assert all(matches), (path, lines)
-        found[path] = [match[1] for match in matches if match]
-        assert set(found[path]) <= {"if", "elif", "else", "endif"}, path
-        assert found[path].count("if") == found[path].count("endif"), path
-    assert set(found) <= set(directives["files"])
-    for path in found:
-        conditions = re.findall(r"\{%-? (?:el)?if (.+?) \+?%\}", _texts()[path])
-        assert {each for each in conditions if conditions.count(each) > 2} == set(), path
-
-
-def test_the_named_files_exist() -> None:
-    directives = manifest.load()["directives"]
-    assert isinstance(directives, dict)
-    assert [path for path in directives["files"] if not (manifest.TREE / path).exists()] == []
+        matches = [match for line in lines if (match := DIRECTIVE.match(line))]
+        assert len(matches) == len(lines), (path, lines)
+        words = [match[1] for match in matches]
+        assert set(words) <= {"if", "elif", "else", "endif"}, path
+        assert words.count("if") == words.count("endif"), path
+        asked = Counter(
+            question
+            for match in matches
+            if match[1] == "if"
+            for question in set(KEY.findall(match[2]))
+        )
+        assert {question for question, times in asked.items() if times > 2} == set(), path
+        found.add(path)
+    assert found == set(reasons)
 
 
 def test_no_folder_has_a_conditional_name() -> None:
