@@ -4,7 +4,7 @@ from typing import Annotated
 import fastapi
 from fastapi import Depends as Needs
 
-from app.api.deps.resources import get_settings
+from app.api.deps.common import get_settings
 
 
 async def one(settings: Annotated[object, Needs(get_settings)]) -> None: ...  # caught

@@ -1,5 +1,5 @@
 # file: src/app/api/v1/users.py
-from app.api.deps.database import SessionDep
+from app.api.deps.common import SessionDep
 
 Work = SessionDep
 

@@ -5,10 +5,7 @@ To add a setting, add a field to a group; to add a group, declare it and give it
 """
 
 import sys
-from collections.abc import Iterator
-from typing import Annotated, Final
-
-from pydantic import Field
+from typing import Final
 
 from app.core.config import (
     AuthSettings,
@@ -23,7 +20,7 @@ from app.core.config import (
     PasswordSettings,
     RateLimitSettings,
     ServerSettings,
-    SettingsGroup,
+    ThrottleSettings,
 )
 from app.core.config.base import ServiceSettings
 from app.core.config.loading import env_example, load
@@ -42,30 +39,6 @@ from app.core.config.storage import StorageSettings
 # {%- endif +%}
 
 DEVELOPMENT_ORIGINS: Final = ["http://localhost:3000", "http://localhost:5173"]
-
-
-class ThrottleSettings(SettingsGroup):
-    """Delay of logins after failed ones; it doubles with each failure."""
-
-    account_failures: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Failures of one account without a delay."""
-
-    address_failures: Annotated[int, Field(ge=1, le=100_000)] = 20
-    """Failures from one address without a delay."""
-
-    base_seconds: Annotated[int, Field(ge=1, le=3600)] = 1
-    """First delay, in seconds."""
-
-    max_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
-    """Maximum delay, in seconds."""
-
-    window_seconds: Annotated[int, Field(ge=1, le=604_800)] = 3600
-    """Seconds after which failures are forgotten."""
-
-    def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
-        """Require delays that grow."""
-        if self.max_seconds < self.base_seconds:
-            yield "max_seconds", "can't be less than APP_THROTTLE__BASE_SECONDS"
 
 
 class Settings(ServiceSettings):

@@ -10,6 +10,7 @@ from app.core.ports import Events, Jobs
 from app.core.security.keys import SigningKeys, load_signing_keys
 from app.core.security.passwords import PasswordHasher
 from app.core.security.tokens import AccessTokens
+from app.domain.auth import TooManyLoginAttempts
 from app.infrastructure.database import Database
 from app.infrastructure.events import open_events
 from app.infrastructure.jobs.queue import OpenJobs, open_jobs
@@ -21,6 +22,14 @@ from app.infrastructure.shared import SharedState
 from app.infrastructure.storage import Storage, open_storage
 
 # {%- endif +%}
+from app.infrastructure.throttle import Throttle
+from app.models.login_throttles import LoginThrottle
+
+# {%- if cookiecutter.use_s3 +%}
+from app.services.file_sweep import FileSweep
+
+# {%- endif +%}
+from app.services.maintenance import Maintenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,18 @@ class Resources:
     # {% endif %}
     health_checks: tuple[HealthCheck, ...]
 
+    async def prune(self) -> dict[str, int]:
+        """Delete expired rows and leftovers of files, and return their numbers."""
+        throttle = Throttle(
+            LoginThrottle, self.settings.throttle, TooManyLoginAttempts, scope="login"
+        )
+        rows = Maintenance(self.database, throttle, self.state.idempotency, self.settings.auth)
+        report = await rows.prune()
+        # {% if cookiecutter.use_s3 %}
+        report |= await FileSweep(self.database, self.storage, self.settings.storage).prune()
+        # {% endif %}
+        return report
+
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
@@ -66,7 +87,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """
     keys = load_signing_keys(settings.auth, development=settings.environment == "development")
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(settings))
+        database = await stack.enter_async_context(
+            Database.open(settings.database, pool_size=settings.database_pool_size)
+        )
         hasher = await stack.enter_async_context(PasswordHasher.open(settings.passwords))
         state = await stack.enter_async_context(SharedState.open(settings, database))
         queue = await stack.enter_async_context(open_jobs(settings, build_mailer(settings.mail)))

@@ -13,13 +13,13 @@ from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from app import models
+from app.api.deps.users import user_service
 from app.core.clock import utc_now
 from app.core.config import PasswordSettings
 from app.core.security.passwords import PasswordHasher, Verification
 from app.core.security.secrets import digest
 from app.domain.permissions import ROLES, scope_of
-from app.domain.users import UserChanges
-from app.wiring import user_service
+from app.repositories.users import UserRepository
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
 
 TOKEN = "/api/v1/auth/token"
@@ -386,8 +386,8 @@ class TestConcurrency:
 
         async def verify_meanwhile(password: str, password_hash: str | None) -> Verification:
             async with resources.database.transaction() as session:
-                changes = UserChanges(is_active=False)
-                await user_service(resources, session).administer(user.id, changes)
+                users = user_service(resources, UserRepository(session))
+                await users.update(user.id, {"is_active": False})
             checked: Verification = await verify(password, password_hash)
             return checked
 

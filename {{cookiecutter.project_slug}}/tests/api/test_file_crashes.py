@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from sqlalchemy import delete, select, update
 
 from app import models
+from app.api.deps.files import direct_uploads, file_service
 from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.errors import DatabaseUnavailable, DomainError
@@ -38,12 +39,10 @@ from app.domain.files import (
     incoming_key,
     stored_key,
 )
-from app.infrastructure.database import Database
-from app.infrastructure.database.session import Session
+from app.infrastructure.database import Database, Session
 from app.infrastructure.storage import Storage
 from app.resources import Resources
-from app.wiring.files import direct_uploads, file_service, file_sweep
-from app.wiring.upkeep import maintenance
+from app.services.file_sweep import FileSweep
 from tests.support.arrange import Arrange, Someone
 from tests.support.files import (
     FILES,
@@ -179,7 +178,7 @@ class TestUpload:
         expired = {"created_at": utc_now() - LONG_AGO, "expires_at": utc_now() - LONG_AGO / 2}
         await arrange_own.store(PendingFileFactory.build(owner_id=ada.id, **expired))
 
-        assert await file_sweep(resources).sweep() == NOTHING | {"expired_uploads": 1}
+        assert await sweep(resources) == NOTHING | {"expired_uploads": 1}
 
         assert await rows(arrange_own) == []
 
@@ -196,7 +195,7 @@ class TestUpload:
         await arrange_own.store(row)
         await put(key_for(FileId(row.id)))
 
-        swept = await file_sweep(resources).sweep()
+        swept = await sweep(resources)
 
         assert swept == NOTHING | {"expired_uploads": 1, "objects_without_a_file": 1}
 
@@ -217,7 +216,7 @@ class TestUpload:
                 **where, UploadId=begun["UploadId"], PartNumber=1, Body=bytes(5 * MEBIBYTE)
             )
 
-            swept = await file_sweep(replace(resources, storage=storage)).sweep()
+            swept = await sweep(replace(resources, storage=storage))
 
             assert swept["unfinished_parts"] == 1
             listed = await client.list_multipart_uploads(Bucket=moto_settings.bucket)
@@ -246,7 +245,7 @@ class TestUpload:
 
         assert await rows(arrange_own) == ["ready"]
         assert len(await keys_of(resources)) == 1
-        assert await file_sweep(resources).sweep() == NOTHING
+        assert await sweep(resources) == NOTHING
 
 
 class TestDelete:
@@ -256,7 +255,7 @@ class TestDelete:
         await put(a_try(FileId(new_id())))
         await put(incoming_key(FileId(new_id())))
 
-        swept = await file_sweep(resources).sweep()
+        swept = await sweep(resources)
 
         assert swept == NOTHING | {"objects_without_a_file": 2}
         assert await keys_of(resources) == set()
@@ -277,11 +276,11 @@ class TestDelete:
             own_app.state.resources = replace(resources, storage=Storage(absent, stack))
             response = await own_client.delete(f"{FILES}/{file.id}", headers=ada.headers)
             with pytest.raises(FileStoreUnavailable):
-                await file_sweep(own_app.state.resources).sweep()
+                await sweep(own_app.state.resources)
 
         assert response.status_code == 204
         assert await rows(arrange_own) == []
-        swept = await file_sweep(resources).sweep()
+        swept = await sweep(resources)
         assert swept == NOTHING | {"objects_without_a_file": 1}
 
     async def test_removes_all_there_is_at_the_same_time(
@@ -319,7 +318,7 @@ class TestDelete:
             await file_service(hanging).delete(ada.id, file.id)
 
         assert await rows(arrange_own) == []
-        swept = await file_sweep(resources).sweep()
+        swept = await sweep(resources)
         assert swept == NOTHING | {"objects_without_a_file": 1}
 
     async def test_of_the_owner_is_of_the_files(
@@ -331,7 +330,7 @@ class TestDelete:
         await arrange_own.execute(delete(models.User).where(models.User.id == ada.id))
 
         assert await rows(arrange_own) == []
-        swept = await file_sweep(resources).sweep()
+        swept = await sweep(resources)
         assert swept == NOTHING | {"objects_without_a_file": 1}
 
 
@@ -348,7 +347,7 @@ class TestDirectUpload:
         await put(key_of(row))
         await put(incoming_key(FileId(row.id)))
 
-        swept = await file_sweep(resources).sweep()
+        swept = await sweep(resources)
 
         assert swept == NOTHING | {"objects_without_a_file": 1}
         assert await keys_of(resources) == {key_of(row)}
@@ -365,7 +364,7 @@ class TestDirectUpload:
         await put(key_of(row))
         await put(a_try(FileId(row.id)))
 
-        swept = await file_sweep(resources).sweep()
+        swept = await sweep(resources)
 
         assert swept == NOTHING | {"objects_without_a_file": 1}
         assert await keys_of(resources) == {key_of(row)}
@@ -383,7 +382,7 @@ class TestDirectUpload:
         await put(key_of(row))
         await put(incoming_key(FileId(row.id)))
 
-        swept = await file_sweep(resources).sweep()
+        swept = await sweep(resources)
 
         assert swept == NOTHING | {"objects_without_a_file": 2}
         assert await rows(arrange_own) == ["cancelled"]
@@ -398,9 +397,9 @@ class TestDirectUpload:
             await direct_uploads(replace(resources, database=database)).complete(ada.id, upload)
 
         assert await rows(arrange_own) == ["pending"]
-        assert await file_sweep(resources).sweep() == NOTHING
+        assert await sweep(resources) == NOTHING
         assert await content_of(resources, await uploads.complete(ada.id, upload)) == TEXT
-        assert await file_sweep(resources).sweep() == NOTHING | {"objects_without_a_file": 1}
+        assert await sweep(resources) == NOTHING | {"objects_without_a_file": 1}
         file = await file_service(resources).find(ada.id, upload)
         assert await content_of(resources, file) == TEXT
 
@@ -414,7 +413,7 @@ class TestDirectUpload:
             await direct_uploads(replace(resources, database=database)).complete(ada.id, upload)
 
         assert await rows(arrange_own) == ["ready"]
-        assert await file_sweep(resources).sweep() == NOTHING
+        assert await sweep(resources) == NOTHING
         assert await content_of(resources, await uploads.complete(ada.id, upload)) == TEXT
 
     async def test_is_given_up_if_its_time_ends_while_it_is_completed(
@@ -427,7 +426,7 @@ class TestDirectUpload:
         with pytest.raises(UploadExpired):
             await uploads.complete(ada.id, upload)
 
-        swept = await file_sweep(resources).sweep()
+        swept = await sweep(resources)
         assert swept["expired_uploads"] == 1
         assert await rows(arrange_own) == []
         assert await keys_of(resources) == set()
@@ -471,7 +470,7 @@ class TestCompletedTwiceAtOnce:
 
         assert type(bad.result()) is UploadIncomplete
         assert (meanwhile, await content_of(resources, file)) == (TEXT, TEXT)
-        assert await file_sweep(resources).sweep() == NOTHING
+        assert await sweep(resources) == NOTHING
 
     async def test_is_the_same_file_if_the_store_fails_one_of_the_tries(
         self, resources: Resources, own_storage: Storage, ada: Someone, upload: FileId
@@ -540,7 +539,7 @@ class TestSweep:
             await put(key)
         before = await keys_of(resources)
 
-        assert await file_sweep(resources).sweep() == NOTHING
+        assert await sweep(resources) == NOTHING
 
         assert await rows(arrange_own) == ["pending", "ready"]
         assert await keys_of(resources) == before
@@ -551,6 +550,11 @@ class TestSweep:
         await arrange_own.store(PendingFileFactory.build(owner_id=ada.id))
         await arrange_own.execute(update(models.File).values(expires_at=utc_now() - LONG_AGO))
 
-        report = asdict(await maintenance(resources).prune())
+        report = await resources.prune()
 
         assert {name: report.get(name) for name in NOTHING} == NOTHING | {"expired_uploads": 1}
+
+
+async def sweep(resources: Resources) -> dict[str, int]:
+    files = FileSweep(resources.database, resources.storage, resources.settings.storage)
+    return await files.prune()

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.pool import QueuePool
 
 from app import models
+from app.api.deps.files import file_service
 from app.config import Settings
 from app.core.clock import utc_now
 from app.core.errors import InvalidToken
@@ -21,7 +22,6 @@ from app.domain.users import UserId
 from app.infrastructure.storage import Storage
 from app.main import create_app
 from app.resources import Resources
-from app.wiring.files import file_service
 from tests.support.arrange import Arrange, Someone
 from tests.support.files import (
     FILES,

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from app import models
 from app.api.deps.idempotency import IdempotencyDep
-from app.api.deps.services import get_item_service
+from app.api.deps.items import get_item_service
 from app.config import Settings
 from app.core.errors import DatabaseUnavailable
 from app.core.ids import new_id

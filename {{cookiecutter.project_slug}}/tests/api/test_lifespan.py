@@ -215,10 +215,10 @@ def noted(
     fails: bool,
 ) -> Callable[..., AbstractAsyncContextManager[object]]:
     @asynccontextmanager
-    async def open_noted(*arguments: object) -> AsyncIterator[object]:
+    async def open_noted(*arguments: object, **options: object) -> AsyncIterator[object]:
         if fails:
             raise OSError(f"{name} does not open")
-        async with original(*arguments) as opened:
+        async with original(*arguments, **options) as opened:
             steps.append(f"open {name}")
             try:
                 yield opened

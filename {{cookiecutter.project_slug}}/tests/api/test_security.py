@@ -19,9 +19,9 @@ from sqlalchemy import delete, select, update
 from starlette.testclient import TestClient
 
 from app import models
-from app.config import Settings, ThrottleSettings
+from app.config import Settings
 from app.core.clock import utc_now
-from app.core.config import LoggingSettings, RateLimitSettings
+from app.core.config import LoggingSettings, RateLimitSettings, ThrottleSettings
 from app.core.ids import new_id
 from app.core.logging import configure_logging
 from app.core.security.keys import SigningKeys
@@ -29,10 +29,8 @@ from app.core.security.passwords import PasswordHasher, Verification
 from app.domain.permissions import PERMISSIONS, scope_of
 from app.infrastructure.rate_limits import RateLimiter
 from app.main import create_app
-from app.repositories.login_throttles import LoginThrottleRepository
 from tests.support.answers import Recorded
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
-from tests.support.factories import LoginThrottleFactory
 from tests.support.waiting import eventually
 
 API = "/api/v1"
@@ -496,23 +494,6 @@ class TestThrottle:
                 await guess
 
         assert [guess.result().status_code for guess in sent] == [401] * 5 + [429] * 3
-
-    async def test_counts_on_where_another_process_has_begun_to_count(
-        self, own_app: FastAPI, arrange_own: Arrange, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        now = utc_now()
-        await arrange_own.store(LoginThrottleFactory.build(key="somebody"))
-        increment = LoginThrottleRepository._increment
-        too_early = iter([False])
-
-        async def increment_late(*arguments: Any) -> bool:
-            return next(too_early, True) and await increment(*arguments)
-
-        monkeypatch.setattr(LoginThrottleRepository, "_increment", increment_late)
-        async with own_app.state.resources.database.transaction() as session:
-            await LoginThrottleRepository(session).record("somebody", now, now)
-        rows = await arrange_own.rows(select(models.LoginThrottle.failures))
-        assert [row.failures for row in rows] == [2]
 
     def client_at(self, app: FastAPI, address: str) -> httpx2.AsyncClient:
         transport = httpx2.ASGITransport(app=app, client=(address, 4321))

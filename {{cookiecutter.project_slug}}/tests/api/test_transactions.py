@@ -13,7 +13,7 @@ from fastapi import FastAPI, HTTPException
 from sqlalchemy import Connection, event, select, text
 
 from app import models
-from app.api.deps.database import SessionDep
+from app.api.deps.common import SessionDep
 from app.config import Settings
 from app.core.ports import Job, Mail, SendMail
 from app.domain.items import ItemNotFound

@@ -12,12 +12,12 @@ from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
-from app import wiring
-from app.api.deps.resources import get_resources
-from app.api.deps.services import get_authenticator
+from app.api.deps.auth import get_authenticator
+from app.api.deps.common import get_resources
 from app.domain.auth import Principal
 from app.infrastructure.database import Database
 from app.resources import Resources
+from app.services.auth import Authenticator
 from tests.contract.audit.source import is_ours, needed, operations, source_of
 from tests.support.arrange import Arrange, ArrangeSync
 from tests.support.document import OPERATIONS, Operation
@@ -40,7 +40,12 @@ class TestOverrides:
     """DI07."""
 
     def test_are_known_for_every_service(self) -> None:
-        assert SEAMS.keys() >= {"get_settings", "get_session", "get_principal", "get_item_service"}
+        assert SEAMS.keys() >= {
+            "get_session",
+            "get_principal",
+            "get_item_repository",
+            "get_item_service",
+        }
 
     @pytest.mark.parametrize("seam", SEAMS)
     def test_replace_every_dependency(
@@ -99,7 +104,9 @@ class TestOncePerRequest:
         class Counting:
             async def authenticate(self, bearer: str) -> Principal:
                 asked.append(bearer)
-                return await wiring.authenticator(app.state.resources).authenticate(bearer)
+                resources = app.state.resources
+                authenticator = Authenticator(resources.database, resources.tokens)
+                return await authenticator.authenticate(bearer)
 
         app.dependency_overrides[get_authenticator] = Counting
 

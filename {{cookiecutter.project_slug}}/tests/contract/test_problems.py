@@ -18,6 +18,7 @@ from app.infrastructure.database import Database
 from app.infrastructure.rate_limits import RateLimiter
 from tests.support.arrange import ArrangeSync, gone
 from tests.support.document import OPERATIONS, PROBLEM, Json, Operation, documenting, faults
+from tests.support.models import open_database
 
 SECRET = "database://app:hunter2@database"
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
@@ -58,7 +59,7 @@ def absent_database(
     """A database that can't be reached."""
     assert client.portal is not None
     settings = make_settings(no_database_url)
-    with client.portal.wrap_async_context_manager(Database.open(settings)) as database:
+    with client.portal.wrap_async_context_manager(open_database(settings)) as database:
         yield database
 
 

@@ -6,16 +6,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from limits.aio.storage import Storage
 
 from app.config import Settings
-from app.core.clock import utc_now
 from app.core.ids import new_id
-from app.domain.api_keys import ApiKeyId
-from app.domain.auth import KeyHolder, SessionHolder, SessionId
 from app.domain.idempotency import (
     Answer,
     Claim,
@@ -23,13 +19,13 @@ from app.domain.idempotency import (
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
 )
-from app.domain.users import UserId, UserProfile
 from app.infrastructure.database import Database
 from app.infrastructure.rate_limits import CounterMemory, CountsAtOnce
 from app.infrastructure.shared import SharedState
-from app.services.ports import IdempotencyStore, PrincipalCache
+from app.services.ports import IdempotencyStore
 from tests.support.databases import TestDatabases
 from tests.support.factories import UserFactory
+from tests.support.models import open_database
 from tests.support.waiting import PATIENCE
 
 OpenStore = Callable[..., AbstractAsyncContextManager[IdempotencyStore]]
@@ -51,7 +47,7 @@ def own_settings(make_settings: Callable[..., Settings], url: str) -> Settings:
 
 @pytest.fixture(scope="module")
 async def database(own_settings: Settings) -> AsyncIterator[Database]:
-    async with Database.open(own_settings) as database:
+    async with open_database(own_settings) as database:
         yield database
 
 
@@ -141,120 +137,6 @@ class TestCounters:
         assert number_of_keys >= 20
         assert (await counters.hit(f"{key}-7", 1, 3600)).allowed
         assert issubclass(storage.base_exceptions, Exception)  # type: ignore[arg-type]
-
-
-class Source:
-    """What stands in the database, and how often that was asked."""
-
-    def __init__(self) -> None:
-        now = utc_now()
-        self.user = UserProfile(
-            id=UserId(new_id()),
-            email="ada@example.com",
-            username="ada",
-            full_name=None,
-            role="user",
-            is_active=True,
-            created_at=now,
-            updated_at=now,
-        )
-        self.session_id = SessionId(new_id())
-        self.session: SessionHolder | None = SessionHolder(self.user, now + timedelta(hours=1))
-        self.key_hash = new_id().hex
-        self.key: KeyHolder | None = KeyHolder(
-            self.user, ApiKeyId(new_id()), "items:read", None, None
-        )
-        self.asked = 0
-
-    async def load_session(self) -> SessionHolder | None:
-        self.asked += 1
-        return self.session
-
-    async def load_key(self) -> KeyHolder | None:
-        self.asked += 1
-        return self.key
-
-
-class TestPrincipals:
-    @pytest.fixture
-    def cache(self, state: SharedState) -> PrincipalCache:
-        return state.principals
-
-    @pytest.fixture
-    def source(self) -> Source:
-        return Source()
-
-    async def session(self, cache: PrincipalCache, source: Source) -> SessionHolder | None:
-        return await cache.session(source.user.id, source.session_id, source.load_session)
-
-    async def key(self, cache: PrincipalCache, source: Source) -> KeyHolder | None:
-        return await cache.api_key(source.key_hash, source.load_key)
-
-    async def test_are_what_the_database_says(self, cache: PrincipalCache, source: Source) -> None:
-        for _ in range(3):
-            assert await self.session(cache, source) == source.session
-            assert await self.key(cache, source) == source.key
-
-    async def test_are_nobody_where_the_database_knows_nobody(
-        self, cache: PrincipalCache, source: Source
-    ) -> None:
-        source.session = source.key = None
-        for _ in range(2):
-            assert await self.session(cache, source) is None
-            assert await self.key(cache, source) is None
-        assert source.asked == 4
-
-    async def test_change_when_the_user_does(self, cache: PrincipalCache, source: Source) -> None:
-        assert source.session is not None
-        assert source.key is not None
-        await self.session(cache, source)
-        await self.key(cache, source)
-        await self.key(cache, source)
-        promoted = replace(source.user, role="admin")
-        source.session = replace(source.session, user=promoted)
-        source.key = replace(source.key, user=promoted)
-        await cache.forget_user(promoted.id)
-        assert await self.session(cache, source) == source.session
-        assert await self.key(cache, source) == source.key
-
-    async def test_end_when_the_user_is_gone(self, cache: PrincipalCache, source: Source) -> None:
-        await self.session(cache, source)
-        await self.key(cache, source)
-        source.session = source.key = None
-        await cache.forget_user(source.user.id)
-        assert await self.session(cache, source) is None
-        assert await self.key(cache, source) is None
-
-    async def test_end_with_their_session(self, cache: PrincipalCache, source: Source) -> None:
-        await self.session(cache, source)
-        source.session = None
-        await cache.forget_sessions([source.session_id])
-        assert await self.session(cache, source) is None
-        assert await self.key(cache, source) == source.key
-
-    async def test_end_with_their_key(self, cache: PrincipalCache, source: Source) -> None:
-        await self.key(cache, source)
-        source.key = None
-        await cache.forget_api_key(source.key_hash)
-        assert await self.key(cache, source) is None
-        assert await self.session(cache, source) == source.session
-
-    async def test_are_nobody_elses(self, cache: PrincipalCache, source: Source) -> None:
-        await self.session(cache, source)
-        other = Source()
-        other.session = None
-        stolen = await cache.session(other.user.id, source.session_id, other.load_session)
-        assert stolen is None
-
-    async def test_are_not_known_while_the_database_is_away(
-        self, cache: PrincipalCache, source: Source
-    ) -> None:
-        async def fail() -> SessionHolder | None:
-            raise ConnectionError
-
-        with pytest.raises(ConnectionError):
-            await cache.session(source.user.id, source.session_id, fail)
-        assert await self.session(cache, source) == source.session
 
 
 class TestIdempotencyStore:

@@ -7,16 +7,16 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
+from app.api.deps.realtime import get_hub
 from app.config import Settings
 from app.core.config import RateLimitSettings
 from app.core.ids import new_id
-from app.infrastructure.database import Database
 from app.infrastructure.events.adapter import LiveEvents
 from app.infrastructure.events.logged import LoggedEvents
 from app.infrastructure.rate_limits import RateLimiter
 from app.infrastructure.realtime import Hub
-from app.wiring import realtime as wiring
 from tests.support.arrange import ArrangeSync, Someone, bearer
+from tests.support.models import open_database
 from tests.support.sockets import PATH, connected, refusal
 
 UNAUTHENTICATED, FORBIDDEN, TRY_LATER = 4001, 4003, 1013
@@ -200,7 +200,7 @@ class TestOutage:
         use: Callable[..., None],
     ) -> None:
         assert client.portal is not None
-        absent = Database.open(make_settings(no_database_url))
+        absent = open_database(make_settings(no_database_url))
         with client.portal.wrap_async_context_manager(absent) as database:
             use(database=database)
             assert refusal(client, LOBBY, **ada.headers) == TRY_LATER
@@ -217,9 +217,11 @@ class TestRefusal:
     def test_leaves_no_trace(self, client: TestClient, app: FastAPI, ada: Someone) -> None:
         refusal(client, LOBBY)
         refusal(client, f"{PATH}admin", **ada.headers)
-        assert wiring.hub(app.state.resources).connections == 0
+        assert app.state.resources.events.hub.connections == 0
 
-    def test_needs_events_that_can_be_heard(self, app: FastAPI, use: Callable[..., None]) -> None:
+    async def test_needs_events_that_can_be_heard(
+        self, app: FastAPI, use: Callable[..., None]
+    ) -> None:
         use(events=LoggedEvents())
         with pytest.raises(TypeError, match="LoggedEvents"):
-            wiring.hub(app.state.resources)
+            await get_hub(app.state.resources)

@@ -18,7 +18,9 @@ from app.core.clock import utc_now
 from app.domain.realtime import LOBBY
 from app.infrastructure.realtime import Hub, protocol
 from app.main import create_app
-from app.wiring import realtime as wiring
+from app.repositories.realtime import TicketRepository
+from app.services.auth import Authenticator
+from app.services.realtime import TicketService
 from tests.support.arrange import Arrange, Someone, bearer
 from tests.support.sockets import (
     PATH,
@@ -49,7 +51,8 @@ class Service:
 
     @property
     def hub(self) -> Hub:
-        return wiring.hub(self.app.state.resources)
+        hub: Hub = self.app.state.resources.events.hub
+        return hub
 
 
 Serve = Callable[..., AbstractAsyncContextManager[Service]]
@@ -237,9 +240,11 @@ class TestLog:
         async with serve() as service:
             ada = await service.arrange.someone()
             resources = service.app.state.resources
-            principal = await wiring.doorkeeper(resources).admit(None, ada.access_token)
+            authenticator = Authenticator(resources.database, resources.tokens)
+            principal = await authenticator.authenticate(ada.access_token)
             async with resources.database.transaction() as session:
-                issued = await wiring.ticket_service(resources, session).issue(principal)
+                tickets = TicketService(TicketRepository(session), resources.settings.realtime)
+                issued = await tickets.issue(principal)
             address = f"ws://127.0.0.1:{service.port}{PATH}me?ticket={issued.ticket}"
             async with connect(address, proxy=None) as connection:
                 assert (await Client(connection).hear())["type"] == "welcome"

@@ -14,7 +14,8 @@ from app.core.errors import InsufficientScope
 from app.core.ids import new_id
 from app.core.security.tickets import ticket_hash
 from app.domain.api_keys import ApiKeyId
-from app.wiring import realtime as wiring
+from app.repositories.realtime import TicketRepository
+from app.services.realtime import TicketService
 from tests.support.arrange import ArrangeSync, Someone, bearer
 from tests.support.sockets import PATH, TICKETS, refusal, ticket_of, visitor
 
@@ -83,7 +84,8 @@ class TestIssueTicket:
         async def issue() -> None:
             resources = app.state.resources
             async with resources.database.transaction() as session:
-                await wiring.ticket_service(resources, session).issue(machine)
+                tickets = TicketService(TicketRepository(session), resources.settings.realtime)
+                await tickets.issue(machine)
 
         assert client.portal is not None
         with pytest.raises(InsufficientScope):

@@ -7,7 +7,6 @@ from typing import Any, Final, Self
 import httpx2
 import pytest
 from fastapi import FastAPI
-from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.core.ids import new_id
@@ -215,20 +214,6 @@ class TestWithRedis:
     @pytest.fixture
     def pace(self) -> dict[str, float]:
         return {}
-
-    async def test_a_token_is_checked_and_revoked_without_a_query(
-        self, caller: httpx2.AsyncClient, someone: Someone
-    ) -> None:
-        me = "/api/v1/users/me"
-        await caller.get(me, headers=someone.headers)
-        with capture_logs() as logs:
-            assert (await caller.get(me, headers=someone.headers)).status_code == 200
-        assert [log.get("statements", 0) for log in logs if log["event"] == "request"] == [0]
-        session = f"/api/v1/auth/sessions/{someone.session_id}"
-        assert (await caller.delete(session, headers=someone.headers)).status_code == 204
-        with capture_logs() as logs:
-            assert (await caller.get(me, headers=someone.headers)).status_code == 401
-        assert [log.get("statements", 0) for log in logs if log["event"] == "request"] == [0]
 
     async def test_is_asked_when_the_service_is(self, caller: httpx2.AsyncClient) -> None:
         await until_redis_is(caller, "up")

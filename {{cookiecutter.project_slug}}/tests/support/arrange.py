@@ -69,7 +69,6 @@ class Arrange:
     def __init__(self, resources: Callable[[], Resources], password_hash: str) -> None:
         self._resources = resources
         self._password_hash = password_hash
-        self._users: list[UserId] = []
 
     async def someone(
         self, role: Role = "user", permissions: frozenset[Permission] | None = None, **fields: Any
@@ -82,7 +81,6 @@ class Arrange:
         token = models.RefreshToken(session_id=login.id, token_hash=digest(refresh_token))
         await self.store(user, login, token)
         user_id, session_id = UserId(user.id), SessionId(login.id)
-        self._users.append(user_id)
         return Someone(
             id=user_id,
             email=user.email,
@@ -118,13 +116,9 @@ class Arrange:
             session.add_all(rows)
 
     async def execute(self, statement: Executable) -> None:
-        """Change what is stored, and let everybody see it, as a service would."""
-        resources = self._resources()
-        async with resources.database.transaction() as session:
+        """Change what is stored."""
+        async with self._resources().database.transaction() as session:
             await session.execute(statement)
-        # In order: there are two of them, at most.
-        for user_id in self._users:
-            await resources.state.principals.forget_user(user_id)
 
     async def rows(self, statement: Executable) -> list[Row[Any]]:
         """Return what is stored."""

@@ -1,6 +1,6 @@
 """Resources for one test: real ones, whose traces in the database are rolled back."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -8,9 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
 
 from app.core.ports import Job
-from app.infrastructure.database import Database
-from app.infrastructure.database.session import Session
-from app.infrastructure.database.statements import Row, Statement, Values
+from app.infrastructure.database import Database, Session
 from app.infrastructure.rate_limits import RateLimiter
 from app.infrastructure.shared import SharedState
 from app.resources import Resources
@@ -42,10 +40,6 @@ class IsolatedDatabase(Database):
         )
         self._connection = connection
 
-    async def fetch(self, statement: Statement, values: Values) -> Sequence[Row]:
-        rows: Sequence[Row] = (await self._connection.execute(statement.select(), values)).all()
-        return rows
-
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         yield self._connection
@@ -58,7 +52,7 @@ class IsolatedDatabase(Database):
 @asynccontextmanager
 async def isolated(resources: Resources) -> AsyncIterator[Resources]:
     """Yield resources for one test: a rolled-back database, unused limits, recorded jobs."""
-    async with resources.database.engine.connect() as connection:
+    async with resources.database.writers.connect() as connection:
         transaction = await connection.begin()
         database = IsolatedDatabase(connection)
         try:

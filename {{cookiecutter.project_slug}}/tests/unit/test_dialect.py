@@ -3,23 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 import pytest
-from sqlalchemy import (
-    ColumnElement,
-    Dialect,
-    Double,
-    Select,
-    String,
-    TypeDecorator,
-    bindparam,
-    cast,
-    func,
-    select,
-    text,
-)
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,14 +15,14 @@ from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import create_migration_engine, lock_migrations
 from app.infrastructure.database.migrations import MigrationError
-from app.infrastructure.database.statements import Statement
+from tests.support.models import open_database
 from tests.support.waiting import eventually
 
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
     """The database of all tests, for those that store nothing."""
-    async with Database.open(settings) as database:
+    async with open_database(settings) as database:
         yield database
 
 
@@ -54,7 +41,7 @@ class TestSession:
     ) -> None:
         limits = {"statement_timeout": 7, "lock_timeout": 1.5}
         settings = make_settings(database_url, database=limits)
-        async with Database.open(settings) as database, database.read() as connection:
+        async with open_database(settings) as database, database.read() as connection:
             shown = (await connection.scalars(text(f"SHOW {setting}"))).one()
 
         assert shown == value
@@ -116,7 +103,7 @@ class TestConnect:
     async def test_tells_that_nobody_answers(
         self, make_settings: Callable[..., Settings], url: str
     ) -> None:
-        async with Database.open(make_settings(url)) as database:
+        async with open_database(make_settings(url)) as database:
             with pytest.raises(DatabaseUnavailable):
                 await database.ping()
 
@@ -124,7 +111,7 @@ class TestConnect:
         self, make_settings: Callable[..., Settings], database_url: str
     ) -> None:
         url = f"{database_url}".replace("/apptest_", "/not_there_")
-        async with Database.open(make_settings(url)) as database:
+        async with open_database(make_settings(url)) as database:
             with pytest.raises(DatabaseUnavailable, match="not available right now") as refused:
                 await database.ping()
 
@@ -177,7 +164,7 @@ class TestIdleConnections:
         database_url: str,
     ) -> None:
         settings = make_settings(database_url, database={"pool_pre_ping": False})
-        async with Database.open(settings) as database:
+        async with open_database(settings) as database:
             pool = database.engine.sync_engine.pool
 
             assert list(pool.dispatch.checkout) == []
@@ -246,78 +233,52 @@ async def fail(connection: AsyncConnection, state: str) -> None:
     await connection.execute(text(raising))
 
 
-class TestLookup:
-    async def test_gives_a_connection_back_whose_statement_was_ended(
+class TestStatements:
+    async def test_return_the_connection_when_the_server_cancels_one(
         self, make_settings: Callable[..., Settings], database_url: str
     ) -> None:
         settings = make_settings(database_url, database={"pool_size": 1, "statement_timeout": 0.05})
-        async with Database.open(settings) as database:
+        async with open_database(settings) as database:
             await eventually(lambda: answers(database))
             with pytest.raises(DatabaseUnavailable) as refused:
-                await database.fetch(Statement(_sleep), {"seconds": 30.0})
+                await run(database, "SELECT pg_sleep(30)")
             await eventually(lambda: answers(database))
 
         assert refused.value.context == {"reason": "QueryCanceledError"}
 
-    async def test_replaces_a_connection_whose_answer_nobody_waits_for(
+    async def test_replace_the_connection_when_nobody_waits_for_the_result(
         self, make_settings: Callable[..., Settings], database_url: str
     ) -> None:
         settings = make_settings(database_url, database={"pool_size": 1})
-        async with Database.open(settings) as database:
+        async with open_database(settings) as database:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await database.fetch(Statement(_sleep), {"seconds": 30.0})
-            rows = await database.fetch(Statement(_sleep), {"seconds": 0.0})
+                    await run(database, "SELECT pg_sleep(30)")
+            await run(database, "SELECT 1")
 
-        assert len(rows) == 1
-
-    async def test_says_that_the_server_does_not_answer_in_time(
+    async def test_report_a_server_that_does_not_answer_in_time(
         self, make_settings: Callable[..., Settings], database_url: str
     ) -> None:
         limits = {"pool_size": 1, "statement_timeout": 0.05, "connect_timeout": 0.05}
-        # The connection stays the one that was told, however long it was idle.
+        # Without pings the connection stays the same, however long it was idle.
         settings = make_settings(database_url, database=limits | {"pool_pre_ping": False})
-        async with Database.open(settings) as database:
-            # The server is told to let the statement run, as if it had not heard of its limit.
+        async with open_database(settings) as database:
+            # The server forgets its limit, as if it had hung.
             await eventually(lambda: answers(database, "SET statement_timeout = 0"))
             with pytest.raises(DatabaseUnavailable) as refused:
-                await database.fetch(Statement(_sleep), {"seconds": 30.0})
+                await run(database, "SELECT pg_sleep(30)")
 
         assert refused.value.context == {"reason": "no answer in time"}
 
-    async def test_converts_what_the_type_of_a_column_converts(self, database: Database) -> None:
-        rows = await database.fetch(Statement(_reversed), {"word": "drawer"})
 
-        assert [tuple(row) for row in rows] == [("drawer", "reward")]
-
-
-class Reversed(TypeDecorator[str]):
-    """Text that is stored backwards."""
-
-    impl = String
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return value and value[::-1]
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        return value and value[::-1]
+async def run(database: Database, statement: str) -> None:
+    async with database.read() as connection:
+        await connection.execute(text(statement))
 
 
 async def answers(database: Database, statement: str = "SELECT 1") -> bool:
-    """Whether it does so in time: on a slow machine, it may take more tries than one."""
+    """Return whether it does so in time: a slow machine may need several tries."""
     with suppress(DatabaseUnavailable):
-        async with database.read() as connection:
-            await connection.execute(text(statement))
+        await run(database, statement)
         return True
     return False
-
-
-def _sleep() -> Select[Any]:
-    return select(func.pg_sleep(bindparam("seconds", type_=Double)))
-
-
-def _reversed() -> Select[Any]:
-    word = bindparam("word", type_=Reversed)
-    columns: list[ColumnElement[Any]] = [word.label("read"), cast(word, String).label("stored")]
-    return select(*columns)

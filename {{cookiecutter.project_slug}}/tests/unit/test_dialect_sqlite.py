@@ -19,7 +19,6 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from app import models
 from app.cli.environment import with_resources
 from app.config import Settings
 from app.core.errors import DatabaseUnavailable
@@ -28,17 +27,18 @@ from app.infrastructure.database.dialect import constraint_of, why_unavailable
 from app.infrastructure.database.migrations import MigrationError, RevisionState
 from app.resources import Resources
 from dev_servers.sqlite import opened
+from tests.support.models import Author, Note, open_database
 from tests.support.waiting import PATIENCE
 
 DIALECT = sqlite.dialect()
-MOMENT: Any = models.Item.__table__.c.created_at.type
-"""The type of all columns that hold a moment."""
+MOMENT: Any = dialect.UtcDateTime()
+TABLES: dict[str, Any] = {"notes": Note.__table__, "authors": Author.__table__}
 
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
     """The database of all tests, for those that store nothing."""
-    async with Database.open(settings) as database:
+    async with open_database(settings) as database:
         yield database
 
 
@@ -55,7 +55,7 @@ class TestConnections:
         value: object,
     ) -> None:
         settings = make_settings(database_url, database={"lock_timeout": 1.5})
-        async with Database.open(settings) as database, database.read() as connection:
+        async with open_database(settings) as database, database.read() as connection:
             assert (await connection.scalars(text(f"PRAGMA {pragma}"))).one() == value
 
     async def test_know_the_letters_of_all_alphabets(self, database: Database) -> None:
@@ -68,7 +68,7 @@ class TestConnections:
         self, make_settings: Callable[..., Settings], tmp_path: Path
     ) -> None:
         url = f"sqlite+aiosqlite:///{tmp_path / 'app.db'}"
-        async with Database.open(make_settings(url)) as database:
+        async with open_database(make_settings(url)) as database:
             with pytest.raises(DatabaseUnavailable):
                 await database.ping()
 
@@ -93,7 +93,7 @@ class TestConnections:
         with closing(sqlite3.connect(tmp_path / name)) as connection:
             connection.execute("VACUUM")  # before that there is no file
         url = URL.create("sqlite+aiosqlite", database=str(tmp_path / name))
-        async with Database.open(make_settings(url.render_as_string())) as database:
+        async with open_database(make_settings(url.render_as_string())) as database:
             await database.ping()
 
     async def test_end_if_they_are_stopped_while_they_are_closed(self, database: Database) -> None:
@@ -202,26 +202,26 @@ class TestConstraintOf:
     @pytest.mark.parametrize(
         ("message", "name"),
         [
-            ("UNIQUE constraint failed: users.email", "uq_users_email"),
+            ("UNIQUE constraint failed: authors.name", "uq_authors_name"),
             (
-                "UNIQUE constraint failed: api_keys.user_id, api_keys.name",
-                "uq_api_keys_user_id_name",
+                "UNIQUE constraint failed: notes.author_id, notes.text",
+                "uq_notes_author_id_text",
             ),
-            ("CHECK constraint failed: ck_users_role", "ck_users_role"),
+            ("CHECK constraint failed: ck_authors_rank", "ck_authors_rank"),
             ("FOREIGN KEY constraint failed", None),
-            ("NOT NULL constraint failed: users.email", None),
+            ("NOT NULL constraint failed: authors.name", None),
         ],
     )
     def test_finds_the_name(self, message: str, name: str | None) -> None:
         error = IntegrityError("INSERT", {}, sqlite3.IntegrityError(message))
 
-        assert constraint_of(error) == name
+        assert constraint_of(error, TABLES) == name
 
     @pytest.mark.parametrize(
         ("statement", "name"),
         [
-            ("INSERT INTO items (id, owner_id) VALUES (?, ?)", "fk_items_owner_id_users"),
-            ("INSERT INTO users (id) VALUES (?)", None),
+            ("INSERT INTO notes (id, author_id) VALUES (?, ?)", "fk_notes_author_id_authors"),
+            ("INSERT INTO authors (id) VALUES (?)", None),
             ("INSERT INTO nowhere (id) VALUES (?)", None),
             ("COMMIT", None),
         ],
@@ -229,7 +229,7 @@ class TestConstraintOf:
     def test_finds_the_one_foreign_key_of_a_table(self, statement: str, name: str | None) -> None:
         cause = sqlite3.IntegrityError("FOREIGN KEY constraint failed")
 
-        assert constraint_of(IntegrityError(statement, {}, cause)) == name
+        assert constraint_of(IntegrityError(statement, {}, cause), TABLES) == name
 
 
 class TestWhyUnavailable:

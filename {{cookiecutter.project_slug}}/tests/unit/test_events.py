@@ -1,7 +1,6 @@
 """What happens is told after the commit, and written down."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
@@ -10,38 +9,40 @@ from structlog.testing import capture_logs
 
 from app.core.ids import new_id
 from app.domain.items import (
-    Event,
     ItemChanged,
-    ItemContent,
     ItemCreated,
     ItemDeleted,
+    ItemEvent,
+    ItemFields,
     ItemId,
     ItemNotFound,
 )
 from app.domain.users import UserId
 from app.infrastructure.events import LoggedEvents
+from app.repositories.items import ItemRepository
 from app.resources import Resources
-from app.wiring import item_service
+from app.services.items import ItemService
 from tests.support.arrange import ArrangeSync, Someone
 
 ITEMS = "/api/v1/items"
-CONTENT = ItemContent("Note A", "", "draft")
+CONTENT: ItemFields = {"title": "Note A", "description": "", "status": "draft"}
 
 
 class RecordedEvents:
     """Keeps the events that were published."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[ItemEvent] = []
 
-    async def publish(self, event: Event) -> None:
+    async def publish(self, event: object) -> None:
+        assert isinstance(event, ItemEvent)
         self.events.append(event)
 
 
 class Deaf:
     """Hears of nothing."""
 
-    async def publish(self, event: Event) -> None:
+    async def publish(self, event: object) -> None:
         raise OSError("nobody listens")
 
 
@@ -96,11 +97,12 @@ class TestItems:
         self, client: TestClient, app: FastAPI, ada: Someone
     ) -> None:
         recorded = RecordedEvents()
-        resources: Resources = replace(app.state.resources, events=recorded)
+        resources: Resources = app.state.resources
 
         async def create_and_fail() -> None:
             async with resources.database.transaction() as session:
-                await item_service(resources, session).create(ada.id, CONTENT)
+                items = ItemService(ItemRepository(session), recorded)
+                await items.create(ada.id, CONTENT)
                 raise ItemNotFound
 
         assert client.portal is not None
@@ -118,7 +120,7 @@ class TestLog:
             (ItemDeleted, "item deleted"),
         ],
     )
-    async def test_has_a_line_for_each(self, kind: type[Event], line: str) -> None:
+    async def test_has_a_line_for_each(self, kind: type[ItemEvent], line: str) -> None:
         owner_id, item_id = UserId(new_id()), ItemId(new_id())
         with capture_logs() as lines:
             await LoggedEvents().publish(kind(owner_id, item_id, 7))

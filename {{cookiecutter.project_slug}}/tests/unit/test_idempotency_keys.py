@@ -25,6 +25,7 @@ from app.infrastructure.database import Database
 from app.infrastructure.idempotency import DatabaseIdempotency
 from app.infrastructure.outbox import Outbox
 from tests.support.factories import UserFactory
+from tests.support.models import open_database
 from tests.support.waiting import eventually
 
 
@@ -32,7 +33,7 @@ from tests.support.waiting import eventually
 async def database(
     make_settings: Callable[..., Settings], own_database_url: str
 ) -> AsyncIterator[Database]:
-    async with Database.open(make_settings(own_database_url)) as database:
+    async with open_database(make_settings(own_database_url)) as database:
         yield database
 
 

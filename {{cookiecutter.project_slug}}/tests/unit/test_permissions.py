@@ -1,13 +1,12 @@
 """Roles, permissions, and who is asking (rule SEC06)."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import InsufficientScope
-from app.core.ids import new_id
 from app.domain.auth import Principal
 from app.domain.permissions import (
     DELEGABLE,
@@ -17,15 +16,13 @@ from app.domain.permissions import (
     permissions_in,
     scope_of,
 )
-from app.domain.users import UserId, UserProfile
+from tests.support.arrange import gone
 
 permission_sets = st.frozensets(st.sampled_from(sorted(PERMISSIONS)))
 
 
 def principal(permissions: frozenset[Permission]) -> Principal:
-    now = datetime.now(UTC)
-    user = UserProfile(UserId(new_id()), "a@example.com", "ada", None, "admin", True, now, now)
-    return Principal(user, permissions)
+    return replace(gone(), permissions=permissions)
 
 
 class TestRoles:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from app.config import Settings
-from app.infrastructure.database import Database
 from app.infrastructure.database.pool import FairQueue
+from tests.support.models import open_database
 from tests.support.waiting import PATIENCE
 
 
@@ -98,7 +98,7 @@ class TestPool:
         settings = make_settings(database_url, database={"pool_size": 1})
         async with (
             asyncio.timeout(PATIENCE),
-            Database.open(settings) as database,
+            open_database(settings) as database,
             asyncio.TaskGroup() as group,
         ):
             for _ in range(3):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from unittest.mock import patch
+from uuid import UUID
 
 import pytest
 from fastapi import APIRouter, FastAPI, Request
@@ -14,8 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from limits.aio.storage import MemoryStorage
 
-from app.api.deps.inline import on_loop
-from app.api.deps.rate_limits import (
+from app.api.deps.common import (
     AuthRateLimitedByAddress,
     RateLimitedByAddress,
     RateLimiterDep,
@@ -207,8 +207,8 @@ def build(settings: RateLimitSettings = LIMITS) -> FastAPI:
         await limit_login(request, limiter, username)
 
     @general.get("/account/{account_id}")
-    async def get_account(request: Request, limiter: RateLimiterDep, account_id: str) -> None:
-        await limit_account(request, limiter, account_id)
+    async def get_account(request: Request, limiter: RateLimiterDep, account_id: int) -> None:
+        await limit_account(request, limiter, UUID(int=account_id))
 
     general.include_router(auth)
     app.include_router(general)
@@ -348,14 +348,3 @@ class TestHeaders:
         assert [each.groups() for each in policies if each] == [
             (quota.policy, "q", str(quota.limit), "w", str(quota.window)) for quota in given_quotas
         ]
-
-
-class TestOnLoop:
-    async def test_calls_a_plain_function_without_leaving_the_loop(self) -> None:
-        @on_loop
-        def add(one: int, two: int = 2) -> int:
-            """Add."""
-            return one + two
-
-        assert await add(1) == 3
-        assert (add.__name__, add.__doc__) == ("add", "Add.")

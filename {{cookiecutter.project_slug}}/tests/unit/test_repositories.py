@@ -1,284 +1,180 @@
-"""What all repositories share, tried on the real database."""
+"""The base of all repositories, on models of the tests' own."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from typing import get_args
 
 import pytest
 from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from sqlalchemy import bindparam, select
 
-from app import models
 from app.config import Settings
 from app.core.errors import InvalidInput
 from app.core.ids import new_id
-from app.core.pages import PageRequest
-from app.domain.items import Item, ItemFilter, ItemSort
-from app.domain.users import EmailTaken, UserId
-from app.infrastructure.database import Database
-from app.infrastructure.database.repository import columns_of, table_of
-from app.infrastructure.database.session import Session
-from app.repositories.items import ItemReader, ItemRepository
-from app.repositories.login_throttles import Failures, LoginThrottleRepository
-from app.repositories.users import UserRepository
-from tests.support.factories import ItemFactory, LoginThrottleFactory, UserFactory
+from app.core.pages import Page, PageRequest
+from app.infrastructure.database import Database, Repository, Session, in_orders
+from app.infrastructure.database.repository import columns_of, delete_where, read_as, table_of
+from tests.support.databases import TestDatabases
+from tests.support.models import (
+    Author,
+    AuthorFactory,
+    NameTaken,
+    Note,
+    NoteFactory,
+    ReadNote,
+    with_own_tables,
+)
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-ALL = ItemFilter()
+SORTS = ["created_at", "-created_at", "text", "-text"]
 
-seconds = st.integers(min_value=0, max_value=3).map(lambda count: timedelta(seconds=count))
+_notes = table_of(Note).c
+_OWNED = select(*columns_of(Note, ReadNote)).where(_notes.author_id == bindparam("author_id"))
+_BY_ID = _OWNED.where(_notes.id == bindparam("note_id"))
+_LISTS = in_orders(_OWNED, Note, "created_at", "text")
+
 contents = st.tuples(
     st.sampled_from(["a", "b", "B", "\u00e4", "a b", "%", "\U0001f389"]),
-    seconds,
-    seconds,
-    st.sampled_from(["draft", "active", "archived"]),
+    st.integers(min_value=0, max_value=3),
 )
-EQUAL = [("a", timedelta(), timedelta(), "active")] * 5
+
+
+class NoteRepository(Repository[Note]):
+    model = Note
+
+
+class AuthorRepository(Repository[Author]):
+    model = Author
 
 
 @pytest.fixture(scope="module")
-async def database(settings: Settings) -> AsyncIterator[Database]:
-    async with Database.open(settings) as database:
+async def database(
+    make_settings: Callable[..., Settings], databases: TestDatabases
+) -> AsyncIterator[Database]:
+    """A database of these tests, with the tables of the tests' models."""
+    url = databases.create()
+    async with with_own_tables(make_settings(url)) as database:
         yield database
+    databases.drop(url)
 
 
 @pytest.fixture
 async def session(database: Database) -> AsyncIterator[Session]:
-    """A session whose traces are rolled back."""
-    async with rolled_back(database) as session:
+    async with database.transaction() as session:
         yield session
+        await session.rollback()
 
 
-class TestKeyset:
+async def stored_notes(session: Session, rows: list[tuple[str, int]]) -> Author:
+    """Store an author with notes."""
+    author = AuthorFactory.build(id=new_id(), name=new_id().hex)
+    session.add(author)
+    await session.flush()
+    session.add_all(
+        NoteFactory.build(
+            author_id=author.id, text=text, created_at=NOON + timedelta(seconds=seconds)
+        )
+        for text, seconds in rows
+    )
+    await session.flush()
+    return author
+
+
+async def page(
+    session: Session, author: Author, sort: str, limit: int, cursor: str | None = None
+) -> Page[ReadNote]:
+    return await NoteRepository(session).page(
+        _LISTS[sort], ReadNote, PageRequest(limit, cursor), sort=sort, author_id=author.id
+    )
+
+
+class TestPage:
     @given(
         rows=st.lists(contents, max_size=12),
-        sort=st.sampled_from(get_args(ItemSort.__value__)),
+        sort=st.sampled_from(SORTS),
         limit=st.integers(min_value=1, max_value=4),
-        wanted=st.sampled_from([ALL, ItemFilter(status="active")]),
     )
-    @example(rows=EQUAL, sort="created_at", limit=1, wanted=ALL)
-    @example(rows=EQUAL, sort="-title", limit=2, wanted=ALL)
+    @example(rows=[("a", 0)] * 5, sort="created_at", limit=1)
+    @example(rows=[("a", 0)] * 5, sort="-text", limit=2)
     @examples(max_examples=30, deadline=None)
     async def test_walks_through_each_row_once_and_in_order(
-        self,
-        database: Database,
-        rows: list[tuple[str, timedelta, timedelta, str]],
-        sort: ItemSort,
-        limit: int,
-        wanted: ItemFilter,
+        self, database: Database, rows: list[tuple[str, int]], sort: str, limit: int
     ) -> None:
-        async with rolled_back(database) as session:
-            owner = await stored_owner(session, rows)
-            reader = ItemReader(session)
+        async with database.transaction() as session:
+            author = await stored_notes(session, rows)
+            whole = await page(session, author, sort, 100)
+            walked = [await page(session, author, sort, limit)]
+            while (cursor := walked[-1].next_cursor) and len(walked) < 100:
+                walked.append(await page(session, author, sort, limit, cursor))
+            await session.rollback()
 
-            whole = await reader.page(owner, wanted, sort, PageRequest(100))
-            walked = await walk(reader, owner, wanted, sort, limit)
+        assert [len(each.items) for each in walked[:-1]] == [limit] * (len(walked) - 1)
+        assert [note for each in walked for note in each.items] == whole.items
+        assert sorted(note.text for note in whole.items) == sorted(text for text, _ in rows)
+        if sort.endswith("created_at"):
+            keys = [(note.created_at, note.id) for note in whole.items]
+            assert keys == sorted(keys, reverse=sort.startswith("-"))
 
-        assert [len(page) for page in walked[:-1]] == [limit] * (len(walked) - 1)
-        assert [item for page in walked for item in page] == whole.items
-        expected = [status for _, _, _, status in rows if wanted.status in {None, status}]
-        assert sorted(item.status for item in whole.items) == sorted(expected)
-
-    @given(
-        rows=st.lists(contents, max_size=12), sort=st.sampled_from(get_args(ItemSort.__value__)[:4])
-    )
-    @examples(max_examples=15, deadline=None)
-    async def test_sorts_moments_and_breaks_ties_by_id(
-        self,
-        database: Database,
-        rows: list[tuple[str, timedelta, timedelta, str]],
-        sort: ItemSort,
-    ) -> None:
-        async with rolled_back(database) as session:
-            owner = await stored_owner(session, rows)
-            page = await ItemReader(session).page(owner, ALL, sort, PageRequest(100))
-
-        name, descending = sort.removeprefix("-"), sort.startswith("-")
-        keys = [(getattr(item, name), item.id) for item in page.items]
-        assert keys == sorted(keys, reverse=descending)
-
-    async def test_refuses_the_cursor_of_another_list(self, session: Session) -> None:
-        owner = await stored_owner(session, [("a", timedelta(), timedelta(), "draft")] * 2)
-        reader = ItemReader(session)
-        cursor = (await reader.page(owner, ALL, "title", PageRequest(1))).next_cursor
+    async def test_refuses_the_cursor_of_another_order(self, session: Session) -> None:
+        author = await stored_notes(session, [("a", 0)] * 2)
+        cursor = (await page(session, author, "text", 1)).next_cursor
 
         with pytest.raises(InvalidInput):
-            await reader.page(owner, ALL, "-title", PageRequest(1, cursor))
-
-
-class TestStream:
-    async def test_gives_all_rows_in_batches(
-        self, session: Session, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("app.repositories.items._EXPORT_BATCH", 2)
-        owner = await stored_owner(session, [("a", timedelta(), timedelta(), "draft")] * 5)
-
-        batches = [batch async for batch in ItemReader(session).stream(owner, ALL)]
-
-        assert [len(batch) for batch in batches] == [2, 2, 1]
-        ids = [item.id for batch in batches for item in batch]
-        assert ids == sorted(set(ids))
-
-
-class TestReader:
-    async def test_returns_read_models_that_cannot_be_changed(self, session: Session) -> None:
-        owner = await stored_owner(session, [("a", timedelta(), timedelta(), "draft")])
-
-        (item,) = (await ItemReader(session).page(owner, ALL, "title", PageRequest(1))).items
-
-        assert type(item) is Item
-        with pytest.raises(AttributeError):
-            item.title = "b"  # type: ignore[misc]
-
-    async def test_finds_nothing_of_others(self, session: Session) -> None:
-        owner = await stored_owner(session, [("a", timedelta(), timedelta(), "draft")])
-        (item,) = (await ItemReader(session).page(owner, ALL, "title", PageRequest(1))).items
-
-        assert await ItemReader(session).one(UserId(new_id()), item.id) is None
-        assert await ItemReader(session).one(owner, item.id) == item
-
-    def test_selects_the_columns_of_the_read_model_and_no_others(self) -> None:
-        names = [column.name for column in columns_of(models.Item, Item)]
-
-        assert names == [
-            "id",
-            "title",
-            "description",
-            "status",
-            "version",
-            "created_at",
-            "updated_at",
-        ]
-        assert "owner_id" in table_of(models.Item).c
+            await page(session, author, "-text", 1, cursor)
 
 
 class TestRepository:
-    async def test_stores_what_is_added_and_finds_it_by_its_id(self, session: Session) -> None:
-        users = UserRepository(session)
+    async def test_reads_on_a_connection_as_in_a_session(self, database: Database) -> None:
+        async with database.transaction() as session:
+            author = await stored_notes(session, [("a", 0)])
+            (note,) = (await page(session, author, "text", 1)).items
+            values = {"author_id": author.id, "note_id": note.id}
+            in_session = await NoteRepository(session).one(_BY_ID, ReadNote, **values)
+        async with database.read() as connection:
+            on_connection = await NoteRepository(connection).one(_BY_ID, ReadNote, **values)
+            missing = values | {"note_id": new_id()}
+            assert await NoteRepository(connection).one(_BY_ID, ReadNote, **missing) is None
 
-        added = await users.add(UserFactory.build())
+        assert in_session == on_connection
+        assert type(on_connection) is ReadNote
+
+    async def test_adds_locks_and_saves(self, session: Session) -> None:
+        author = await stored_notes(session, [])
+        notes = NoteRepository(session)
+        note = NoteFactory.build(author_id=author.id, text="before")
+        await notes.add(note)
+        session.expunge_all()
+
+        locked = await notes.lock(note.id)
+        assert locked is not None
+        await notes.save(locked, {"text": "after"})
+
+        assert read_as(ReadNote, locked).text == "after"
+        assert locked.updated_at > locked.created_at
+        assert await notes.lock(new_id()) is None
+
+    async def test_reports_the_conflict_of_a_change(self, session: Session) -> None:
+        authors = AuthorRepository(session)
+        first, second = AuthorFactory.build(name="a"), AuthorFactory.build(name="b")
+        await authors.add(first)
+        await authors.add(second)
+
+        with pytest.raises(NameTaken):
+            await authors.save(second, {"name": "a"})
+
+    async def test_deletes_an_entity_with_its_rows(self, session: Session) -> None:
+        author = await stored_notes(session, [("a", 0)])
+        (note,) = (await page(session, author, "text", 1)).items
+
+        await AuthorRepository(session).delete(author)
 
         session.expunge_all()
-        found = await users.get(added.id)
-        assert found is not None
-        assert found.email == added.email
+        assert await NoteRepository(session).lock(note.id) is None
 
-    async def test_finds_nothing_where_nothing_is(self, session: Session) -> None:
-        assert await UserRepository(session).get(new_id()) is None
+    async def test_deletes_rows_by_a_condition(self, session: Session) -> None:
+        author = await stored_notes(session, [("a", 0), ("a", 1), ("b", 2)])
+        mine = Note.author_id == author.id
 
-    async def test_stores_what_is_changed(self, session: Session) -> None:
-        users = UserRepository(session)
-        user = await users.add(UserFactory.build())
-
-        user.full_name = "Ada Lovelace"
-        await users.save(user)
-
-        profile = await users.profile(UserId(user.id))
-        assert profile is not None
-        assert profile.full_name == "Ada Lovelace"
-        assert profile.updated_at > profile.created_at
-
-    async def test_says_which_conflict_a_change_meets(self, session: Session) -> None:
-        users = UserRepository(session)
-        first, second = [await users.add(user) for user in UserFactory.batch(2)]
-
-        second.email = first.email
-        with pytest.raises(EmailTaken):
-            await users.save(second)
-
-    async def test_says_which_conflict_an_addition_meets(self, session: Session) -> None:
-        users = UserRepository(session)
-        first = await users.add(UserFactory.build())
-
-        with pytest.raises(EmailTaken):
-            await users.add(UserFactory.build(email=first.email))
-
-    async def test_deletes_with_an_entity_what_belongs_to_it(self, session: Session) -> None:
-        users, items = UserRepository(session), ItemRepository(session)
-        user = await users.add(UserFactory.build())
-        item = await items.add(ItemFactory.build(owner_id=user.id))
-
-        await users.delete(user)
-
-        session.expunge_all()
-        assert await items.get(item.id) is None
-
-
-class TestFailedLogins:
-    async def test_add_up_inside_a_window(self, session: Session) -> None:
-        counts = LoginThrottleRepository(session)
-        for moment in (NOON, NOON + HOUR / 3, NOON + HOUR):
-            await counts.record("somebody", moment, moment - HOUR)
-
-        found = await counts.failures(["somebody", "nobody"], NOON)
-
-        assert found == {"somebody": Failures(3, NOON + HOUR)}
-
-    async def test_do_not_add_up_past_the_window(self, session: Session) -> None:
-        counts = LoginThrottleRepository(session)
-        found = []
-        for number in range(6):
-            now = NOON + 0.9 * number * HOUR
-            await counts.record("somebody", now, now - HOUR)
-            found.append((await counts.failures(["somebody"], now - HOUR))["somebody"].count)
-
-        assert found == [1, 2, 1, 2, 1, 2]
-
-    async def test_are_forgotten_when_the_window_is_over(self, session: Session) -> None:
-        counts = LoginThrottleRepository(session)
-        await counts.record("somebody", NOON, NOON - HOUR)
-        late = NOON + 0.9 * HOUR
-        await counts.record("somebody", late, late - HOUR)
-
-        assert await counts.failures(["somebody"], NOON + timedelta(seconds=1)) == {}
-
-    async def test_are_deleted_by_the_beginning_of_their_window(self, session: Session) -> None:
-        counts = LoginThrottleRepository(session)
-        await counts.add(LoginThrottleFactory.build(window_started_at=NOON))
-        await counts.add(LoginThrottleFactory.build(window_started_at=NOON - HOUR))
-
-        assert await counts.delete_older(NOON) == 1
-        assert await counts.delete_older(NOON) == 0
-
-
-@asynccontextmanager
-async def rolled_back(database: Database) -> AsyncIterator[Session]:
-    async with database.engine.connect() as connection:
-        transaction = await connection.begin()
-        async with Session(connection, join_transaction_mode="create_savepoint") as session:
-            yield session
-        await transaction.rollback()
-
-
-async def stored_owner(
-    session: Session, rows: list[tuple[str, timedelta, timedelta, str]]
-) -> UserId:
-    """Store items of a new owner."""
-    user = await UserRepository(session).add(UserFactory.build())
-    for title, created, updated, status in rows:
-        session.add(
-            ItemFactory.build(
-                owner_id=user.id,
-                title=title,
-                status=status,
-                created_at=NOON + created,
-                updated_at=NOON + updated,
-            )
-        )
-    await session.flush()
-    return UserId(user.id)
-
-
-async def walk(
-    reader: ItemReader, owner: UserId, wanted: ItemFilter, sort: ItemSort, limit: int
-) -> list[list[Item]]:
-    """All pages, one after the other; a hundred at most."""
-    page = await reader.page(owner, wanted, sort, PageRequest(limit))
-    pages = [page.items]
-    while page.next_cursor is not None and len(pages) < 100:
-        page = await reader.page(owner, wanted, sort, PageRequest(limit, page.next_cursor))
-        pages.append(page.items)
-    return pages
+        assert await delete_where(session, Note, mine & (Note.text == "a")) == 2
+        assert await delete_where(session, Note, mine) == 1

@@ -1,14 +1,18 @@
-"""The brake on guessing passwords (rule SEC08)."""
+"""The throttle of password guesses, on a table of the tests' own (rule SEC08)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
-from app.config import ThrottleSettings
-from app.domain.auth import TooManyLoginAttempts
-from app.repositories.login_throttles import Failures, LoginThrottleRepository
-from app.services.throttle import LoginThrottle
+from app.config import Settings
+from app.core.config import ThrottleSettings
+from app.core.errors import TooManyRequests
+from app.infrastructure.database import Database, Session
+from app.infrastructure.throttle import Attempt, Throttle
+from tests.support.databases import TestDatabases
+from tests.support.models import Guesses, GuessesFactory, with_own_tables
 
 ADDRESS = "203.0.113.7"
 NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
@@ -17,36 +21,31 @@ LIMITS = ThrottleSettings(
 )
 
 
-class CountsInMemory(LoginThrottleRepository):
-    """The counts, without a database."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, Failures] = {}
-        self.begun: dict[str, datetime] = {}
-
-    async def failures(self, keys: Iterable[str], since: datetime) -> Mapping[str, Failures]:
-        wanted = set(keys)
-        found = {key: count for key, count in self.counts.items() if key in wanted}
-        return {key: count for key, count in found.items() if self.begun[key] >= since}
-
-    async def record(self, key: str, now: datetime, since: datetime) -> None:
-        before = (await self.failures([key], since)).get(key)
-        if before is None:
-            self.begun[key] = now
-        self.counts[key] = Failures(1 if before is None else before.count + 1, now)
-
-    async def forget(self, key: str) -> None:
-        self.counts.pop(key, None)
+class TooManyGuesses(TooManyRequests):
+    """Too many guesses have failed."""
 
 
 @pytest.fixture
-def counts() -> CountsInMemory:
-    return CountsInMemory()
+def throttle() -> Throttle:
+    return Throttle(Guesses, LIMITS, TooManyGuesses, scope="login")
+
+
+@pytest.fixture(scope="module")
+async def database(
+    make_settings: Callable[..., Settings], databases: TestDatabases
+) -> AsyncIterator[Database]:
+    """A database of these tests, with the table of the counters."""
+    url = databases.create()
+    async with with_own_tables(make_settings(url)) as database:
+        yield database
+    databases.drop(url)
 
 
 @pytest.fixture
-def throttle() -> LoginThrottle:
-    return LoginThrottle(LIMITS)
+async def session(database: Database) -> AsyncIterator[Session]:
+    async with database.transaction() as session:
+        yield session
+        await session.rollback()
 
 
 Wait = Callable[[int], None]
@@ -54,134 +53,187 @@ Wait = Callable[[int], None]
 
 @pytest.fixture(autouse=True)
 def after(monkeypatch: pytest.MonkeyPatch) -> Wait:
-    """Stop the clock, and let it stand so many seconds later."""
+    """Set the clock to so many seconds after the start."""
 
     def to(seconds: int) -> None:
         moment = NOW + timedelta(seconds=seconds)
-        monkeypatch.setattr("app.services.throttle.utc_now", lambda: moment)
+        monkeypatch.setattr("app.infrastructure.throttle.utc_now", lambda: moment)
 
     to(0)
     return to
 
 
 async def fail(
-    throttle: LoginThrottle, counts: CountsInMemory, times: int, account: str = "ada"
-) -> None:
-    for _ in range(times):
-        await throttle.record_failure(counts, account, ADDRESS)
+    throttle: Throttle, session: Session, times: int, account: str = "ada", address: str = ADDRESS
+) -> Attempt:
+    """Record so many failures of attempts that all began now."""
+    attempt = await throttle.begin(session, account, address)
+    for key in attempt.limits:
+        counter = await session.get(Guesses, key)
+        if counter is None:
+            counter = GuessesFactory.build(key=key, failures=0, window_started_at=NOW)
+            session.add(counter)
+        counter.failures += times
+        counter.last_failed_at = NOW
+    await session.flush()
+    session.expunge_all()
+    return attempt
 
 
 async def wait_of(
-    throttle: LoginThrottle, counts: CountsInMemory, account: str = "ada", address: str = ADDRESS
+    throttle: Throttle, session: Session, account: str = "ada", address: str = ADDRESS
 ) -> int:
-    """How long the next try has to wait, in seconds."""
-    with pytest.raises(TooManyLoginAttempts) as caught:
-        await throttle.check(counts, account, address)
-    return caught.value.retry_after
+    """Return the seconds until the next attempt."""
+    with pytest.raises(TooManyGuesses) as refused:
+        await throttle.begin(session, account, address)
+    return refused.value.retry_after
 
 
-class TestCheck:
-    async def test_lets_the_first_failures_pass(
-        self, throttle: LoginThrottle, counts: CountsInMemory
+class TestBegin:
+    @pytest.mark.parametrize(("failures", "wait"), [(3, 10), (4, 20), (5, 40), (6, 60), (2000, 60)])
+    async def test_doubles_the_wait_with_each_failure_up_to_a_limit(
+        self, throttle: Throttle, session: Session, failures: int, wait: int
     ) -> None:
-        await throttle.check(counts, "ada", ADDRESS)
-        await fail(throttle, counts, 2)
-        await throttle.check(counts, "ada", ADDRESS)
+        await fail(throttle, session, failures)
+        assert await wait_of(throttle, session) == wait
 
-    async def test_doubles_the_wait_with_each_further_failure(
-        self, throttle: LoginThrottle, counts: CountsInMemory
-    ) -> None:
-        await fail(throttle, counts, 3)
-        assert await wait_of(throttle, counts) == 10
-        await fail(throttle, counts, 1)
-        assert await wait_of(throttle, counts) == 20
-        await fail(throttle, counts, 1)
-        assert await wait_of(throttle, counts) == 40
+    async def test_lets_the_first_failures_pass(self, throttle: Throttle, session: Session) -> None:
+        await fail(throttle, session, 2)
+        attempt = await throttle.begin(session, "ada", ADDRESS)
+        assert set(attempt.failures.values()) == {2}
 
-    async def test_never_waits_longer_than_the_limit(
-        self, throttle: LoginThrottle, counts: CountsInMemory
-    ) -> None:
-        await fail(throttle, counts, 2000)
-        assert await wait_of(throttle, counts) == 60
-
-    async def test_lets_another_try_when_the_wait_is_over(
-        self, throttle: LoginThrottle, counts: CountsInMemory, after: Wait
-    ) -> None:
-        await fail(throttle, counts, 3)
+    async def test_ends_the_wait(self, throttle: Throttle, session: Session, after: Wait) -> None:
+        await fail(throttle, session, 3)
         after(9)
-        assert await wait_of(throttle, counts) == 1
+        assert await wait_of(throttle, session) == 1
         after(10)
-        await throttle.check(counts, "ada", ADDRESS)
+        await throttle.begin(session, "ada", ADDRESS)
 
-    async def test_forgets_failures_that_are_long_past(
-        self, throttle: LoginThrottle, counts: CountsInMemory, after: Wait
+    async def test_ends_a_count_with_its_window(
+        self, throttle: Throttle, session: Session, after: Wait
     ) -> None:
-        await fail(throttle, counts, 5)
+        await fail(throttle, session, 5)
         after(601)
-        await throttle.check(counts, "ada", ADDRESS)
-        await fail(throttle, counts, 2)
-        await throttle.check(counts, "ada", ADDRESS)
+        attempt = await throttle.begin(session, "ada", ADDRESS)
+        assert attempt.failures == {}
+
+    async def test_counts_accounts_apart(self, throttle: Throttle, session: Session) -> None:
+        await fail(throttle, session, 3)
+        await throttle.begin(session, "grace", ADDRESS)
+
+    async def test_counts_operations_apart(self, throttle: Throttle, session: Session) -> None:
+        await fail(throttle, session, 3)
+        await Throttle(Guesses, LIMITS, TooManyGuesses, scope="change").begin(
+            session, "ada", ADDRESS
+        )
+
+    async def test_limits_an_account_from_any_address(
+        self, throttle: Throttle, session: Session
+    ) -> None:
+        await fail(throttle, session, 3)
+        assert await wait_of(throttle, session, address="198.51.100.1") == 10
+
+    @pytest.mark.parametrize(
+        ("addresses", "same", "other"),
+        [
+            pytest.param([ADDRESS] * 6, ADDRESS, "198.51.100.1", id="IPv4"),
+            pytest.param(
+                [f"2001:db8::{number}" for number in range(6)],
+                "2001:db8::ffff",
+                "2001:db8:0:1::1",
+                id="a network of IPv6",
+            ),
+        ],
+    )
+    async def test_limits_a_network_over_all_accounts(
+        self, throttle: Throttle, session: Session, addresses: list[str], same: str, other: str
+    ) -> None:
+        for number, address in enumerate(addresses):
+            await fail(throttle, session, 1, f"user-{number}", address)
+        assert await wait_of(throttle, session, "grace", same) == 10
+        await throttle.begin(session, "grace", other)
+
+
+class TestFail:
+    async def test_counts_the_account_and_the_network(
+        self, throttle: Throttle, session: Session
+    ) -> None:
+        attempt = await throttle.begin(session, "ada", ADDRESS)
+        for _ in range(2):
+            await throttle.fail(session, attempt)
+        assert (await session.scalars(select(Guesses.failures))).all() == [2, 2]
 
     async def test_never_adds_up_failures_that_are_far_apart(
-        self, throttle: LoginThrottle, counts: CountsInMemory, after: Wait
+        self, throttle: Throttle, session: Session, after: Wait
     ) -> None:
         for number in range(12):
             after(540 * number)
-            await throttle.check(counts, "ada", ADDRESS)
-            await fail(throttle, counts, 1)
+            await throttle.fail(session, await throttle.begin(session, "ada", ADDRESS))
 
-    async def test_counts_each_account_by_itself(
-        self, throttle: LoginThrottle, counts: CountsInMemory
+    async def test_refuses_concurrent_guesses_beyond_the_limit(
+        self, throttle: Throttle, session: Session
     ) -> None:
-        await fail(throttle, counts, 3)
-        await throttle.check(counts, "grace", ADDRESS)
+        attempt = await throttle.begin(session, "ada", ADDRESS)
+        for _ in range(3):
+            await throttle.fail(session, attempt)
+        with pytest.raises(TooManyGuesses):
+            await throttle.fail(session, attempt)
 
-    async def test_holds_an_account_whatever_the_address(
-        self, throttle: LoginThrottle, counts: CountsInMemory
+    async def test_stores_no_name(self, throttle: Throttle, session: Session) -> None:
+        await throttle.fail(session, await throttle.begin(session, "ada", ADDRESS))
+        keys = (await session.scalars(select(Guesses.key))).all()
+        assert [len(key) for key in keys] == [64, 64]
+
+    async def test_counts_on_when_another_process_counted_first(
+        self, throttle: Throttle, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        await fail(throttle, counts, 3)
-        assert await wait_of(throttle, counts, address="198.51.100.1") == 10
+        attempt = await throttle.begin(session, "ada", ADDRESS)
+        await throttle.fail(session, attempt)
+        increment = throttle._increment
+        late = iter([False])
 
-    async def test_holds_an_address_that_tries_one_account_after_another(
-        self, throttle: LoginThrottle, counts: CountsInMemory
+        async def increment_late(session: Session, key: str, now: datetime) -> bool:
+            return next(late, True) and await increment(session, key, now)
+
+        monkeypatch.setattr(throttle, "_increment", increment_late)
+        await throttle.fail(session, attempt)
+        assert (await session.scalars(select(Guesses.failures))).all() == [2, 2]
+
+
+class TestSuccess:
+    async def test_clears_the_account_and_not_the_network(
+        self, throttle: Throttle, session: Session
     ) -> None:
-        for number in range(6):
-            await fail(throttle, counts, 1, account=f"user-{number}")
-        assert await wait_of(throttle, counts, account="grace") == 10
+        await fail(throttle, session, 2)
+        await throttle.clear(session, await throttle.begin(session, "ada", ADDRESS))
+        attempt = await throttle.begin(session, "ada", ADDRESS)
+        assert list(attempt.failures.values()) == [2]
+        assert attempt.account_key not in attempt.failures
 
-    async def test_takes_a_network_of_ipv6_for_one_address(
-        self, throttle: LoginThrottle, counts: CountsInMemory
+    @pytest.mark.parametrize(
+        ("before", "meanwhile", "exceeded"), [(0, 2, False), (0, 3, True), (2, 0, False)]
+    )
+    async def test_knows_of_failures_in_the_meantime(
+        self, throttle: Throttle, session: Session, before: int, meanwhile: int, exceeded: bool
     ) -> None:
-        for number in range(6):
-            await throttle.record_failure(counts, f"user-{number}", f"2001:db8::{number}")
-        assert await wait_of(throttle, counts, "grace", "2001:db8::ffff") == 10
-        await throttle.check(counts, "grace", "2001:db8:0:1::1")
+        await fail(throttle, session, before)
+        attempt = await throttle.begin(session, "ada", ADDRESS)
+        await fail(throttle, session, meanwhile)
+
+        assert bool(await session.scalar(select(throttle.exceeded(attempt)))) is exceeded
+        if exceeded:
+            with pytest.raises(TooManyGuesses):
+                await throttle.recheck(session, attempt)
+        else:
+            await throttle.recheck(session, attempt)
 
 
-class TestForgive:
-    async def test_forgets_the_account_and_not_the_address(
-        self, throttle: LoginThrottle, counts: CountsInMemory, after: Wait
+class TestPrune:
+    async def test_deletes_counts_that_have_ended(
+        self, throttle: Throttle, session: Session, after: Wait
     ) -> None:
-        await fail(throttle, counts, 6)
-        after(60)
-        await throttle.forgive(counts, "ada", ADDRESS)
-        after(0)
-        await throttle.check(counts, "ada", "198.51.100.1")
-        assert await wait_of(throttle, counts) == 10
-
-    async def test_waits_for_whoever_guessed_meanwhile(
-        self, throttle: LoginThrottle, counts: CountsInMemory
-    ) -> None:
-        await fail(throttle, counts, 6)
-        with pytest.raises(TooManyLoginAttempts):
-            await throttle.forgive(counts, "ada", ADDRESS)
-        assert await wait_of(throttle, counts) == 60
-
-
-class TestKeys:
-    async def test_tell_nobody_which_names_were_tried(
-        self, throttle: LoginThrottle, counts: CountsInMemory
-    ) -> None:
-        await fail(throttle, counts, 1)
-        assert all(len(key) == 64 for key in counts.counts)
-        assert len(counts.counts) == 2
+        await fail(throttle, session, 1)
+        after(600)
+        assert await throttle.prune(session) == 0
+        after(601)
+        assert await throttle.prune(session) == 2

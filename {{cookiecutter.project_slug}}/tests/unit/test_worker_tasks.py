@@ -117,7 +117,7 @@ class TestPrune:
             await worker_handlers(resources, Notes()).handle(Prune())
         rows = await arrange_async.rows(select(models.AuthSession.id))
         assert [row.id for row in rows] == [ada.session_id]
-        assert lines[-1]["report"].sessions == 1
+        assert lines[-1]["report"]["sessions"] == 1
 
 
 class TestSendMail:

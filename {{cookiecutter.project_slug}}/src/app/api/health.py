@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from app import about
-from app.api.deps.resources import ResourcesDep, SettingsDep
+from app.api.deps.common import ResourcesDep, SettingsDep
 from app.api.schemas.health import DependencyHealth, Health, Liveness, Readiness
 from app.core.health import CheckResult, NotReady, examine
 from app.infrastructure.http.problems import problems

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from app.api.deps.inline import on_loop
-from app.api.deps.resources import ResourcesDep
+from app.api.deps.common import ResourcesDep
 from app.api.schemas.jwks import PublicKeySet
 
 # A new key is published this long, in seconds, before every verifier is sure to know it.
@@ -16,9 +15,8 @@ router = APIRouter(tags=["keys"])
 TAG = {"name": "keys", "description": "What other services verify access tokens with."}
 
 
-@on_loop
-def get_public_keys(resources: ResourcesDep) -> PublicKeySet:
-    """The public halves of the signing keys; stands on the resources."""
+async def get_public_keys(resources: ResourcesDep) -> PublicKeySet:
+    """Return the public halves of the signing keys."""
     return PublicKeySet.model_validate(resources.keys.public_jwks())
 
 

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from app import wiring
+from app.api.deps.users import user_service
 from app.api.schemas.users import UserCreate
 from app.cli.environment import surroundings, with_resources
 from app.cli.output import CommandFailed
 from app.domain.users import UserProfile
+from app.repositories.users import UserRepository
 from app.resources import Resources
 
 
@@ -64,7 +65,7 @@ async def register_admin(
         faults = (f"{'.'.join(map(str, at['loc']))}: {at['msg']}" for at in error.errors())
         raise CommandFailed("; ".join(faults)) from None
     async with resources.database.transaction() as session:
-        return await wiring.user_service(resources, session).register(
+        return await user_service(resources, UserRepository(session)).register(
             email=new.email,
             username=new.username,
             password=password,

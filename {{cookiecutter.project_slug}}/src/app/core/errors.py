@@ -81,10 +81,13 @@ class EditConflict(Conflict):
 
 
 class PreconditionFailed(DomainError):
-    """What the client last saw is not what is stored (RFC 9110 §13.1.1)."""
+    """The resource has another version than the client expects (RFC 9110 §13.1.1)."""
 
     code = "precondition_failed"
-    title = "It is at another version than you expect"
+    title = "The resource has been modified"
+
+    def __init__(self) -> None:
+        super().__init__("Read the resource again and send its current `ETag`, with the quotes.")
 
 
 class ContentTooLarge(DomainError):

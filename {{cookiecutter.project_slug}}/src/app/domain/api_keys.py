@@ -1,4 +1,4 @@
-"""API keys: how machines come in."""
+"""API keys, for machines."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,14 +12,14 @@ ApiKeyId = NewType("ApiKeyId", UUID)
 
 
 class ApiKeyNotFound(NotFound):
-    """No such API key, or another's."""
+    """The API key does not exist or belongs to another user."""
 
     code = "api_key_not_found"
     title = "There is no such API key"
 
 
 class ApiKeyNameTaken(Conflict):
-    """The account has a key of this name already."""
+    """The user has another key of this name."""
 
     code = "api_key_name_taken"
     title = "You have an API key of this name"
@@ -27,11 +27,11 @@ class ApiKeyNameTaken(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is read: the key itself is shown once, when it is made.
+    """An API key, without its secret.
 
     Attributes:
-        hint: The last characters of the key, to recognise it by.
-        scope: What it may do, as an OAuth scope string.
+        hint: The last characters of the secret.
+        scope: Permissions, as an OAuth scope string.
         last_used_at: To the minute.
     """
 
@@ -45,13 +45,13 @@ class ApiKey:
 
     @property
     def scopes(self) -> list[Permission]:
-        """What it may do."""
+        """Return the permissions."""
         return sorted(permissions_in(self.scope))
 
 
 @dataclass(frozen=True, slots=True)
 class NewApiKey:
-    """A key that was just made, with the secret that nobody sees again."""
+    """A new key with its secret, which is shown only once."""
 
     api_key: ApiKey
     key: str

@@ -14,7 +14,7 @@ SessionId = NewType("SessionId", UUID)
 
 
 class InvalidCredentials(Unauthenticated):
-    """The name and the password do not belong together; which of the two is wrong stays unsaid."""
+    """The user name or the password is wrong; the client is not told which."""
 
     code = "invalid_credentials"
     title = "The user name or the password is wrong"
@@ -35,7 +35,7 @@ class RefreshTokenReused(InvalidRefreshToken):
 
 
 class SessionNotFound(NotFound):
-    """No such session, or another's."""
+    """The session does not exist or belongs to another user."""
 
     code = "session_not_found"
     title = "There is no such session"
@@ -50,7 +50,7 @@ class TooManyLoginAttempts(TooManyRequests):
 
 @dataclass(frozen=True, slots=True)
 class LoginSession:
-    """A login that can be ended."""
+    """A login session."""
 
     id: SessionId
     user_agent: str
@@ -62,11 +62,11 @@ class LoginSession:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Where a login comes from, as far as we can tell.
+    """Origin of a request.
 
     Attributes:
-        ip_address: The peer's address, after the proxies that we trust.
-        user_agent: What the client calls itself, cut to a length that we store.
+        ip_address: Address of the peer, behind trusted proxies.
+        user_agent: The header, truncated.
     """
 
     ip_address: str
@@ -75,13 +75,13 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """What a login or a refresh gives.
+    """Result of a login or a refresh.
 
     Attributes:
         access_token: A signed JWT (RFC 9068).
         refresh_token: Opaque, good for one use.
         expires_in: Life of the access token in seconds.
-        scope: The permissions granted, separated by spaces.
+        scope: Granted permissions, separated by spaces.
     """
 
     access_token: str
@@ -92,13 +92,13 @@ class TokenPair:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A user, and how it came in.
+    """An authenticated user.
 
     Attributes:
-        user: The user, as stored when the request came.
-        permissions: What this token may do: never more than the user's role.
-        session_id: The login behind an access token.
-        api_key_id: The key, where a machine asks.
+        user: The user at the time of the request.
+        permissions: Permissions of the token, at most those of the user's role.
+        session_id: Session of an access token.
+        api_key_id: The API key, if one was used.
     """
 
     user: UserProfile
@@ -108,37 +108,24 @@ class Principal:
 
     @property
     def id(self) -> UserId:
-        """The user's id."""
+        """Return the id of the user."""
         return self.user.id
 
     def require(self, permissions: tuple[str, ...]) -> None:
-        """Pass if all the permissions are held.
+        """Require permissions.
 
         Raises:
-            InsufficientScope: At least one is missing.
+            InsufficientScope: A permission is missing.
         """
         if not self.permissions.issuperset(permissions):
             raise InsufficientScope(permissions)
 
 
 @dataclass(frozen=True, slots=True)
-class SessionHolder:
-    """An active user who comes in by a login, and when that ends unless it is refreshed."""
-
-    user: UserProfile
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class KeyHolder:
-    """An active user who comes in by an API key, and what the key is good for.
-
-    Attributes:
-        expires_at: When it ends; None for as long as it is not revoked.
-    """
+    """The active user of a valid API key."""
 
     user: UserProfile
     key_id: ApiKeyId
     scope: str
-    expires_at: datetime | None
     last_used_at: datetime | None

@@ -11,13 +11,18 @@ from typing_extensions import TypeAliasType
 
 from app.core.errors import Conflict, ContentTooLarge, NotFound, UnsupportedContent
 from app.domain.idempotency import IdempotencyKeyRefused
-from app.domain.users import UserId
 
 FileId = NewType("FileId", UUID)
 ContentId = NewType("ContentId", UUID)
 FileSort = TypeAliasType("FileSort", Literal["created_at", "-created_at", "name", "-name"])
+FilePermission = Literal["files:read", "files:write"]
 FileState = Literal["pending", "ready", "cancelled"]
 """Cancelled is what nobody sees any more, and for which its client can still send something."""
+
+PERMISSIONS: Final[dict[FilePermission, str]] = {
+    "files:read": "Read your files.",
+    "files:write": "Upload and delete your files.",
+}
 
 LONGEST_NAME: Final = 200
 """In characters: with its escapes, a name must fit into a header."""
@@ -106,7 +111,7 @@ class PendingFile:
     """
 
     id: FileId
-    owner_id: UserId
+    owner_id: UUID
     name: str
     media_type: str
     size: int

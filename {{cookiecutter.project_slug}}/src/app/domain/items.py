@@ -2,26 +2,30 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NewType
+from typing import Final, Literal, NewType, TypedDict
 from uuid import UUID
 
 from typing_extensions import TypeAliasType
 
-from app.core.errors import NotFound, PreconditionFailed
-from app.domain.users import UserId
-from app.infrastructure.http.entity_tags import names_tag
+from app.core.errors import NotFound
 
 ItemId = NewType("ItemId", UUID)
-ExportFormat = TypeAliasType("ExportFormat", Literal["csv", "ndjson"])
+ItemPermission = Literal["items:read", "items:write"]
 ItemStatus = TypeAliasType("ItemStatus", Literal["draft", "active", "archived"])
 ItemSort = TypeAliasType(
     "ItemSort",
     Literal["created_at", "-created_at", "updated_at", "-updated_at", "title", "-title"],
 )
+ExportFormat = TypeAliasType("ExportFormat", Literal["csv", "ndjson"])
+
+PERMISSIONS: Final[dict[ItemPermission, str]] = {
+    "items:read": "Read your items.",
+    "items:write": "Create, change and delete your items.",
+}
 
 
 class ItemNotFound(NotFound):
-    """No such item, or another's."""
+    """The item does not exist or belongs to another user."""
 
     code = "item_not_found"
     title = "There is no such item"
@@ -29,10 +33,10 @@ class ItemNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item as it is read.
+    """An item.
 
     Attributes:
-        version: Counts its changes; the `ETag` is made of it.
+        version: Number of changes, plus one.
     """
 
     id: ItemId
@@ -44,9 +48,8 @@ class Item:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ItemContent:
-    """All of an item that its owner decides."""
+class ItemFields(TypedDict, total=False):
+    """Fields that the owner sets: all of a new item, some in an update."""
 
     title: str
     description: str
@@ -54,22 +57,13 @@ class ItemContent:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemChanges:
-    """Some of what its owner decides; `None` leaves it as it is."""
-
-    title: str | None = None
-    description: str | None = None
-    status: ItemStatus | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """Which of the owner's items a list holds; `None` means all.
+    """Conditions of a list; `None` means any.
 
     Attributes:
-        search: Text that the title or the description contains, in any case.
-        created_from: Created at this moment or later.
-        created_before: Created earlier than this moment.
+        search: Text in the title or the description, in any case.
+        created_from: First moment of creation.
+        created_before: Moment after the last moment of creation.
     """
 
     status: ItemStatus | None = None
@@ -80,61 +74,27 @@ class ItemFilter:
 
 @dataclass(frozen=True, slots=True)
 class ItemEvent:
-    """Something has happened to an item.
+    """A change of an item.
 
     Attributes:
-        owner_id: Whose it is.
-        item_id: Which item.
-        version: Counts its changes; of one that is deleted, the last.
+        version: Version after the change; of a deleted item, the last.
     """
 
-    owner_id: UserId
+    owner_id: UUID
     item_id: ItemId
     version: int
 
 
 @dataclass(frozen=True, slots=True)
 class ItemCreated(ItemEvent):
-    """There is a new item."""
+    """An item was created."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemChanged(ItemEvent):
-    """An item has another version."""
+    """An item was updated."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemDeleted(ItemEvent):
-    """An item is gone."""
-
-
-Event = ItemCreated | ItemChanged | ItemDeleted
-
-
-def etag(version: int) -> str:
-    """Return the entity tag of an item's version (RFC 9110 §8.8.3)."""
-    return f'"{version}"'
-
-
-def etag_matches(header: str, version: int, *, weak: bool = False) -> bool:
-    """Tell whether an `If-Match` or `If-None-Match` header names this version.
-
-    Args:
-        header: `*` or a list of entity tags.
-        version: The version that is stored.
-        weak: Whether weak tags count, as they do for `If-None-Match` (RFC 9110 §13.1.2).
-    """
-    return names_tag(header, etag(version), weak=weak)
-
-
-def require_match(header: str | None, version: int) -> None:
-    """Pass if the client's `If-Match` names the stored version, or if it sent none.
-
-    Raises:
-        PreconditionFailed: It names others, as when another request has changed the item since.
-    """
-    if header is not None and not etag_matches(header, version):
-        raise PreconditionFailed(
-            f"`If-Match` does not name {etag(version)}, the version that is stored. Read the item"
-            " again, and send its `ETag` with the quotes."
-        )
+    """An item was deleted."""

@@ -1,16 +1,22 @@
-"""Roles hold permissions; routes ask for permissions, never for roles."""
+"""Permissions and roles. Routes require permissions, never roles."""
 
-from typing import Final, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Final, Literal, get_args
 
 from typing_extensions import TypeAliasType
 
+from app.domain import (
+    # {% if cookiecutter.use_s3 %}
+    files,
+    # {% endif %}
+    items,
+)
+
 _Delegable = Literal[
     "profile:read",
-    "items:read",
-    "items:write",
+    items.ItemPermission,
     # {% if cookiecutter.use_s3 %}
-    "files:read",
-    "files:write",
+    files.FilePermission,
     # {% endif %}
     "users:read",
 ]
@@ -20,20 +26,22 @@ Permission = TypeAliasType(
 )
 Role = TypeAliasType("Role", Literal["user", "support", "admin"])
 
-PERMISSIONS: Final[dict[Permission, str]] = {
-    "profile:read": "Read your own profile.",
-    "profile:write": "Change your own profile.",
-    "account:manage": "Manage your password, sessions and API keys, and delete your account.",
-    "items:read": "Read your items.",
-    "items:write": "Create, change and delete your items.",
+_DESCRIBED: Final[tuple[Mapping[Any, str], ...]] = (
+    {
+        "profile:read": "Read your own profile.",
+        "profile:write": "Change your own profile.",
+        "account:manage": "Manage your password, sessions and API keys, and delete your account.",
+    },
+    items.PERMISSIONS,
     # {% if cookiecutter.use_s3 %}
-    "files:read": "Read your files.",
-    "files:write": "Upload and delete your files.",
+    files.PERMISSIONS,
     # {% endif %}
-    "users:read": "Read all users.",
-    "users:write": "Change and delete any user.",
+    {"users:read": "Read all users.", "users:write": "Change and delete any user."},
+)
+PERMISSIONS: Final[dict[Permission, str]] = {
+    name: description for part in _DESCRIBED for name, description in part.items()
 }
-"""Every permission with the words that a person who grants it reads."""
+"""Permissions with their descriptions, as people read them who grant one."""
 
 _OF_OTHERS: Final[frozenset[Permission]] = frozenset({"users:read", "users:write"})
 _OWN: Final[frozenset[Permission]] = frozenset(PERMISSIONS) - _OF_OTHERS
@@ -43,22 +51,18 @@ ROLES: Final[dict[Role, frozenset[Permission]]] = {
     "support": _OWN | {"users:read"},
     "admin": _OWN | _OF_OTHERS,
 }
-"""What each role may do."""
+"""Permissions of each role."""
 
 DELEGABLE: Final[frozenset[Permission]] = frozenset(get_args(_Delegable))
-"""What an API key may hold.
+"""Permissions that an API key may have.
 
-A leaked key must not be able to take an account over, be it by a password, by the e-mail address in
-a profile, or by giving somebody the role of an administrator.
+A leaked key must not give an account away: by its password, by the e-mail address of its profile,
+or by making someone an administrator.
 """
 
 
 def permissions_in(scope: str) -> frozenset[Permission]:
-    """Return the permissions named in an OAuth scope string (RFC 6749 §3.3).
-
-    Args:
-        scope: Names separated by spaces; those that we don't know are left out.
-    """
+    """Return the permissions in an OAuth scope string (RFC 6749 §3.3); ignore unknown ones."""
     names = scope.split()
     return frozenset(permission for permission in PERMISSIONS if permission in names)
 

@@ -1,8 +1,8 @@
-"""Users, as they are read."""
+"""User accounts."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NewType
+from typing import Literal, NewType, TypedDict
 from uuid import UUID
 
 from typing_extensions import TypeAliasType
@@ -18,14 +18,14 @@ UserSort = TypeAliasType(
 
 
 class UserNotFound(NotFound):
-    """No such user."""
+    """The user does not exist."""
 
     code = "user_not_found"
     title = "There is no such user"
 
 
 class WrongPassword(Forbidden):
-    """The current password, asked for once more, is wrong."""
+    """The current password is wrong."""
 
     code = "wrong_password"
     title = "The current password is wrong"
@@ -46,7 +46,7 @@ class UsernameTaken(Conflict):
 
 
 class LastAdministrator(Conflict):
-    """Nobody would be left to administer the service."""
+    """No other active administrator would be left."""
 
     code = "last_administrator"
     title = "The last administrator can't be removed"
@@ -54,7 +54,7 @@ class LastAdministrator(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class UserProfile:
-    """What may be shown of a user: never the password's hash."""
+    """A user, without the hash of the password."""
 
     id: UserId
     email: str
@@ -68,13 +68,12 @@ class UserProfile:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a login is checked against.
+    """Data that a login is verified against.
 
     Attributes:
-        user_id: Whose they are.
         password_hash: Argon2id, in the PHC string format.
-        is_active: Whether the account may log in at all.
-        role: Decides what its tokens may do.
+        is_active: Inactive accounts can't log in.
+        role: Limits the permissions of a token.
     """
 
     user_id: UserId
@@ -85,37 +84,30 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class UserFilter:
-    """Which users a list holds; `None` means all."""
+    """Conditions of a list; `None` means any."""
 
     role: Role | None = None
     is_active: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileChanges:
-    """What a user changes of its own profile; `None` leaves it as it is.
+class ProfileChanges(TypedDict, total=False):
+    """Fields that a user may update."""
 
-    Attributes:
-        clears_full_name: Whether the name is to be removed.
-    """
-
-    email: str | None = None
-    full_name: str | None = None
-    clears_full_name: bool = False
+    email: str
+    full_name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class UserChanges:
-    """What an administrator changes; `None` leaves it as it is."""
+class UserChanges(TypedDict, total=False):
+    """Fields that an administrator may update."""
 
-    role: Role | None = None
-    is_active: bool | None = None
+    role: Role
+    is_active: bool
 
 
 def normalized_email(address: str) -> str:
-    """Return the address in the form in which it is stored and compared.
+    """Return the address as it is stored and compared: in lower case.
 
-    Case matters in theory before the `@` (RFC 5321 §2.4) and nowhere in practice: two accounts
-    whose addresses differ only in case belong to one person or to an impostor.
+    Case matters before the `@` in theory (RFC 5321 §2.4) and nowhere in practice: of two accounts
+    whose addresses differ in case only, one would belong to an impostor.
     """
     return address.strip().lower()

@@ -1,4 +1,4 @@
-"""What the processes of the service share: counters, who is who, which requests were sent twice."""
+"""What the processes of the service share: counters, and which requests were sent twice."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,9 +13,8 @@ from app.infrastructure.outbox import Outbox
 from app.infrastructure.redis.breaker import RedisUnavailable
 from app.infrastructure.redis.client import GuardedRedis
 from app.infrastructure.redis.idempotency import RedisIdempotency
-from app.infrastructure.redis.principals import RedisPrincipals
 from app.infrastructure.redis.rate_limits import SharedCounters
-from app.services.ports import IdempotencyStore, PrincipalCache
+from app.services.ports import IdempotencyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +23,11 @@ class SharedState:
 
     Attributes:
         rate_limits: Counts requests.
-        principals: Remembers who stands behind tokens.
         idempotency: Knows which requests were sent before.
         health_checks: What `/ready` asks of it.
     """
 
     rate_limits: Storage
-    principals: PrincipalCache
     idempotency: IdempotencyStore
     health_checks: tuple[HealthCheck, ...]
 
@@ -51,13 +48,6 @@ class SharedState:
         ):
             yield cls(
                 rate_limits=SharedCounters(redis, ours.prefix),
-                principals=RedisPrincipals(
-                    redis,
-                    outbox,
-                    prefix=ours.prefix,
-                    seconds=ours.principal_seconds,
-                    token_seconds=settings.auth.access_token_minutes * 60,
-                ),
                 idempotency=RedisIdempotency(
                     redis,
                     outbox,

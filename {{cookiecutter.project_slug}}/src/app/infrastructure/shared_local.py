@@ -11,9 +11,8 @@ from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database import Database
 from app.infrastructure.idempotency import DatabaseIdempotency
 from app.infrastructure.outbox import Outbox
-from app.infrastructure.principals import NullPrincipals
 from app.infrastructure.rate_limits import CounterMemory
-from app.services.ports import IdempotencyStore, PrincipalCache
+from app.services.ports import IdempotencyStore
 
 _RETRY_SECONDS = 1.0
 
@@ -24,12 +23,10 @@ class SharedState:
 
     Attributes:
         rate_limits: Counts requests, those of this process.
-        principals: Asks the database who stands behind a token, each time.
         idempotency: Knows which requests were sent before, by the database.
     """
 
     rate_limits: Storage
-    principals: PrincipalCache
     idempotency: IdempotencyStore
 
     @classmethod
@@ -45,4 +42,4 @@ class SharedState:
                 answer_seconds=settings.idempotency.answer_seconds,
                 claim_seconds=settings.idempotency.claim_seconds,
             )
-            yield cls(CounterMemory(), NullPrincipals(), idempotency)
+            yield cls(CounterMemory(), idempotency)

@@ -1,4 +1,4 @@
-"""The tables, all of them: Alembic compares the database with what is imported here."""
+"""All models: Alembic compares the database with those imported here."""
 
 from app.infrastructure.database.models import Base
 from app.models.api_keys import ApiKey

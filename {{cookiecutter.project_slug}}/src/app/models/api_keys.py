@@ -1,4 +1,4 @@
-"""Keys for machines."""
+"""API keys."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,16 +7,17 @@ from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.clock import utc_now
+from app.domain.api_keys import ApiKeyNameTaken
 from app.infrastructure.database.models import Base, Identified
 from app.models.users import User
 
 
 class ApiKey(Identified, Base):
-    """A key of a user, with some of the user's permissions."""
+    """An API key of a user, with some of the user's permissions."""
 
     __tablename__ = "api_keys"
     __table_args__ = (
-        UniqueConstraint("user_id", "name"),
+        UniqueConstraint("user_id", "name", info={"error": ApiKeyNameTaken}),
         Index(None, "user_id", "created_at", "id"),
     )
 

@@ -11,10 +11,10 @@ from app.models.users import User
 
 
 class Item(Identified, Timestamped, Base):
-    """Something that a user owns.
+    """An item of a user.
 
-    Every order that a list offers has an index that starts with the owner and ends with the id,
-    which breaks ties.
+    Each order of the list has an index that starts with the owner and ends with the id, which
+    breaks ties.
     """
 
     __tablename__ = "items"

@@ -1,4 +1,4 @@
-"""Logins and the refresh tokens that keep them alive."""
+"""Login sessions and their refresh tokens."""
 
 from datetime import datetime
 from uuid import UUID
@@ -12,9 +12,9 @@ from app.models.users import User
 
 
 class AuthSession(Identified, Base):
-    """A login: the family of all refresh tokens that descend from it.
+    """A login session: a family of refresh tokens.
 
-    Revoking the row ends the family and its access tokens at once.
+    Revoking the row revokes the family and its access tokens at once.
     """
 
     __tablename__ = "auth_sessions"
@@ -37,7 +37,7 @@ class AuthSession(Identified, Base):
 
 
 class RefreshToken(Identified, Base):
-    """One link of the chain: used once, it is followed by the next."""
+    """A refresh token, good for one use, which creates the next one."""
 
     __tablename__ = "refresh_tokens"
 

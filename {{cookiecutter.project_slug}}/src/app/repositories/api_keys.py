@@ -1,44 +1,88 @@
-"""API keys, stored as hashes."""
+"""Storage of API keys, by their hash."""
 
-from sqlalchemy import delete, select
+from datetime import datetime
 
-from app import models
+from sqlalchemy import bindparam, delete, select, update
+
 from app.core.pages import Page, PageRequest
 from app.domain.api_keys import ApiKey, ApiKeyId
-from app.domain.users import UserId
-from app.infrastructure.database.repository import Reader, Repository, Sorts, columns_of, table_of
+from app.domain.auth import KeyHolder
+from app.domain.users import UserId, UserProfile
+from app.infrastructure.database import Repository, in_orders
+from app.infrastructure.database.repository import columns_of, read_as, table_of
+from app.models.api_keys import ApiKey as ApiKeyRow
+from app.models.users import User
 
-_keys = table_of(models.ApiKey).c
-_KEY = columns_of(models.ApiKey, ApiKey)
-_SORTS: Sorts = {"created_at": _keys.created_at}
+_users = table_of(User).c
+_table = table_of(ApiKeyRow)
+_keys = _table.c
+_OWNED = select(*columns_of(ApiKeyRow, ApiKey)).where(_keys.user_id == bindparam("user_id"))
+_LISTS = in_orders(_OWNED, ApiKeyRow, "created_at")
+_PROFILE = columns_of(User, UserProfile)
+_HOLDER = (
+    select(*_PROFILE, _keys.id, _keys.scope, _keys.last_used_at)
+    .join(ApiKeyRow, _keys.user_id == _users.id)
+    .where(
+        _keys.key_hash == bindparam("key_hash"),
+        _users.is_active,
+        _keys.expires_at.is_(None) | (_keys.expires_at > bindparam("now")),
+    )
+)
 
 
-class ApiKeyReader(Reader):
-    """Reads keys."""
+class ApiKeyRepository(Repository[ApiKeyRow]):
+    """Reads and writes API keys."""
 
-    async def page(self, user_id: UserId, page: PageRequest) -> Page[ApiKey]:
-        """Return a page of a user's keys, the latest first.
+    model = ApiKeyRow
+
+    async def list(self, user_id: UserId, request: PageRequest) -> Page[ApiKey]:
+        """Return a page of a user's keys, latest first."""
+        sort = "-created_at"
+        return await self.page(_LISTS[sort], ApiKey, request, sort=sort, user_id=user_id)
+
+    async def holder(self, key_hash: str, now: datetime) -> KeyHolder | None:
+        """Return the active user of a key that has not expired."""
+        row = (await self.session.execute(_HOLDER, {"key_hash": key_hash, "now": now})).first()
+        if row is None:
+            return None
+        *profile, key_id, scope, last_used_at = row
+        return KeyHolder(UserProfile(*profile), key_id, scope, last_used_at)
+
+    async def create(
+        self,
+        user_id: UserId,
+        *,
+        name: str,
+        key_hash: str,
+        hint: str,
+        scope: str,
+        created_at: datetime,
+        expires_at: datetime | None,
+    ) -> ApiKey:
+        """Insert a key.
 
         Raises:
-            InvalidInput: The cursor is not one of this list.
+            ApiKeyNameTaken: The user has a key of this name.
         """
-        statement = select(*_KEY).where(_keys.user_id == user_id)
-        return await self._page(
-            statement, ApiKey, page, sort="-created_at", sorts=_SORTS, id_column=_keys.id
+        row = ApiKeyRow(
+            user_id=user_id,
+            name=name,
+            key_hash=key_hash,
+            hint=hint,
+            scope=scope,
+            created_at=created_at,
+            expires_at=expires_at,
         )
+        await self.add(row)
+        return read_as(ApiKey, row)
 
+    async def touch(self, key_id: ApiKeyId, now: datetime) -> None:
+        """Record the last use of a key."""
+        statement = update(_table).where(_keys.id == key_id).values(last_used_at=now)
+        await self.session.execute(statement)
 
-class ApiKeyRepository(ApiKeyReader, Repository[models.ApiKey]):
-    """Stores keys."""
-
-    entity = models.ApiKey
-
-    async def revoke(self, user_id: UserId, key_id: ApiKeyId) -> str | None:
-        """Delete a key of a user; return its hash, or None if there was none."""
-        statement = (
-            delete(models.ApiKey)
-            .where(models.ApiKey.id == key_id, models.ApiKey.user_id == user_id)
-            .returning(models.ApiKey.key_hash)
-        )
-        key_hash: str | None = await self._session.scalar(statement)
-        return key_hash
+    async def revoke(self, user_id: UserId, key_id: ApiKeyId) -> bool:
+        """Delete a key of a user; return whether it existed."""
+        statement = delete(_table).where(_keys.id == key_id, _keys.user_id == user_id)
+        deleted = await self.session.scalar(statement.returning(_keys.id))
+        return deleted is not None

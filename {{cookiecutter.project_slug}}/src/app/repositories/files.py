@@ -1,94 +1,96 @@
-"""Files, stored: what is known of them."""
+"""Storage of files' metadata."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Select, bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 
-from app import models
 from app.core.pages import Page, PageRequest
 from app.domain.files import ContentId, File, FileId, FileSort, FileState, PendingFile, Usage
-from app.domain.users import UserId
-from app.infrastructure.database.repository import Reader, Repository, Sorts, columns_of, table_of
-from app.infrastructure.database.statements import Statement
+from app.infrastructure.database import Repository, in_orders
+from app.infrastructure.database.repository import columns_of, delete_where, read_as, table_of
+from app.models.files import File as FileRow
 
-_files = table_of(models.File).c
-_FILE = columns_of(models.File, File)
-_PENDING = columns_of(models.File, PendingFile)
-_SORTS: Sorts = {"created_at": _files.created_at, "name": _files.name}
+_table = table_of(FileRow)
+_files = _table.c
+_READY = select(*columns_of(FileRow, File)).where(
+    _files.owner_id == bindparam("owner_id"), _files.state == "ready"
+)
+_BY_ID = _READY.where(_files.id == bindparam("file_id"))
+_LISTS = in_orders(_READY, FileRow, "created_at", "name")
+_PENDING = select(*columns_of(FileRow, PendingFile)).where(
+    _files.owner_id == bindparam("owner_id"), _files.id == bindparam("file_id")
+)
 
 
-class FileReader(Reader):
-    """Reads files; those of others are not found, nor those that are not all there."""
+class FileRepository(Repository[FileRow]):
+    """Reads and writes files; those of other owners, or not yet complete, are not found."""
 
-    async def one(self, owner_id: UserId, file_id: FileId) -> File | None:
-        """Return one file of an owner."""
-        return await self._one(Statement(_of_id), File, file_id=file_id, owner_id=owner_id)
+    model = FileRow
 
-    async def page(self, owner_id: UserId, sort: FileSort, page: PageRequest) -> Page[File]:
-        """Return a page of an owner's files.
+    async def get(self, owner_id: UUID, file_id: FileId) -> File | None:
+        """Return a file."""
+        return await self.one(_BY_ID, File, file_id=file_id, owner_id=owner_id)
 
-        Raises:
-            InvalidInput: The cursor is not one of this list.
-        """
-        return await self._page(
-            Statement(_of_owner),
-            File,
-            page,
-            sort=sort,
-            sorts=_SORTS,
-            id_column=_files.id,
-            owner_id=owner_id,
-        )
+    async def list(self, owner_id: UUID, sort: FileSort, request: PageRequest) -> Page[File]:
+        """Return a page of files."""
+        return await self.page(_LISTS[sort], File, request, sort=sort, owner_id=owner_id)
 
-    async def place(self, owner_id: UserId, file_id: FileId) -> PendingFile | None:
-        """Return one file of an owner, whether or not it is there yet."""
-        statement = select(*_PENDING).where(_files.id == file_id, _files.owner_id == owner_id)
-        return await self._one(statement, PendingFile)
+    async def pending(self, owner_id: UUID, file_id: FileId) -> PendingFile | None:
+        """Return a file, complete or not."""
+        return await self.one(_PENDING, PendingFile, file_id=file_id, owner_id=owner_id)
 
-    async def usage(self, owner_id: UserId) -> Usage:
-        """Return what the files of an owner take, with those that are on their way."""
+    async def create(self, owner_id: UUID, **fields: object) -> PendingFile:
+        """Insert an incomplete file."""
+        row = FileRow(owner_id=owner_id, state="pending", **fields)
+        await self.add(row)
+        return read_as(PendingFile, row)
+
+    async def usage(self, owner_id: UUID) -> Usage:
+        """Return number and size of an owner's files, incomplete ones included."""
         statement = select(func.count(), func.coalesce(func.sum(_files.size), 0)).where(
             _files.owner_id == owner_id
         )
-        [(files, size)] = await self._rows(statement)
+        files, size = (await self.session.execute(statement)).one()
         return Usage(files, int(size))
 
     async def contents(
         self, file_ids: Sequence[FileId]
     ) -> dict[FileId, tuple[FileState, ContentId | None]]:
-        """Return which of these files there are, how far they are, and what their content is."""
+        """Return state and content of files, by id."""
         statement = select(_files.id, _files.state, _files.content_id).where(
             _files.id.in_(file_ids)
         )
-        rows = await self._rows(statement)
+        rows = await self.session.execute(statement)
         return {FileId(file_id): (state, content_id) for file_id, state, content_id in rows}
 
-
-class FileRepository(FileReader, Repository[models.File]):
-    """Stores files."""
-
-    entity = models.File
+    async def complete(
+        self, row: FileRow, content_id: ContentId, media_type: str, *, size: int, sha256: str
+    ) -> File:
+        """Mark a file as complete."""
+        changes = {
+            "state": "ready",
+            "expires_at": None,
+            "content_id": content_id,
+            "media_type": media_type,
+            "size": size,
+            "sha256": sha256,
+        }
+        await self.save(row, changes)
+        return read_as(File, row)
 
     async def give_up(self, file_id: FileId) -> bool:
-        """Give up the place of a file, unless the file is there; tell whether there was one."""
-        return bool(await self._delete_where((_files.id == file_id) & (_files.state != "ready")))
+        """Delete a file unless it is complete; return whether there was one."""
+        incomplete = (_files.id == file_id) & (_files.state != "ready")
+        return bool(await delete_where(self.session, FileRow, incomplete))
 
     async def give_up_expired(
-        self, now: datetime, *, owner_id: UserId | None = None
-    ) -> list[FileId]:
-        """Give up the places whose time is over, of one owner or of all; return which they are."""
-        statement = delete(models.File).where(models.File.expires_at <= now)
+        self, now: datetime, *, owner_id: UUID | None = None
+    ) -> Sequence[FileId]:
+        """Delete expired incomplete files, of one owner or of all; return their ids."""
+        statement = delete(_table).where(_files.expires_at <= now)
         if owner_id is not None:
-            statement = statement.where(models.File.owner_id == owner_id)
-        given_up = statement.returning(models.File.id)
-        return [FileId(file_id) for file_id in await self._session.scalars(given_up)]
-
-
-def _of_owner() -> Select[Any]:
-    return select(*_FILE).where(_files.owner_id == bindparam("owner_id"), _files.state == "ready")
-
-
-def _of_id() -> Select[Any]:
-    return _of_owner().where(_files.id == bindparam("file_id"))
+            statement = statement.where(_files.owner_id == owner_id)
+        deleted = await self.session.scalars(statement.returning(_files.id))
+        return [FileId(file_id) for file_id in deleted]

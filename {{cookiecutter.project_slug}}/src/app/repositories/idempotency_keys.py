@@ -1,22 +1,20 @@
 """Requests that may be sent twice, stored."""
 
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import delete, update
 
-from app.core.errors import Conflict, InvalidToken
+from app.core.errors import Conflict
 from app.domain.idempotency import Answer
-from app.infrastructure.database.repository import Repository
+from app.infrastructure.database import Repository
+from app.infrastructure.database.repository import delete_where
 from app.models.idempotency_keys import IdempotencyKey
-
-_OWNER: Final = "fk_idempotency_keys_user_id_users"
 
 
 class IdempotencyKeyRepository(Repository[IdempotencyKey]):
     """Stores keys and answers."""
 
-    entity = IdempotencyKey
+    model = IdempotencyKey
 
     async def insert(self, key: IdempotencyKey) -> bool:
         """Store a key; tell whether it was new.
@@ -26,11 +24,9 @@ class IdempotencyKeyRepository(Repository[IdempotencyKey]):
                 longer.
         """
         try:
-            async with self._session.begin_nested():
+            async with self.session.begin_nested():
                 await self.add(key)
-        except Conflict as error:
-            if error.context["constraint"] == _OWNER:
-                raise InvalidToken from error
+        except Conflict:
             return False
         return True
 
@@ -50,11 +46,11 @@ class IdempotencyKeyRepository(Repository[IdempotencyKey]):
             .returning(IdempotencyKey.name)
             .execution_options(synchronize_session=False)
         )
-        return (await self._session.execute(statement)).first() is not None
+        return (await self.session.execute(statement)).first() is not None
 
     async def find(self, name: str) -> IdempotencyKey | None:
         """Return a key by its name."""
-        return await self._session.get(IdempotencyKey, name)
+        return await self.session.get(IdempotencyKey, name)
 
     async def keep(
         self, name: str, token: str, answer: Answer, headers: str, until: datetime
@@ -66,14 +62,14 @@ class IdempotencyKeyRepository(Repository[IdempotencyKey]):
             .values(status=answer.status, headers=headers, body=answer.body, expires_at=until)
             .execution_options(synchronize_session=False)
         )
-        await self._session.execute(statement)
+        await self.session.execute(statement)
 
     async def release(self, name: str, token: str) -> None:
         """Delete the key of a claim, unless that has lapsed and another has the key."""
-        await self._session.execute(
+        await self.session.execute(
             delete(IdempotencyKey).where(IdempotencyKey.name == name, IdempotencyKey.token == token)
         )
 
     async def delete_expired(self, now: datetime) -> int:
         """Delete the keys that have expired; return how many."""
-        return await self._delete_where(IdempotencyKey.expires_at <= now)
+        return await delete_where(self.session, IdempotencyKey, IdempotencyKey.expires_at <= now)

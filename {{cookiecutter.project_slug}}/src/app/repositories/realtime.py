@@ -7,14 +7,17 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.ids import new_id
 from app.core.security.tickets import TICKET_MARK
 from app.domain.auth import SessionId
 from app.domain.users import UserProfile
-from app.infrastructure.database.repository import Reader, columns_of, table_of
-from app.infrastructure.database.session import Session
-from app.models import ApiKey, AuthSession, RefreshToken, User
+from app.infrastructure.database import Session
+from app.infrastructure.database.repository import columns_of, table_of
+from app.models.api_keys import ApiKey
+from app.models.sessions import AuthSession, RefreshToken
+from app.models.users import User
 
 _users = table_of(User).c
 _sessions = table_of(AuthSession).c
@@ -82,8 +85,12 @@ class TicketRepository:
         return None if found is None else SessionId(found)
 
 
-class CredentialReader(Reader):
+class CredentialReader:
     """Reads who stands behind logins and keys; those who may no longer come in are not found."""
+
+    def __init__(self, session: Session | AsyncConnection) -> None:
+        """Read in the transaction of a session, or on a connection."""
+        self._session = session
 
     async def of_sessions(self, ids: Collection[UUID], now: datetime) -> Mapping[UUID, Credential]:
         """Return the active users of logins that have not ended, by the ids of these."""
@@ -115,5 +122,5 @@ class CredentialReader(Reader):
     async def _by_id(self, statement: Select[Any]) -> Mapping[UUID, Credential]:
         return {
             row[_PROFILE_LENGTH]: (UserProfile(*row[:_PROFILE_LENGTH]), row[_PROFILE_LENGTH + 1])
-            for row in await self._rows(statement)
+            for row in await self._session.execute(statement)
         }

@@ -1,99 +1,155 @@
-"""Logins and their refresh tokens, stored."""
+"""Storage of login sessions and their refresh tokens."""
 
 from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, bindparam, insert, literal, select, update
 from sqlalchemy.orm import joinedload
 
+from app.core.ids import new_id
 from app.core.pages import Page, PageRequest
-from app.domain.auth import LoginSession, SessionId
-from app.domain.users import UserId
-from app.infrastructure.database.repository import Reader, Repository, Sorts, columns_of, table_of
-from app.models import AuthSession, RefreshToken
+from app.domain.auth import Client, LoginSession, SessionId
+from app.domain.users import Credentials, UserId, UserProfile
+from app.infrastructure.database import Repository, in_orders
+from app.infrastructure.database.repository import columns_of, delete_where, table_of
+from app.models.sessions import AuthSession, RefreshToken
+from app.models.users import User
 
-_sessions = table_of(AuthSession).c
-_SESSION = columns_of(AuthSession, LoginSession)
-_SORTS: Sorts = {"created_at": _sessions.created_at}
+_users = table_of(User).c
+_table = table_of(AuthSession)
+_sessions = _table.c
+_NOT_REVOKED = _sessions.revoked_at.is_(None)
+_OWNED = select(*columns_of(AuthSession, LoginSession)).where(
+    _sessions.user_id == bindparam("user_id"),
+    _NOT_REVOKED,
+    _sessions.expires_at > bindparam("now"),
+)
+_LISTS = in_orders(_OWNED, AuthSession, "created_at")
+_HOLDER = (
+    select(*columns_of(User, UserProfile))
+    .join(AuthSession, _sessions.user_id == _users.id)
+    .where(
+        _users.id == bindparam("user_id"),
+        _users.is_active,
+        _sessions.id == bindparam("session_id"),
+        _NOT_REVOKED,
+        _sessions.expires_at > bindparam("now"),
+    )
+)
 
 
-class SessionReader(Reader):
-    """Reads logins."""
+class SessionRepository(Repository[AuthSession]):
+    """Reads and writes login sessions."""
 
-    async def page(self, user_id: UserId, now: datetime, page: PageRequest) -> Page[LoginSession]:
-        """Return a page of a user's logins that have not ended, the latest first.
+    model = AuthSession
 
-        Raises:
-            InvalidInput: The cursor is not one of this list.
+    async def holder(self, user_id: UUID, session_id: UUID, now: datetime) -> UserProfile | None:
+        """Return the active user of a session that has not ended."""
+        return await self.one(_HOLDER, UserProfile, user_id=user_id, session_id=session_id, now=now)
+
+    async def list(
+        self, user_id: UserId, now: datetime, request: PageRequest
+    ) -> Page[LoginSession]:
+        """Return a page of a user's sessions that have not ended, latest first."""
+        sort = "-created_at"
+        return await self.page(
+            _LISTS[sort], LoginSession, request, sort=sort, user_id=user_id, now=now
+        )
+
+    async def open(
+        self,
+        credentials: Credentials,
+        scope: str,
+        client: Client,
+        *,
+        now: datetime,
+        expires_at: datetime,
+        unless: ColumnElement[bool],
+    ) -> SessionId | None:
+        """Insert a session if the credentials are unchanged, and lock these.
+
+        One statement, so that nothing can change between the check and the session.
+
+        Args:
+            credentials: The credentials that were verified.
+            scope: Permissions of the session.
+            client: Origin of the login.
+            now: Time of the login.
+            expires_at: End of the session.
+            unless: Another condition that prevents the session.
         """
-        statement = select(*_SESSION).where(
-            _sessions.user_id == user_id,
-            _sessions.revoked_at.is_(None),
-            _sessions.expires_at > now,
+        session_id = new_id()
+        values = {
+            _sessions.id: session_id,
+            _sessions.user_id: credentials.user_id,
+            _sessions.scope: scope,
+            _sessions.user_agent: client.user_agent,
+            _sessions.ip_address: client.ip_address,
+            _sessions.created_at: now,
+            _sessions.last_used_at: now,
+            _sessions.expires_at: expires_at,
+        }
+        checked = (
+            select(*(literal(value, column.type) for column, value in values.items()))
+            .select_from(User)
+            .where(
+                _users.id == credentials.user_id,
+                _users.password_hash == credentials.password_hash,
+                _users.is_active == credentials.is_active,
+                _users.role == credentials.role,
+                ~unless,
+            )
+            .with_for_update(key_share=True)
         )
-        return await self._page(
-            statement,
-            LoginSession,
-            page,
-            sort="-created_at",
-            sorts=_SORTS,
-            id_column=_sessions.id,
-        )
-
-
-class SessionRepository(SessionReader, Repository[AuthSession]):
-    """Stores logins."""
-
-    entity = AuthSession
+        statement = insert(_table).from_select(list(values), checked)
+        opened = await self.session.scalar(statement.returning(_sessions.id))
+        return None if opened is None else SessionId(session_id)
 
     async def revoke(self, user_id: UserId, session_id: SessionId, now: datetime) -> bool:
-        """End one login of a user; tell whether there was one."""
+        """Revoke a session of a user; return whether there was one that had not ended."""
         statement = (
-            update(AuthSession)
+            update(_table)
             .where(
-                AuthSession.id == session_id,
-                AuthSession.user_id == user_id,
-                AuthSession.revoked_at.is_(None),
-                AuthSession.expires_at > now,
+                _sessions.id == session_id,
+                _sessions.user_id == user_id,
+                _NOT_REVOKED,
+                _sessions.expires_at > now,
             )
             .values(revoked_at=now)
-            .returning(AuthSession.id)
+            .returning(_sessions.id)
         )
-        return (await self._session.execute(statement)).first() is not None
+        return await self.session.scalar(statement) is not None
 
     async def revoke_all(
         self, user_id: UserId, now: datetime, *, but: SessionId | None = None
-    ) -> list[SessionId]:
-        """End all logins of a user, but one; return which have ended by that."""
-        statement = update(AuthSession).where(
-            AuthSession.user_id == user_id, AuthSession.revoked_at.is_(None)
-        )
+    ) -> None:
+        """Revoke all sessions of a user, except one."""
+        statement = update(_table).where(_sessions.user_id == user_id, _NOT_REVOKED)
         if but is not None:
-            statement = statement.where(AuthSession.id != but)
-        ended = statement.values(revoked_at=now).returning(AuthSession.id)
-        return [SessionId(session_id) for session_id in await self._session.scalars(ended)]
+            statement = statement.where(_sessions.id != but)
+        await self.session.execute(statement.values(revoked_at=now))
 
     async def delete_ended(self, now: datetime) -> int:
-        """Delete the logins that have ended, with their tokens; return how many."""
-        return await self._delete_where(
-            (AuthSession.expires_at <= now) | AuthSession.revoked_at.is_not(None)
-        )
+        """Delete the sessions that have ended, with their tokens; return their number."""
+        ended = (_sessions.expires_at <= now) | _sessions.revoked_at.is_not(None)
+        return await delete_where(self.session, AuthSession, ended)
 
-
-class RefreshTokenRepository(Repository[RefreshToken]):
-    """Stores refresh tokens, by their hash."""
-
-    entity = RefreshToken
-
-    async def find(self, token_hash: str) -> RefreshToken | None:
-        """Return a token with its login and user, locked against a second use at once."""
+    async def find_token(self, token_hash: str) -> RefreshToken | None:
+        """Return a refresh token with its session and user, locked against a concurrent use."""
         statement = (
             select(RefreshToken)
             .where(RefreshToken.token_hash == token_hash)
             .options(joinedload(RefreshToken.session).joinedload(AuthSession.user))
             .with_for_update(of=RefreshToken)
         )
-        return (await self._session.execute(statement)).scalar_one_or_none()
+        token: RefreshToken | None = await self.session.scalar(statement)
+        return token
 
-    async def delete_used(self, before: datetime) -> int:
-        """Delete the tokens that were used before a moment; return how many."""
-        return await self._delete_where(RefreshToken.used_at < before)
+    async def add_token(self, session_id: SessionId, token_hash: str) -> None:
+        """Insert a refresh token of a session."""
+        self.session.add(RefreshToken(session_id=session_id, token_hash=token_hash))
+        await self.session.flush()
+
+    async def delete_used_tokens(self, before: datetime) -> int:
+        """Delete the refresh tokens that were used before a moment; return their number."""
+        return await delete_where(self.session, RefreshToken, RefreshToken.used_at < before)

@@ -1,87 +1,109 @@
-"""Users, stored."""
+"""Storage of users."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import Select, bindparam, or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 
 from app.core.pages import Page, PageRequest
-from app.domain.users import Credentials, UserFilter, UserId, UserProfile, UserSort
-from app.infrastructure.database.repository import Reader, Repository, Sorts, columns_of, table_of
-from app.infrastructure.database.statements import Statement
+from app.domain.permissions import Role
+from app.domain.users import (
+    Credentials,
+    ProfileChanges,
+    UserChanges,
+    UserFilter,
+    UserId,
+    UserProfile,
+    UserSort,
+)
+from app.infrastructure.database import Repository, in_orders
+from app.infrastructure.database.repository import columns_of, read_as, table_of
 from app.models import User
 
 _users = table_of(User).c
-_PROFILE = columns_of(User, UserProfile)
-_CREDENTIALS = (_users.id, _users.password_hash, _users.is_active, _users.role)
-_SORTS: Sorts = {
-    "created_at": _users.created_at,
-    "username": _users.username,
-    "email": _users.email,
-}
+_PROFILES = select(*columns_of(User, UserProfile))
+_BY_ID = _PROFILES.where(_users.id == bindparam("user_id"))
+_LISTS = in_orders(_PROFILES, User, "created_at", "username", "email")
+_CREDENTIALS: Final = select(_users.id, _users.password_hash, _users.is_active, _users.role)
+_BY_LOGIN = _CREDENTIALS.where(
+    or_(_users.username == bindparam("login"), _users.email == bindparam("login"))
+)
 
 
-class UserReader(Reader):
-    """Reads users."""
+class UserRepository(Repository[User]):
+    """Reads and writes users."""
 
-    async def profile(self, user_id: UserId) -> UserProfile | None:
-        """Return one user."""
-        return await self._one(Statement(_profile_of), UserProfile, user_id=user_id)
+    model = User
 
-    async def page(
-        self, wanted: UserFilter, sort: UserSort, page: PageRequest
+    async def get(self, user_id: UserId) -> UserProfile | None:
+        """Return a user."""
+        return await self.one(_BY_ID, UserProfile, user_id=user_id)
+
+    async def list(
+        self, where: UserFilter, sort: UserSort, request: PageRequest
     ) -> Page[UserProfile]:
-        """Return a page of all users.
-
-        Raises:
-            InvalidInput: The cursor is not one of this list.
-        """
-        statement = select(*_PROFILE)
-        if wanted.role is not None:
-            statement = statement.where(_users.role == wanted.role)
-        if wanted.is_active is not None:
-            statement = statement.where(_users.is_active == wanted.is_active)
-        return await self._page(
-            statement, UserProfile, page, sort=sort, sorts=_SORTS, id_column=_users.id
-        )
+        """Return a page of all users."""
+        statement = _LISTS[sort]
+        if where.role is not None:
+            statement = statement.where(_users.role == where.role)
+        if where.is_active is not None:
+            statement = statement.where(_users.is_active == where.is_active)
+        return await self.page(statement, UserProfile, request, sort=sort)
 
     async def credentials(self, login: str) -> Credentials | None:
-        """Return what a login is checked against.
-
-        Args:
-            login: The user name or the e-mail address, normalized.
-        """
-        named = or_(_users.username == login, _users.email == login)
-        return await self._one(select(*_CREDENTIALS).where(named), Credentials)
+        """Return the credentials of a user by a normalized user name or e-mail address."""
+        return await self.one(_BY_LOGIN, Credentials, login=login)
 
     async def credentials_of(self, user_id: UserId) -> Credentials | None:
-        """Return what the password of a known user is checked against."""
-        return await self._one(select(*_CREDENTIALS).where(_users.id == user_id), Credentials)
-
-
-class UserRepository(UserReader, Repository[User]):
-    """Stores users."""
-
-    entity = User
+        """Return the credentials of a user by id."""
+        return await self.one(_CREDENTIALS.where(_users.id == user_id), Credentials)
 
     async def are_current(self, credentials: Credentials) -> bool:
-        """Tell whether credentials are still what is stored; if so, they stay until the end."""
-        statement = (
-            select(*_CREDENTIALS)
-            .where(_users.id == credentials.user_id)
-            .with_for_update(key_share=True)
+        """Return whether credentials are unchanged, and lock them until the transaction ends."""
+        statement = _CREDENTIALS.where(_users.id == credentials.user_id).with_for_update(
+            key_share=True
         )
-        return await self._one(statement, Credentials) == credentials
+        return await self.one(statement, Credentials) == credentials
+
+    async def create(
+        self, *, email: str, username: str, full_name: str | None, password_hash: str, role: Role
+    ) -> UserProfile:
+        """Insert a user.
+
+        Raises:
+            EmailTaken: Another account has the address.
+            UsernameTaken: Another account has the name.
+        """
+        user = User(
+            email=email,
+            username=username,
+            full_name=full_name,
+            password_hash=password_hash,
+            role=role,
+        )
+        await self.add(user)
+        return read_as(UserProfile, user)
+
+    async def update(self, user: User, changes: ProfileChanges | UserChanges) -> UserProfile:
+        """Update a user.
+
+        Raises:
+            EmailTaken: Another account has the address.
+        """
+        await self.save(user, changes)
+        return read_as(UserProfile, user)
 
     async def set_password_hash(self, user_id: UserId, password_hash: str) -> None:
-        """Store a new hash of a user's password."""
-        statement = update(User).where(User.id == user_id).values(password_hash=password_hash)
-        await self._session.execute(statement)
+        """Update the hash of a user's password."""
+        statement = (
+            update(table_of(User)).where(_users.id == user_id).values(password_hash=password_hash)
+        )
+        await self.session.execute(statement)
 
-    async def lock_administrators(self) -> list[UserId]:
+    async def lock_administrators(self) -> Sequence[UserId]:
         """Return the active administrators, locked until the transaction ends.
 
-        The lock, taken in one order by all, makes two administrators who remove each other at
-        once take turns.
+        All lock in the same order, so two administrators who remove each other take turns.
         """
         statement = (
             select(User.id)
@@ -89,8 +111,4 @@ class UserRepository(UserReader, Repository[User]):
             .order_by(User.id)
             .with_for_update()
         )
-        return [UserId(user_id) for user_id in await self._session.scalars(statement)]
-
-
-def _profile_of() -> Select[Any]:
-    return select(*_PROFILE).where(_users.id == bindparam("user_id"))
+        return [UserId(user_id) for user_id in await self.session.scalars(statement)]

@@ -1,10 +1,8 @@
-"""API keys: how machines come in."""
+"""API keys."""
 
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
-from app import models
 from app.core.clock import utc_now
 from app.core.errors import InsufficientScope
 from app.core.pages import Page, PageRequest
@@ -13,35 +11,20 @@ from app.domain.api_keys import ApiKey, ApiKeyId, ApiKeyNotFound, NewApiKey
 from app.domain.auth import Principal
 from app.domain.permissions import DelegablePermission, scope_of
 from app.domain.users import UserId
-from app.infrastructure.database.session import Session
-from app.repositories.api_keys import ApiKeyReader, ApiKeyRepository
-from app.services.ports import PrincipalCache
+from app.repositories.api_keys import ApiKeyRepository
 
 _HINT_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKeyQueries:
-    """Reads keys."""
-
-    keys: ApiKeyReader
-
-    async def page(self, user_id: UserId, page: PageRequest) -> Page[ApiKey]:
-        """Return a page of a user's keys, the latest first.
-
-        Raises:
-            InvalidInput: The cursor is not one of this list.
-        """
-        return await self.keys.page(user_id, page)
-
-
-@dataclass(frozen=True, slots=True)
 class ApiKeyService:
-    """Makes and revokes keys, inside the transaction of a session."""
+    """Use cases of API keys."""
 
     keys: ApiKeyRepository
-    session: Session
-    principals: PrincipalCache
+
+    async def list(self, user_id: UserId, request: PageRequest) -> Page[ApiKey]:
+        """Return a page of a user's keys, latest first."""
+        return await self.keys.list(user_id, request)
 
     async def create(
         self,
@@ -50,24 +33,18 @@ class ApiKeyService:
         scopes: frozenset[DelegablePermission],
         expires_in_days: int | None,
     ) -> NewApiKey:
-        """Make a key.
-
-        Args:
-            principal: Whose key it will be.
-            name: What its owner calls it.
-            scopes: What it may do.
-            expires_in_days: How long it is good for; `None` for as long as it is not revoked.
+        """Create a key; without `expires_in_days` it lasts until it is revoked.
 
         Raises:
-            InsufficientScope: The owner lacks one of the permissions.
-            ApiKeyNameTaken: The owner has a key of this name.
-            InvalidToken: The owner was deleted meanwhile.
+            InsufficientScope: The principal lacks one of the permissions.
+            ApiKeyNameTaken: The user has a key of this name.
+            InvalidToken: The user was deleted in the meantime.
         """
         if missing := scopes - principal.permissions:
             raise InsufficientScope(tuple(sorted(missing)))
         key, now = new_api_key(), utc_now()
-        row = models.ApiKey(
-            user_id=principal.id,
+        api_key = await self.keys.create(
+            principal.id,
             name=name,
             key_hash=digest(key),
             hint=key[-_HINT_LENGTH:],
@@ -75,25 +52,13 @@ class ApiKeyService:
             created_at=now,
             expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
         )
-        await self.keys.add(row)
-        api_key = ApiKey(
-            id=ApiKeyId(row.id),
-            name=row.name,
-            hint=row.hint,
-            scope=row.scope,
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-            last_used_at=None,
-        )
         return NewApiKey(api_key, key)
 
     async def revoke(self, user_id: UserId, key_id: ApiKeyId) -> None:
-        """Make a key useless.
+        """Revoke a key.
 
         Raises:
-            ApiKeyNotFound: The user has none of this id.
+            ApiKeyNotFound: The user has no such key.
         """
-        key_hash = await self.keys.revoke(user_id, key_id)
-        if key_hash is None:
+        if not await self.keys.revoke(user_id, key_id):
             raise ApiKeyNotFound
-        self.session.after_commit(partial(self.principals.forget_api_key, key_hash))

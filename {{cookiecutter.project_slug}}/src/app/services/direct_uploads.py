@@ -23,11 +23,11 @@ from app.domain.files import (
     stored_key,
 )
 from app.domain.users import UserId
+from app.infrastructure.database import Database
 from app.infrastructure.storage import SignedRequest, Storage
-from app.repositories.files import FileReader
+from app.repositories.files import FileRepository
 from app.services.file_lifecycle import FileLifecycle
 from app.services.media_types import require_allowed
-from app.services.ports import UnitsOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class SignedUpload:
 class DirectUploads:
     """Takes files past the service. It opens its own transactions, short ones."""
 
-    database: UnitsOfWork
+    database: Database
     storage: FileStore
     direct: Storage
     lifecycle: FileLifecycle
@@ -138,5 +138,5 @@ class DirectUploads:
     ) -> tuple[PendingFile | None, File | None]:
         """Return the place of a file, and the file if it is there already."""
         async with self.database.read() as connection:
-            files = FileReader(connection)
-            return await files.place(owner_id, file_id), await files.one(owner_id, file_id)
+            files = FileRepository(connection)
+            return await files.pending(owner_id, file_id), await files.get(owner_id, file_id)

@@ -17,11 +17,9 @@ from functools import partial
 
 import structlog
 
-from app import models
 from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.errors import FieldError, InvalidInput, InvalidToken, Unavailable
-from app.core.ids import new_id
 from app.core.storage import FileStore, FileStoreUnavailable, StoredFile
 from app.domain.files import (
     AnnouncedFile,
@@ -37,10 +35,10 @@ from app.domain.files import (
     stored_key,
 )
 from app.domain.users import UserId
+from app.infrastructure.database import Database
 from app.repositories.files import FileRepository
 from app.repositories.users import UserRepository
 from app.services.media_types import UNKNOWN, identified, peeked
-from app.services.ports import UnitsOfWork
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -49,7 +47,7 @@ logger = structlog.stdlib.get_logger(__name__)
 class FileLifecycle:
     """The steps of a file from the room that is kept for it to the content that it names."""
 
-    database: UnitsOfWork
+    database: Database
     storage: FileStore
     settings: StorageSettings
 
@@ -77,7 +75,7 @@ class FileLifecycle:
         signed_until = now + timedelta(seconds=self.settings.presign_seconds)
         async with self.database.transaction() as session:
             files = FileRepository(session)
-            if await UserRepository(session).get(owner_id) is None:
+            if await UserRepository(session).lock(owner_id) is None:
                 raise InvalidToken
             over = await files.give_up_expired(now, owner_id=owner_id)
             session.after_commit(partial(self.remove, *map(incoming_key, over)))
@@ -85,10 +83,8 @@ class FileLifecycle:
             room = self.settings.quota_bytes - usage.size
             if room <= 0 or usage.files >= self.settings.quota_files:
                 raise QuotaExceeded(files=usage.files, size=usage.size)
-            row = models.File(
-                id=new_id(),
-                owner_id=owner_id,
-                state="pending",
+            return await files.create(
+                owner_id,
                 name=safe_name(file.name),
                 # What a client says with the content is looked at with it, and not stored before.
                 media_type=file.media_type if isinstance(file, AnnouncedFile) else UNKNOWN,
@@ -98,7 +94,6 @@ class FileLifecycle:
                 created_at=now,
                 expires_at=now + timedelta(seconds=self.settings.upload_seconds),
             )
-            return _place(await files.add(row))
 
     async def store(
         self, key: str, declared: str | None, chunks: AsyncIterator[bytes]
@@ -150,15 +145,15 @@ class FileLifecycle:
         file = None
         async with self.database.transaction() as session:
             files = FileRepository(session)
-            row = await files.get(file_id)
+            row = await files.lock(file_id)
             if row is not None and row.state == "pending":
-                row.state, row.expires_at, row.content_id = "ready", None, content_id
-                row.media_type, row.size, row.sha256 = media_type, stored.size, stored.sha256
                 if row.signed_until is not None:
                     session.after_commit(partial(self.remove, incoming_key(file_id)))
-                return _file(await files.save(row), content_id, stored.sha256)
+                return await files.complete(
+                    row, content_id, media_type, size=stored.size, sha256=stored.sha256
+                )
             if row is not None and row.state == "ready":
-                file = await files.one(UserId(row.owner_id), file_id)
+                file = await files.get(row.owner_id, file_id)
         await self.remove(stored_key(file_id, content_id))
         if file is None:
             raise UploadExpired("It was cancelled.")
@@ -187,29 +182,3 @@ class FileLifecycle:
                     group.create_task(self.storage.delete(key))
         except* (FileStoreUnavailable, TimeoutError):
             logger.warning("content is left for the sweep", keys=keys)
-
-
-def _file(row: models.File, content_id: ContentId, sha256: str) -> File:
-    return File(
-        id=FileId(row.id),
-        name=row.name,
-        media_type=row.media_type,
-        size=row.size,
-        sha256=sha256,
-        content_id=content_id,
-        created_at=row.created_at,
-    )
-
-
-def _place(row: models.File) -> PendingFile:
-    return PendingFile(
-        id=FileId(row.id),
-        owner_id=UserId(row.owner_id),
-        name=row.name,
-        media_type=row.media_type,
-        size=row.size,
-        sha256=row.sha256,
-        state=row.state,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-    )

@@ -1,16 +1,15 @@
-"""What crashes have left of files, and its part in maintenance."""
+"""Removal of leftovers of files."""
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 
 from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.storage import FileStore
 from app.domain.files import INCOMING, STORED, ContentId, FileId, FileState, id_in, stored_key
-from app.repositories.files import FileReader, FileRepository
-from app.services.maintenance import Maintenance, PruneReport
-from app.services.ports import UnitsOfWork
+from app.infrastructure.database import Database
+from app.repositories.files import FileRepository
 
 _AT_ONCE = 500
 
@@ -19,15 +18,15 @@ _AT_ONCE = 500
 class FileSweep:
     """Removes what belongs to no file. What is under way has a row that is pending, and stays."""
 
-    database: UnitsOfWork
+    database: Database
     storage: FileStore
     settings: StorageSettings
 
-    async def sweep(self) -> dict[str, int]:
-        """Remove what was left behind, and say how much of what it was.
+    async def prune(self) -> dict[str, int]:
+        """Remove leftovers, and return their numbers.
 
         Raises:
-            FileStoreUnavailable: The store does not answer. What is left then, is left for later.
+            FileStoreUnavailable: The store does not answer. The next run removes the rest.
         """
         begun_before = utc_now() - timedelta(seconds=self.settings.upload_seconds)
         return {
@@ -50,7 +49,7 @@ class FileSweep:
         swept = 0
         async for keys in self._batches(prefix):
             async with self.database.read() as connection:
-                contents = await FileReader(connection).contents(list(keys.values()))
+                contents = await FileRepository(connection).contents(list(keys.values()))
             # In order: thousands at once would be an attack on the store.
             for key, file_id in keys.items():
                 if not _is_needed(key, file_id, *contents.get(file_id, ("cancelled", None))):
@@ -69,38 +68,6 @@ class FileSweep:
                 batch = {}
         if batch:
             yield batch
-
-
-@dataclass(frozen=True, slots=True)
-class FilePruneReport(PruneReport):
-    """How much was deleted, files included.
-
-    Attributes:
-        expired_uploads: Uploads whose time was over.
-        objects_without_a_file: What was in the store, and of no use to any file.
-        unfinished_parts: Parts of objects that never became whole.
-    """
-
-    expired_uploads: int
-    objects_without_a_file: int
-    unfinished_parts: int
-
-
-@dataclass(frozen=True, slots=True)
-class FileMaintenance:
-    """Cleans up rows, and then the store; run it once a day."""
-
-    rows: Maintenance
-    files: FileSweep
-
-    async def prune(self) -> FilePruneReport:
-        """Delete what has expired or was left behind, and say how much it was.
-
-        Raises:
-            FileStoreUnavailable: The store does not answer. By then, the rows are deleted.
-        """
-        rows = await self.rows.prune()
-        return FilePruneReport(**asdict(rows), **await self.files.sweep())
 
 
 def _is_needed(key: str, file_id: FileId, state: FileState, content_id: ContentId | None) -> bool:

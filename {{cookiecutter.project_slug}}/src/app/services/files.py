@@ -25,10 +25,10 @@ from app.domain.files import (
     stored_key,
 )
 from app.domain.users import UserId
+from app.infrastructure.database import Database
 from app.infrastructure.storage import Storage
-from app.repositories.files import FileReader, FileRepository
+from app.repositories.files import FileRepository
 from app.services.file_lifecycle import FileLifecycle
-from app.services.ports import UnitsOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class SignedLink:
 class FileQueries:
     """Reads what is known of files; another owner's are not found."""
 
-    files: FileReader
+    files: FileRepository
 
     async def one(self, owner_id: UserId, file_id: FileId) -> File:
         """Return one file.
@@ -51,7 +51,7 @@ class FileQueries:
         Raises:
             FileNotFound: The owner has none of this id.
         """
-        file = await self.files.one(owner_id, file_id)
+        file = await self.files.get(owner_id, file_id)
         if file is None:
             raise FileNotFound
         return file
@@ -62,14 +62,14 @@ class FileQueries:
         Raises:
             InvalidInput: The cursor is not one of this list.
         """
-        return await self.files.page(owner_id, sort, page)
+        return await self.files.list(owner_id, sort, page)
 
 
 @dataclass(frozen=True, slots=True)
 class FileService:
     """Takes, gives and deletes files. It opens its own transactions, short ones."""
 
-    database: UnitsOfWork
+    database: Database
     storage: FileStore
     direct: Storage
     lifecycle: FileLifecycle
@@ -82,7 +82,7 @@ class FileService:
             FileNotFound: The owner has none of this id.
         """
         async with self.database.read() as connection:
-            return await FileQueries(FileReader(connection)).one(owner_id, file_id)
+            return await FileQueries(FileRepository(connection)).one(owner_id, file_id)
 
     def content(self, file: File, byte_range: ByteRange | None) -> Content:
         """Give the content of a file, or some of it.
@@ -152,15 +152,14 @@ class FileService:
         """
         async with self.database.transaction() as session:
             files = FileRepository(session)
-            row = await files.get(file_id)
+            row = await files.lock(file_id)
             if row is None or row.owner_id != owner_id or row.state == "cancelled":
                 raise FileNotFound
             keys = [incoming_key(file_id)] if row.signed_until is not None else []
             if row.content_id is not None:
                 keys.append(stored_key(file_id, ContentId(row.content_id)))
             if row.signed_until is not None and row.signed_until > utc_now():
-                row.state, row.expires_at = "cancelled", row.signed_until
-                await files.save(row)
+                await files.save(row, {"state": "cancelled", "expires_at": row.signed_until})
             else:
                 await files.delete(row)
             session.after_commit(partial(self.lifecycle.remove, *keys))

@@ -1,169 +1,109 @@
 """Items: the example resource."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from uuid import UUID
 
-from app import models
+from app.core.errors import PreconditionFailed
 from app.core.pages import Page, PageRequest
 from app.core.ports import Events
 from app.domain.items import (
-    Event,
     Item,
     ItemChanged,
-    ItemChanges,
-    ItemContent,
     ItemCreated,
     ItemDeleted,
+    ItemEvent,
+    ItemFields,
     ItemFilter,
     ItemId,
     ItemNotFound,
     ItemSort,
-    require_match,
 )
-from app.domain.users import UserId
-from app.infrastructure.database.session import Session
-from app.repositories.items import ItemReader, ItemRepository
-
-
-@dataclass(frozen=True, slots=True)
-class ItemQueries:
-    """Reads items; another owner's are not found."""
-
-    items: ItemReader
-
-    async def one(self, owner_id: UserId, item_id: ItemId) -> Item:
-        """Return one item.
-
-        Raises:
-            ItemNotFound: The owner has none of this id.
-        """
-        item = await self.items.one(owner_id, item_id)
-        if item is None:
-            raise ItemNotFound
-        return item
-
-    async def page(
-        self, owner_id: UserId, wanted: ItemFilter, sort: ItemSort, page: PageRequest
-    ) -> Page[Item]:
-        """Return a page of an owner's items.
-
-        Raises:
-            InvalidInput: The cursor is not one of this list.
-        """
-        return await self.items.page(owner_id, wanted, sort, page)
-
-    def export(self, owner_id: UserId, wanted: ItemFilter) -> AsyncIterator[list[Item]]:
-        """Yield all of an owner's items in batches, oldest first, in constant memory.
-
-        It reads for as long as the client does, so it needs a connection of its own: a snapshot.
-        """
-        return self.items.stream(owner_id, wanted)
+from app.repositories.items import ItemRepository
 
 
 @dataclass(frozen=True, slots=True)
 class ItemService:
-    """Creates, changes and deletes items, inside the transaction of a session.
-
-    What has happened is told once the transaction is committed.
-    """
+    """Use cases of items. Events are published after the commit."""
 
     items: ItemRepository
-    session: Session
     events: Events
 
-    async def create(self, owner_id: UserId, content: ItemContent) -> Item:
+    async def get(self, owner_id: UUID, item_id: ItemId) -> Item:
+        """Return an item.
+
+        Raises:
+            ItemNotFound: The owner has no such item.
+        """
+        item = await self.items.get(owner_id, item_id)
+        if item is None:
+            raise ItemNotFound
+        return item
+
+    async def list(
+        self, owner_id: UUID, where: ItemFilter, sort: ItemSort, request: PageRequest
+    ) -> Page[Item]:
+        """Return a page of items."""
+        return await self.items.list(owner_id, where, sort, request)
+
+    def export(self, owner_id: UUID, where: ItemFilter) -> AsyncIterator[Sequence[Item]]:
+        """Yield all items in batches, oldest first, in constant memory.
+
+        Read on a snapshot: it lasts as long as the client takes to read.
+        """
+        return self.items.stream(owner_id, where)
+
+    async def create(self, owner_id: UUID, fields: ItemFields) -> Item:
         """Create an item.
 
         Raises:
-            InvalidToken: The owner was deleted meanwhile.
+            InvalidToken: The owner was deleted in the meantime.
         """
-        item = await self.items.create(owner_id, content)
-        self._tell(ItemCreated(owner_id, item.id, item.version))
+        item = await self.items.create(owner_id, fields)
+        self._publish(ItemCreated(owner_id, item.id, item.version))
         return item
 
-    async def replace(
-        self, owner_id: UserId, item_id: ItemId, content: ItemContent, if_match: str | None
+    async def update(
+        self,
+        owner_id: UUID,
+        item_id: ItemId,
+        changes: ItemFields,
+        expected: frozenset[int] | None = None,
     ) -> Item:
-        """Replace all that its owner decides of an item.
-
-        Args:
-            owner_id: Who asks.
-            item_id: Which item.
-            content: What it is from now on.
-            if_match: The versions that the client expects, if it cares.
+        """Update an item, if it has one of the expected versions.
 
         Raises:
-            ItemNotFound: The owner has none of this id.
-            PreconditionFailed: It has another version.
+            ItemNotFound: The owner has no such item.
+            PreconditionFailed: The item has another version.
         """
-        changes = ItemChanges(content.title, content.description, content.status)
-        return await self.change(owner_id, item_id, changes, if_match)
-
-    async def change(
-        self, owner_id: UserId, item_id: ItemId, changes: ItemChanges, if_match: str | None
-    ) -> Item:
-        """Change some of an item.
-
-        Args:
-            owner_id: Who asks.
-            item_id: Which item.
-            changes: What is to be different.
-            if_match: The versions that the client expects, if it cares.
-
-        Raises:
-            ItemNotFound: The owner has none of this id.
-            PreconditionFailed: It has another version.
-        """
-        row = await self._existing(owner_id, item_id, if_match)
-        version = row.version
-        if changes.title is not None:
-            row.title = changes.title
-        if changes.description is not None:
-            row.description = changes.description
-        if changes.status is not None:
-            row.status = changes.status
-        item = _item(await self.items.save(row))
-        if item.version != version:
-            self._tell(ItemChanged(owner_id, item.id, item.version))
-        return item
-
-    async def delete(self, owner_id: UserId, item_id: ItemId, if_match: str | None) -> None:
-        """Delete an item.
-
-        Args:
-            owner_id: Who asks.
-            item_id: Which item.
-            if_match: The versions that the client expects, if it cares.
-
-        Raises:
-            ItemNotFound: The owner has none of this id.
-            PreconditionFailed: It has another version.
-        """
-        row = await self._existing(owner_id, item_id, if_match)
-        await self.items.delete(row)
-        self._tell(ItemDeleted(owner_id, item_id, row.version))
-
-    async def _existing(
-        self, owner_id: UserId, item_id: ItemId, if_match: str | None
-    ) -> models.Item:
-        item = await self.items.get(item_id)
-        if item is None or item.owner_id != owner_id:
+        row = await self.items.lock_owned(owner_id, item_id)
+        if row is None:
             raise ItemNotFound
-        require_match(if_match, item.version)
+        version = row.version
+        if expected is not None and version not in expected:
+            raise PreconditionFailed
+        item = await self.items.update(row, changes)
+        if item.version != version:
+            self._publish(ItemChanged(owner_id, item.id, item.version))
         return item
 
-    def _tell(self, event: Event) -> None:
-        self.session.after_commit(partial(self.events.publish, event))
+    async def delete(
+        self, owner_id: UUID, item_id: ItemId, expected: frozenset[int] | None = None
+    ) -> None:
+        """Delete an item, if it has one of the expected versions.
 
+        Raises:
+            ItemNotFound: The owner has no such item.
+            PreconditionFailed: The item has another version.
+        """
+        row = await self.items.lock_owned(owner_id, item_id)
+        if row is None:
+            raise ItemNotFound
+        if expected is not None and row.version not in expected:
+            raise PreconditionFailed
+        await self.items.delete(row)
+        self._publish(ItemDeleted(owner_id, item_id, row.version))
 
-def _item(row: models.Item) -> Item:
-    return Item(
-        id=ItemId(row.id),
-        title=row.title,
-        description=row.description,
-        status=row.status,
-        version=row.version,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
+    def _publish(self, event: ItemEvent) -> None:
+        self.items.after_commit(partial(self.events.publish, event))

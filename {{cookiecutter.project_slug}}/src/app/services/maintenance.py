@@ -1,52 +1,35 @@
-"""What nobody needs any more."""
+"""Deletion of expired rows."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
-from app.config import Settings
 from app.core.clock import utc_now
-from app.repositories.login_throttles import LoginThrottleRepository
-from app.repositories.sessions import RefreshTokenRepository, SessionRepository
-from app.services.ports import IdempotencyStore, UnitsOfWork
-
-
-@dataclass(frozen=True, slots=True)
-class PruneReport:
-    """How many rows were deleted.
-
-    Attributes:
-        sessions: Logins that have ended.
-        refresh_tokens: Tokens used so long ago that their session has ended or moved on.
-        login_throttles: Counts of failed logins that no longer matter.
-        idempotency_keys: Answers that were kept to be given again.
-    """
-
-    sessions: int
-    refresh_tokens: int
-    login_throttles: int
-    idempotency_keys: int
+from app.core.config import AuthSettings
+from app.infrastructure.database import Database
+from app.infrastructure.throttle import Throttle
+from app.repositories.sessions import SessionRepository
+from app.services.ports import IdempotencyStore
 
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """Cleans up; run it once a day."""
+    """Deletes expired rows; run it once a day."""
 
-    database: UnitsOfWork
+    database: Database
+    throttle: Throttle
     idempotency: IdempotencyStore
-    settings: Settings
+    settings: AuthSettings
 
-    async def prune(self) -> PruneReport:
-        """Delete what has expired, and say how much it was."""
+    async def prune(self) -> dict[str, int]:
+        """Delete expired rows, and return their numbers."""
         now = utc_now()
-        tokens_before = now - timedelta(days=self.settings.auth.refresh_token_days)
-        throttles_before = now - timedelta(seconds=self.settings.throttle.window_seconds)
-        idempotency_keys = await self.idempotency.prune()
+        keys = await self.idempotency.prune()
+        used_before = now - timedelta(days=self.settings.refresh_token_days)
         async with self.database.transaction() as session:
-            return PruneReport(
-                sessions=await SessionRepository(session).delete_ended(now),
-                refresh_tokens=await RefreshTokenRepository(session).delete_used(tokens_before),
-                login_throttles=await LoginThrottleRepository(session).delete_older(
-                    throttles_before
-                ),
-                idempotency_keys=idempotency_keys,
-            )
+            sessions = SessionRepository(session)
+            return {
+                "sessions": await sessions.delete_ended(now),
+                "refresh_tokens": await sessions.delete_used_tokens(used_before),
+                "login_throttles": await self.throttle.prune(session),
+                "idempotency_keys": keys,
+            }

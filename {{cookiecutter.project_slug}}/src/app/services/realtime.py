@@ -30,9 +30,9 @@ from app.domain.realtime import (
     channel_of,
 )
 from app.domain.users import UserId
+from app.infrastructure.database import Database
 from app.repositories.realtime import Credential, CredentialReader, TicketRepository
-from app.services.authentication import Authenticator
-from app.services.ports import UnitsOfWork
+from app.services.auth import Authenticator
 
 _AT_ONCE: Final = 500
 _SESSION_ENDED: Final = Ending(UNAUTHENTICATED, "the session has ended")
@@ -78,7 +78,7 @@ class Doorkeeper:
     the database meanwhile.
     """
 
-    database: UnitsOfWork
+    database: Database
     authenticator: Authenticator
     settings: RealtimeSettings
 

@@ -1,25 +1,24 @@
 """Who does which kind of job in a worker."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
-from app import wiring
 from app.core.clock import utc_now
 from app.core.storage import FileStore
 from app.domain.exports import EXPORTS, ExportItems, Prune, RemoveExports
 from app.domain.items import Item
 from app.domain.tracking import JobFile, JobId, QueueUnavailable
+from app.infrastructure.database import Database
 from app.infrastructure.http.streaming import MEDIA_TYPES, exported
 from app.infrastructure.mail import build_mailer
+from app.repositories.items import ItemRepository
 from app.resources import Resources
 from app.services.handlers import Handlers, common_handlers
 from app.services.jobs import JobNotes
-from app.services.ports import UnitsOfWork
-from app.wiring.upkeep import maintenance
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -35,7 +34,7 @@ def worker_handlers(resources: Resources, notes: JobNotes) -> Handlers:
     removal = ExportRemoval(resources.storage, settings.jobs.result_seconds)
 
     async def prune(_: Prune) -> None:
-        logger.info("pruned", report=await maintenance(resources).prune())
+        logger.info("pruned", report=await resources.prune())
 
     handlers = common_handlers(build_mailer(settings.mail))
     handlers.add(ExportItems, ItemExport(resources.database, resources.storage, notes).write)
@@ -48,7 +47,7 @@ def worker_handlers(resources: Resources, notes: JobNotes) -> Handlers:
 class ItemExport:
     """Writes items to a file, as they are at one moment, in constant memory."""
 
-    database: UnitsOfWork
+    database: Database
     files: FileStore
     notes: JobNotes
 
@@ -60,7 +59,7 @@ class ItemExport:
         """
         media_type = MEDIA_TYPES[job.format]
         async with self.database.snapshot() as connection:
-            batches = wiring.item_queries(connection).export(job.owner_id, job.wanted)
+            batches = ItemRepository(connection).stream(job.owner_id, job.wanted)
             text = exported(self._counted(batches, job.job_id), job.format)
             stored = await self.files.put(job.key, text, media_type=media_type)
         file = JobFile(
@@ -73,8 +72,8 @@ class ItemExport:
         await self.notes.result(job.job_id, file)
 
     async def _counted(
-        self, batches: AsyncIterator[list[Item]], job_id: JobId
-    ) -> AsyncIterator[list[Item]]:
+        self, batches: AsyncIterator[Sequence[Item]], job_id: JobId
+    ) -> AsyncIterator[Sequence[Item]]:
         written = 0
         async for batch in batches:
             yield batch

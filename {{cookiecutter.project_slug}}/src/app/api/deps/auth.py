@@ -1,10 +1,6 @@
-"""Who is asking, and may they?
+"""Dependencies of authentication and login."""
 
-Routes name the permissions that they need; `Security` carries them into the OpenAPI document, so
-what is documented is what is enforced.
-"""
-
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Security
 from fastapi.security import (
@@ -15,18 +11,22 @@ from fastapi.security import (
 )
 from starlette.requests import HTTPConnection
 
-from app.api.deps.inline import on_loop
-from app.api.deps.rate_limits import limit_account
-from app.api.deps.resources import ResourcesDep
-from app.api.deps.services import AuthenticatorDep
-from app.core.errors import InsufficientScope, InvalidToken, TooManyRequests, Unauthenticated
-from app.domain.auth import Client, Principal
+from app.api.deps.common import ResourcesDep, limit_account, resources_of
+from app.core.errors import (
+    DatabaseUnavailable,
+    InsufficientScope,
+    InvalidToken,
+    TooManyRequests,
+    Unauthenticated,
+)
+from app.domain.auth import Principal, TooManyLoginAttempts
 from app.domain.permissions import PERMISSIONS
 from app.infrastructure.http.context import identify
 from app.infrastructure.http.problems import raises
-
-_USER_AGENT_LENGTH = 255
-_ADDRESS_LENGTH = 45  # of an IPv6 address that ends in an IPv4 one; a proxy may send anything
+from app.infrastructure.throttle import Throttle
+from app.models.login_throttles import LoginThrottle
+from app.resources import Resources
+from app.services.auth import Authenticator, AuthService
 
 access_token = OAuth2PasswordBearer(
     tokenUrl="/api/v1/auth/token",
@@ -50,6 +50,36 @@ api_key = HTTPBearer(
 )
 
 
+def password_throttle(resources: Resources, scope: Literal["login", "change"]) -> Throttle:
+    """Return the throttle of wrong passwords."""
+    return Throttle(LoginThrottle, resources.settings.throttle, TooManyLoginAttempts, scope=scope)
+
+
+@raises(DatabaseUnavailable)
+async def get_authenticator(connection: HTTPConnection) -> Authenticator:
+    """Return the authenticator."""
+    resources = resources_of(connection)
+    return Authenticator(resources.database, resources.tokens)
+
+
+AuthenticatorDep = Annotated[Authenticator, Depends(get_authenticator)]
+
+
+@raises(DatabaseUnavailable)
+async def get_auth_service(resources: ResourcesDep) -> AuthService:
+    """Return the service of logins, which opens transactions of its own."""
+    return AuthService(
+        database=resources.database,
+        hasher=resources.hasher,
+        tokens=resources.tokens,
+        throttle=password_throttle(resources, "login"),
+        settings=resources.settings.auth,
+    )
+
+
+AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
+
+
 @raises(Unauthenticated, InvalidToken, InsufficientScope, TooManyRequests)
 async def get_principal(
     connection: HTTPConnection,
@@ -57,16 +87,14 @@ async def get_principal(
     token: Annotated[str | None, Depends(access_token)],
     key: Annotated[HTTPAuthorizationCredentials | None, Depends(api_key)],
     authenticator: AuthenticatorDep,
-    resources: ResourcesDep,
 ) -> Principal:
-    """Return who is asking: authenticated, within the rate limit, and permitted.
+    """Authenticate a request, apply the limit of its account, and require permissions.
 
-    Both schemes read the same header; an access token and an API key tell themselves apart. It
-    stands on the authenticator and, for the rate limiter, on the resources.
+    Both schemes read the same header: an access token and an API key differ by their prefix.
 
     Raises:
-        Unauthenticated: There is no bearer token.
-        InvalidToken: The token is not, or no longer, valid.
+        Unauthenticated: The request has no bearer token.
+        InvalidToken: The token is not valid.
         TooManyRequests: The account's limit is reached.
         InsufficientScope: A permission is missing.
     """
@@ -75,26 +103,9 @@ async def get_principal(
         raise Unauthenticated
     principal = await authenticator.authenticate(bearer)
     identify(connection, principal)
-    await limit_account(connection, resources.rate_limiter, principal.id)
+    await limit_account(connection, resources_of(connection).rate_limiter, principal.id)
     principal.require(tuple(required.scopes))
     return principal
 
 
-CurrentUser = Annotated[Principal, Security(get_principal, scopes=["profile:read"])]
-ProfileEditor = Annotated[Principal, Security(get_principal, scopes=["profile:write"])]
 AccountOwner = Annotated[Principal, Security(get_principal, scopes=["account:manage"])]
-ItemViewer = Annotated[Principal, Security(get_principal, scopes=["items:read"])]
-ItemEditor = Annotated[Principal, Security(get_principal, scopes=["items:write"])]
-UserViewer = Annotated[Principal, Security(get_principal, scopes=["users:read"])]
-AdminUser = Annotated[Principal, Security(get_principal, scopes=["users:read", "users:write"])]
-
-
-@on_loop
-def get_client(connection: HTTPConnection) -> Client:
-    """Return where a request comes from; stands on the connection."""
-    address = connection.client.host if connection.client else "unknown"
-    agent = connection.headers.get("user-agent", "")[:_USER_AGENT_LENGTH]
-    return Client(ip_address=address[:_ADDRESS_LENGTH], user_agent=agent)
-
-
-ClientDep = Annotated[Client, Depends(get_client)]

@@ -1,4 +1,4 @@
-"""What the operations on files stand on."""
+"""Dependencies of the file routes: repositories, services, permissions."""
 
 from typing import Annotated
 
@@ -6,54 +6,80 @@ from fastapi import Depends, Query, Security
 from starlette.requests import Request
 
 from app.api.deps.auth import get_principal
-from app.api.deps.inline import on_loop
-from app.api.deps.resources import ResourcesDep
+from app.api.deps.common import ReadSessionDep, ResourcesDep
 from app.api.schemas.files import FileListQuery
 from app.core.errors import DatabaseUnavailable
 from app.core.storage import FileStoreUnavailable
 from app.domain.auth import Principal
 from app.domain.files import IdempotencyKeyNotTaken
 from app.infrastructure.http.problems import raises
+from app.repositories.files import FileRepository
+from app.resources import Resources
 from app.services.direct_uploads import DirectUploads
+from app.services.file_lifecycle import FileLifecycle
 from app.services.files import FileQueries, FileService
-from app.wiring import files as wiring
 
 FileViewer = Annotated[Principal, Security(get_principal, scopes=["files:read"])]
 FileEditor = Annotated[Principal, Security(get_principal, scopes=["files:write"])]
 FileListDep = Annotated[FileListQuery, Query()]
 
 
-@on_loop
-@raises(DatabaseUnavailable)
-def get_file_queries(resources: ResourcesDep) -> FileQueries:
-    """Return what reads the facts of files; stands on the resources, for each read is by itself."""
-    return wiring.file_queries(resources.database)
+def file_service(resources: Resources) -> FileService:
+    """Return the service of uploads and downloads."""
+    return FileService(
+        database=resources.database,
+        storage=resources.storage,
+        direct=resources.storage,
+        lifecycle=_file_lifecycle(resources),
+        settings=resources.settings.storage,
+    )
 
 
-@on_loop
+def direct_uploads(resources: Resources) -> DirectUploads:
+    """Return the service of direct uploads."""
+    return DirectUploads(
+        database=resources.database,
+        storage=resources.storage,
+        direct=resources.storage,
+        lifecycle=_file_lifecycle(resources),
+        settings=resources.settings.storage,
+    )
+
+
+def _file_lifecycle(resources: Resources) -> FileLifecycle:
+    return FileLifecycle(resources.database, resources.storage, resources.settings.storage)
+
+
+async def get_file_reader(session: ReadSessionDep) -> FileRepository:
+    """Return the repository for reading."""
+    return FileRepository(session)
+
+
+async def get_file_queries(
+    files: Annotated[FileRepository, Depends(get_file_reader)],
+) -> FileQueries:
+    """Return the service for reading."""
+    return FileQueries(files)
+
+
 @raises(DatabaseUnavailable, FileStoreUnavailable)
-def get_file_service(resources: ResourcesDep) -> FileService:
-    """Return what takes, gives and deletes files; stands on the resources.
+async def get_file_service(resources: ResourcesDep) -> FileService:
+    """Return the service of uploads and downloads, which opens transactions of its own.
 
-    It opens its own transactions: a request that carries bytes must not keep a connection.
+    A request that transfers bytes must not hold a connection.
     """
-    return wiring.file_service(resources)
+    return file_service(resources)
 
 
-@on_loop
 @raises(DatabaseUnavailable, FileStoreUnavailable)
-def get_direct_uploads(resources: ResourcesDep) -> DirectUploads:
-    """Return what takes files past the service; stands on the resources.
-
-    It opens its own transactions: a request that reads bytes must not keep a connection.
-    """
-    return wiring.direct_uploads(resources)
+async def get_direct_uploads(resources: ResourcesDep) -> DirectUploads:
+    """Return the service of direct uploads, which opens transactions of its own."""
+    return direct_uploads(resources)
 
 
-@on_loop
 @raises(IdempotencyKeyNotTaken)
-def refuse_idempotency_key(request: Request) -> None:
-    """Refuse a promise that the operation does not give; stands on nothing.
+async def refuse_idempotency_key(request: Request) -> None:
+    """Refuse an idempotency key, which the operation does not support.
 
     Raises:
         IdempotencyKeyNotTaken: The request has a key.

@@ -15,7 +15,7 @@ from uuid import UUID
 from fastapi import Depends, Header
 from starlette.requests import Request
 
-from app.api.deps.resources import ResourcesDep
+from app.api.deps.common import ResourcesDep
 from app.domain.idempotency import (
     Answer,
     IdempotencyKey,
@@ -53,7 +53,7 @@ IdempotencyKeyHeader = Annotated[
 async def claim_idempotency_key(
     request: Request, resources: ResourcesDep, key: IdempotencyKeyHeader = None
 ) -> None:
-    """Claim the key of a request, if it has one; stands on the resources.
+    """Claim the key of a request, if it has one.
 
     A route takes it after the parameter that says who is asking, whose key it is, and before the
     service that opens a session. It must not be one that reads the body itself: what the framework

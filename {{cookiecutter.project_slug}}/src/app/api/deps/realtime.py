@@ -1,33 +1,36 @@
-"""Live events: what their routes stand on."""
+"""Dependencies of the WebSocket routes."""
 
 from typing import Annotated
 
 from fastapi import Depends
 
-from app.api.deps.database import SessionDep
-from app.api.deps.inline import on_loop
-from app.api.deps.resources import ResourcesDep
+from app.api.deps.auth import AuthenticatorDep
+from app.api.deps.common import ResourcesDep, SessionDep
+from app.infrastructure.events.adapter import LiveEvents
 from app.infrastructure.realtime import Hub
+from app.repositories.realtime import TicketRepository
 from app.services.realtime import Doorkeeper, TicketService
-from app.wiring import realtime as wiring
 
 
-@on_loop
-def get_ticket_service(resources: ResourcesDep, session: SessionDep) -> TicketService:
-    """Return what gives tickets out; stands on the resources and the request's session."""
-    return wiring.ticket_service(resources, session)
+async def get_ticket_service(resources: ResourcesDep, session: SessionDep) -> TicketService:
+    """Return the service of tickets."""
+    return TicketService(TicketRepository(session), resources.settings.realtime)
 
 
-@on_loop
-def get_doorkeeper(resources: ResourcesDep) -> Doorkeeper:
-    """Return what lets connections in; stands on the resources, for these outlive any session."""
-    return wiring.doorkeeper(resources)
+async def get_doorkeeper(resources: ResourcesDep, authenticator: AuthenticatorDep) -> Doorkeeper:
+    """Return the service that admits connections, in transactions of its own."""
+    return Doorkeeper(resources.database, authenticator, resources.settings.realtime)
 
 
-@on_loop
-def get_hub(resources: ResourcesDep) -> Hub:
-    """Return where connections come together; stands on the resources."""
-    return wiring.hub(resources)
+async def get_hub(resources: ResourcesDep) -> Hub:
+    """Return the hub of connections.
+
+    Raises:
+        TypeError: Events go elsewhere.
+    """
+    if not isinstance(resources.events, LiveEvents):
+        raise TypeError(type(resources.events))
+    return resources.events.hub
 
 
 TicketServiceDep = Annotated[TicketService, Depends(get_ticket_service)]

@@ -1,4 +1,4 @@
-"""API keys at the boundary."""
+"""Requests and responses about API keys."""
 
 from datetime import datetime
 from typing import Annotated
@@ -24,20 +24,18 @@ class ApiKeyCreate(InputModel):
         min_length=1,
         max_length=100,
         pattern=VISIBLE_LINE,
-        description="What you call it; unique among your keys.",
+        description="Name, unique among your keys.",
         examples=["nightly import"],
     )
     scopes: list[DelegablePermission] = Field(
         min_length=1,
         max_length=20,
-        description=(
-            "What it may do: permissions of your own, but for `account:manage` and `profile:write`."
-        ),
+        description=("Permissions: some of your own, except `account:manage` and `profile:write`."),
         examples=[["items:read"]],
     )
     expires_in_days: Days | None = Field(
         None,
-        description="Days until it expires; null if it lasts until it is revoked.",
+        description="Days until it expires; null for no expiry.",
         examples=[90],
     )
 
@@ -45,26 +43,26 @@ class ApiKeyCreate(InputModel):
 class ApiKeyResponse(ResourceResponse):
     """A key, without its secret."""
 
-    name: str = Field(description="What you call it.", examples=["nightly import"])
-    hint: str = Field(description="Its last four characters.", examples=["x9Qe"])
-    scopes: list[Permission] = Field(description="What it may do.", examples=[["items:read"]])
+    name: str = Field(description="Name.", examples=["nightly import"])
+    hint: str = Field(description="Last four characters of the key.", examples=["x9Qe"])
+    scopes: list[Permission] = Field(description="Permissions.", examples=[["items:read"]])
     expires_at: datetime | None = Field(
-        description="When it expires, in UTC.", examples=["2027-02-19T10:30:00Z"]
+        description="Time of expiry, in UTC.", examples=["2027-02-19T10:30:00Z"]
     )
     last_used_at: datetime | None = Field(
-        description="When it was last used, to the minute, in UTC.",
+        description="Time of the last use, to the minute, in UTC.",
         examples=["2026-11-21T10:30:00Z"],
     )
 
 
 class ApiKeyPage(Page[ApiKeyResponse]):
-    """Some of a list of API keys."""
+    """A page of API keys."""
 
 
 class ApiKeyCreatedResponse(ApiKeyResponse):
-    """A key that was just made, with its secret."""
+    """A new key, with its secret."""
 
     key: str = Field(
-        description="Send it as `Authorization: Bearer …`. It is shown this once.",
+        description="Send it as `Authorization: Bearer …`. It is shown only this once.",
         examples=["ak_3vQm8nB1xZ7kL5pW0tY2rE4uI6oA9sDfGhJkLzXcVbM"],
     )

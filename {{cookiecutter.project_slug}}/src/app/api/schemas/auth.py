@@ -1,4 +1,4 @@
-"""Tokens and sessions at the boundary."""
+"""Requests and responses about tokens and sessions."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -23,7 +23,7 @@ class TokenRequest(InputModel):
     """The form of the OAuth 2.0 password grant (RFC 6749 §4.3.2)."""
 
     grant_type: Literal["password"] = Field(
-        "password", description="The kind of grant.", examples=["password"]
+        "password", description="Grant type.", examples=["password"]
     )
     username: str = Field(
         min_length=1,
@@ -37,14 +37,14 @@ class TokenRequest(InputModel):
         "",
         max_length=500,
         pattern=LINE,
-        description="Permissions wanted, separated by spaces; empty for all that the role has.",
+        description="Requested permissions, separated by spaces; empty for all of the role's.",
         examples=["items:read items:write"],
     )
     client_id: str | None = Field(
-        None, max_length=255, description="Taken for compatibility, and ignored.", examples=[None]
+        None, max_length=255, description="Accepted for compatibility and ignored.", examples=[None]
     )
     client_secret: SecretStr | None = Field(
-        None, max_length=255, description="Taken for compatibility, and ignored.", examples=[None]
+        None, max_length=255, description="Accepted for compatibility and ignored.", examples=[None]
     )
 
 
@@ -54,7 +54,7 @@ class RefreshTokenRequest(InputModel):
     refresh_token: Secret[
         Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=VISIBLE_LINE)]
     ] = Field(
-        description="The refresh token that was given last.",
+        description="The latest refresh token.",
         json_schema_extra=PASSWORD_FORMAT,
         examples=[_REFRESH_TOKEN],
     )
@@ -67,30 +67,31 @@ class TokenResponse(ResponseModel):
         description="Send it as `Authorization: Bearer …`.", examples=["eyJhbGciOiJFUzI1NiJ9.e30.c"]
     )
     refresh_token: str = Field(
-        description="Good for one refresh; each refresh gives a new one.",
+        description="Good for one refresh, which returns a new one.",
         examples=[_REFRESH_TOKEN],
     )
     token_type: Literal["bearer"] = Field(
-        "bearer", description="The kind of access token.", examples=["bearer"]
+        "bearer", description="Type of the access token.", examples=["bearer"]
     )
-    expires_in: int = Field(description="Life of the access token, in seconds.", examples=[900])
+    expires_in: int = Field(description="Lifetime of the access token, in seconds.", examples=[900])
     scope: str = Field(
-        description="The permissions granted, separated by spaces.", examples=["items:read"]
+        description="Granted permissions, separated by spaces.", examples=["items:read"]
     )
 
 
 class SessionResponse(ResourceResponse):
-    """A login that has not ended."""
+    """An active session."""
 
-    user_agent: str = Field(description="What the client calls itself.", examples=["curl/8.5.0"])
-    ip_address: str = Field(description="Where it was last seen.", examples=["203.0.113.7"])
+    user_agent: str = Field(description="User agent of the client.", examples=["curl/8.5.0"])
+    ip_address: str = Field(description="Address of the last refresh.", examples=["203.0.113.7"])
     last_used_at: datetime = Field(
-        description="When it last got new tokens, in UTC.", examples=["2026-11-21T10:30:00Z"]
+        description="Time of the last refresh, in UTC.", examples=["2026-11-21T10:30:00Z"]
     )
     expires_at: datetime = Field(
-        description="When it ends if it is not used, in UTC.", examples=["2026-12-21T10:30:00Z"]
+        description="End of the session unless it is refreshed, in UTC.",
+        examples=["2026-12-21T10:30:00Z"],
     )
 
 
 class SessionPage(Page[SessionResponse]):
-    """Some of a list of sessions."""
+    """A page of sessions."""

@@ -1,14 +1,13 @@
-"""Items at the boundary."""
+"""Requests and responses about items."""
 
-from typing import Annotated, Self
+from typing import Annotated, Self, cast
 
 from pydantic import MISSING, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.domain.items import (
     ExportFormat,
-    ItemChanges,
-    ItemContent,
+    ItemFields,
     ItemFilter,
     ItemSort,
     ItemStatus,
@@ -26,57 +25,55 @@ from app.infrastructure.http.schemas import (
 Title = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200, pattern=VISIBLE_LINE),
-    Field(description="What it is called.", examples=["Bernoulli numbers"]),
+    Field(description="Title.", examples=["Bernoulli numbers"]),
 ]
 Description = Annotated[
     str,
     StringConstraints(max_length=10_000, pattern=TEXT),
-    Field(description="What there is to say about it.", examples=["Note G, with a table."]),
+    Field(description="Description.", examples=["Note G, with a table."]),
 ]
-Status = Annotated[ItemStatus, Field(description="How far it is.", examples=["active"])]
+Status = Annotated[ItemStatus, Field(description="Workflow status.", examples=["active"])]
 
 
 class ItemCreate(InputModel):
-    """A new item, or all of one that is replaced."""
+    """All fields of an item."""
 
     title: Title
     description: Description = ""
     status: Status = "draft"
 
-    def content(self) -> ItemContent:
-        """Return the content, in the words of the domain."""
-        return ItemContent(self.title, self.description, self.status)
+    def fields(self) -> ItemFields:
+        """Return the fields."""
+        return cast("ItemFields", self.model_dump())
 
 
 class ItemUpdate(InputModel):
-    """Changes of an item; what is left out stays as it is."""
+    """Fields to update; others keep their values."""
 
     title: Title | MISSING = MISSING
     description: Description | MISSING = MISSING
     status: Status | MISSING = MISSING
 
-    def changes(self) -> ItemChanges:
-        """Return what is to be changed, in the words of the domain."""
-        return ItemChanges(**self.model_dump())
+    def fields(self) -> ItemFields:
+        """Return the given fields."""
+        return cast("ItemFields", self.model_dump())
 
 
 class ItemResponse(ChangingResourceResponse):
     """An item."""
 
-    title: str = Field(description="What it is called.", examples=["Bernoulli numbers"])
-    description: str = Field(
-        description="What there is to say about it.", examples=["Note G, with a table."]
-    )
-    status: ItemStatus = Field(description="How far it is.", examples=["active"])
-    version: int = Field(description="Counts its changes, from 1.", examples=[1])
+    title: str = Field(description="Title.", examples=["Bernoulli numbers"])
+    description: str = Field(description="Description.", examples=["Note G, with a table."])
+    status: ItemStatus = Field(description="Workflow status.", examples=["active"])
+    version: int = Field(description="Number of changes, plus one.", examples=[1])
 
 
 class ItemPage(Page[ItemResponse]):
-    """Some of a list of items."""
+    """A page of items."""
 
 
 class ItemFilterQuery(InputModel):
-    """Which items are wanted."""
+    """Conditions of a list of items."""
 
     status: ItemStatus | None = Field(
         None, description="Only items of this status.", examples=["active"]
@@ -86,7 +83,7 @@ class ItemFilterQuery(InputModel):
         min_length=1,
         max_length=200,
         pattern=VISIBLE_LINE,
-        description="Text that the title or the description contains, in any case.",
+        description="Text in the title or the description, in any case.",
         examples=["bernoulli"],
     )
     created_from: Moment | None = Field(
@@ -106,8 +103,8 @@ class ItemFilterQuery(InputModel):
             raise PydanticCustomError("empty_period", "created_from must be before created_before")
         return self
 
-    def wanted(self) -> ItemFilter:
-        """Return which items are wanted, in the words of the domain."""
+    def to_filter(self) -> ItemFilter:
+        """Return the conditions."""
         return ItemFilter(
             status=self.status,
             search=self.q or None,
@@ -117,17 +114,17 @@ class ItemFilterQuery(InputModel):
 
 
 class ItemListQuery(ItemFilterQuery, PageQuery):
-    """Which items are wanted, and in which order."""
+    """Conditions and order of a list of items."""
 
     sort: ItemSort = Field(
         "-created_at",
-        description="What to sort by; a minus in front for descending order.",
+        description="Field to sort by; a leading minus means descending order.",
         examples=["title"],
     )
 
 
 class ItemExportQuery(ItemFilterQuery):
-    """Which items are wanted, and in which format."""
+    """Conditions and format of an export."""
 
     format: ExportFormat = Field(
         "csv",

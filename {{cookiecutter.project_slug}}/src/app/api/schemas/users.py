@@ -1,6 +1,6 @@
-"""Users at the boundary."""
+"""Requests and responses about users."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import (
     MISSING,
@@ -43,9 +43,9 @@ def _is_strong(password: Secret[str]) -> Secret[str]:
 
 
 def _is_bare_address(value: object) -> object:
-    """Refuse what `EmailStr` would take: a name before the address, and more than mail servers do.
+    """Refuse two forms that `EmailStr` accepts: a name before the address, a long local part.
 
-    Before the `@` stand 64 octets at most (RFC 5321 §4.5.3.1.1).
+    The local part has at most 64 octets (RFC 5321 §4.5.3.1.1).
     """
     if isinstance(value, str):
         local, _, _ = value.strip().partition("@")
@@ -94,47 +94,45 @@ class UserCreate(InputModel):
     email: Email = Field(examples=[_EMAIL])
     username: Username = Field(examples=["ada"])
     password: NewPassword = Field(examples=[_PASSWORD])
-    full_name: FullName | None = Field(
-        None, description="Name to show, if any.", examples=["Ada Lovelace"]
-    )
+    full_name: FullName | None = Field(None, description="Display name.", examples=["Ada Lovelace"])
 
 
 class ProfileUpdate(InputModel):
-    """Changes of one's own profile; what is left out stays as it is."""
+    """Fields to update; others keep their values."""
 
     email: Email | MISSING = Field(MISSING, description="E-mail address.", examples=[_EMAIL])
     full_name: FullName | MISSING | None = Field(
-        MISSING, description="Name to show; null removes it.", examples=["Ada King"]
+        MISSING, description="Display name; null removes it.", examples=["Ada King"]
     )
 
     def changes(self) -> ProfileChanges:
-        """Return what is to be changed, in the words of the domain."""
-        changes = self.model_dump()
-        clears = "full_name" in changes and changes["full_name"] is None
-        return ProfileChanges(**changes, clears_full_name=clears)
+        """Return the given fields."""
+        return cast("ProfileChanges", self.model_dump())
 
 
 class PasswordUpdate(InputModel):
-    """A new password; the current one proves that it is really the owner who asks."""
+    """A new password, with the current one for proof."""
 
-    current_password: Password = Field(description="The password until now.", examples=[_PASSWORD])
+    current_password: Password = Field(description="Current password.", examples=[_PASSWORD])
     new_password: NewPassword = Field(examples=["Difference2Engine"])
 
 
 class UserUpdate(InputModel):
-    """Changes that an administrator makes; what is left out stays as it is."""
+    """Fields to update; others keep their values."""
 
-    role: Role | MISSING = Field(MISSING, description="What the user may do.", examples=["support"])
+    role: Role | MISSING = Field(
+        MISSING, description="Role, which grants permissions.", examples=["support"]
+    )
     is_active: bool | MISSING = Field(
         MISSING,
         strict=True,
-        description="False keeps the user out and ends all its sessions.",
+        description="False deactivates the account and ends its sessions.",
         examples=[False],
     )
 
     def changes(self) -> UserChanges:
-        """Return what is to be changed, in the words of the domain."""
-        return UserChanges(**self.model_dump())
+        """Return the given fields."""
+        return cast("UserChanges", self.model_dump())
 
 
 class UserResponse(ChangingResourceResponse):
@@ -142,28 +140,28 @@ class UserResponse(ChangingResourceResponse):
 
     email: str = Field(description="E-mail address.", examples=[_EMAIL])
     username: str = Field(description="Name to log in with.", examples=["ada"])
-    full_name: str | None = Field(description="Name to show, if any.", examples=["Ada Lovelace"])
-    role: Role = Field(description="What the user may do.", examples=["user"])
-    is_active: bool = Field(description="Whether the user may come in.", examples=[True])
+    full_name: str | None = Field(description="Display name.", examples=["Ada Lovelace"])
+    role: Role = Field(description="Role, which grants permissions.", examples=["user"])
+    is_active: bool = Field(description="Whether the user can log in.", examples=[True])
 
 
 class UserPage(Page[UserResponse]):
-    """Some of a list of users."""
+    """A page of users."""
 
 
 class UserListQuery(PageQuery):
-    """Which users are wanted, and in which order."""
+    """Conditions and order of a list of users."""
 
     sort: UserSort = Field(
         "-created_at",
-        description="What to sort by; a minus in front for descending order.",
+        description="Field to sort by; a leading minus means descending order.",
         examples=["username"],
     )
     role: Role | None = Field(None, description="Only users of this role.", examples=["admin"])
     is_active: bool | None = Field(
-        None, description="Only users who may come in, or who may not.", examples=[True]
+        None, description="Only active users, or only inactive ones.", examples=[True]
     )
 
-    def wanted(self) -> UserFilter:
-        """Return which users are wanted, in the words of the domain."""
+    def to_filter(self) -> UserFilter:
+        """Return the conditions."""
         return UserFilter(role=self.role, is_active=self.is_active)

@@ -1,13 +1,13 @@
-"""API keys: how machines come in."""
+"""API keys, for machines."""
 
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Path, Request, Response
 
+from app.api.deps.api_keys import ApiKeyQueriesDep, ApiKeyServiceDep
 from app.api.deps.auth import AccountOwner
-from app.api.deps.pages import PageDep
-from app.api.deps.services import ApiKeyQueriesDep, ApiKeyServiceDep
+from app.api.deps.common import PageDep
 from app.api.schemas.api_keys import ApiKeyCreate, ApiKeyCreatedResponse, ApiKeyPage, ApiKeyResponse
 from app.core.errors import InsufficientScope
 from app.domain.api_keys import ApiKeyId, ApiKeyNameTaken, ApiKeyNotFound
@@ -20,7 +20,7 @@ router = FeatureRouter(prefix="/users/me/api-keys", tags=["api keys"])
 
 TAG = {
     "name": "api keys",
-    "description": "How machines come in: keys with permissions of their own.",
+    "description": "Keys for machines, with permissions of their own.",
 }
 
 
@@ -37,7 +37,7 @@ async def create_api_key(
     keys: ApiKeyServiceDep,
     response: Response,
 ) -> ApiKeyCreatedResponse:
-    """Make a key for a machine. The key itself is in this answer and nowhere else: keep it."""
+    """Create a key for a machine. Store it: the response shows it this once."""
     new = await keys.create(owner, body.name, frozenset(body.scopes), body.expires_in_days)
     response.headers["Location"] = location_of(request, new.api_key.id)
     shown = ApiKeyResponse.model_validate(new.api_key)
@@ -46,8 +46,8 @@ async def create_api_key(
 
 @router.get("", status_code=200, summary="List API keys")
 async def list_api_keys(owner: AccountOwner, query: PageDep, keys: ApiKeyQueriesDep) -> ApiKeyPage:
-    """List your keys, the latest first."""
-    page = await keys.page(owner.id, query.page())
+    """List your keys, latest first."""
+    page = await keys.list(owner.id, query.page())
     return ApiKeyPage.model_validate(page)
 
 
@@ -59,5 +59,5 @@ async def revoke_api_key(
     key_id: Annotated[UUID, Path(description="Which key.", examples=[EXAMPLE_ID])],
     keys: ApiKeyServiceDep,
 ) -> None:
-    """Make one of your keys useless, from now on."""
+    """Revoke one of your keys at once."""
     await keys.revoke(owner.id, ApiKeyId(key_id))

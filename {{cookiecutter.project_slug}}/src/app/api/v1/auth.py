@@ -1,14 +1,18 @@
-"""Logging in and out."""
+"""Login, tokens and sessions."""
 
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Form, Path, Request
 
-from app.api.deps.auth import AccountOwner, ClientDep
-from app.api.deps.pages import PageDep
-from app.api.deps.rate_limits import AuthRateLimitedByAddress, RateLimiterDep, limit_login
-from app.api.deps.services import AuthServiceDep
+from app.api.deps.auth import AccountOwner, AuthServiceDep
+from app.api.deps.common import (
+    AuthRateLimitedByAddress,
+    ClientDep,
+    PageDep,
+    RateLimiterDep,
+    limit_login,
+)
 from app.api.schemas.auth import (
     RefreshTokenRequest,
     SessionPage,
@@ -32,7 +36,7 @@ router = FeatureRouter(prefix="/auth", tags=["auth"], dependencies=[AuthRateLimi
 
 TAG = {
     "name": "auth",
-    "description": "Logging in and out: tokens, and the sessions behind them.",
+    "description": "Log in and out; tokens and their sessions.",
 }
 
 
@@ -49,10 +53,10 @@ async def log_in(
     limiter: RateLimiterDep,
     auth: AuthServiceDep,
 ) -> TokenResponse:
-    """Exchange a user name and a password for a pair of tokens.
+    """Exchange a user name and password for a pair of tokens.
 
-    The access token goes into the `Authorization` header of the other operations; the refresh
-    token gets a new pair when it has expired. Failed logins slow down further ones.
+    Send the access token in the `Authorization` header; use the refresh token to get a new pair.
+    Each failed login delays the next one.
     """
     await limit_login(request, limiter, form.username)
     password = form.password.get_secret_value()
@@ -69,10 +73,9 @@ async def log_in(
 async def refresh_tokens(
     body: RefreshTokenRequest, client: ClientDep, auth: AuthServiceDep
 ) -> TokenResponse:
-    """Exchange a refresh token for a new pair.
+    """Exchange a refresh token for a new pair of tokens.
 
-    Each refresh token is good for one use. Using one twice ends the whole session, because one
-    of its two bearers must be a thief.
+    A refresh token is good for one use. Reusing one ends its session: it may have been stolen.
     """
     pair = await auth.refresh(body.refresh_token.get_secret_value(), client)
     return TokenResponse.model_validate(pair)
@@ -80,16 +83,16 @@ async def refresh_tokens(
 
 @router.post("/logout", status_code=204, summary="Log out")
 async def log_out(body: RefreshTokenRequest, auth: AuthServiceDep) -> None:
-    """End the session that a refresh token belongs to, access tokens and all.
+    """End the session of a refresh token and revoke its access tokens.
 
-    A token that is unknown or no longer valid is no error (RFC 7009).
+    An unknown or invalid token is no error (RFC 7009).
     """
     await auth.log_out(body.refresh_token.get_secret_value())
 
 
 @router.get("/sessions", status_code=200, summary="List sessions")
 async def list_sessions(owner: AccountOwner, query: PageDep, auth: AuthServiceDep) -> SessionPage:
-    """List your sessions that have not ended, the latest first."""
+    """List your active sessions, latest first."""
     page = await auth.sessions(owner.id, query.page())
     return SessionPage.model_validate(page)
 
@@ -102,8 +105,8 @@ async def list_sessions(owner: AccountOwner, query: PageDep, auth: AuthServiceDe
 )
 async def end_session(
     owner: AccountOwner,
-    session_id: Annotated[UUID, Path(description="Which session.", examples=[EXAMPLE_ID])],
+    session_id: Annotated[UUID, Path(description="Id of the session.", examples=[EXAMPLE_ID])],
     auth: AuthServiceDep,
 ) -> None:
-    """End one of your sessions: its tokens are of no use from now on."""
+    """End one of your sessions and revoke its tokens."""
     await auth.end_session(owner.id, SessionId(session_id))

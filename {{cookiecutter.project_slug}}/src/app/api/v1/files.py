@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Header, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.api.deps.conditions import IfNoneMatch
+from app.api.deps.common import IfNoneMatch
 from app.api.deps.files import (
     DirectUploadsDep,
     FileEditor,

@@ -6,14 +6,21 @@ from uuid import UUID
 from fastapi import Path, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.api.deps.auth import ItemEditor, ItemViewer
-from app.api.deps.conditions import IfMatch, IfNoneMatch
+from app.api.deps.common import ExpectedVersions, IfNoneMatch
 from app.api.deps.idempotency import IdempotencyDep
-from app.api.deps.pages import ItemExportFilterDep, ItemListDep
-from app.api.deps.services import ItemExportDep, ItemQueriesDep, ItemServiceDep
+from app.api.deps.items import (
+    ItemEditor,
+    ItemExportDep,
+    ItemExportFilterDep,
+    ItemListDep,
+    ItemQueriesDep,
+    ItemServiceDep,
+    ItemViewer,
+)
 from app.api.schemas.items import ItemCreate, ItemPage, ItemResponse, ItemUpdate
 from app.core.errors import PreconditionFailed
-from app.domain.items import ItemId, ItemNotFound, etag, etag_matches
+from app.domain.items import ItemId, ItemNotFound
+from app.infrastructure.http.entity_tags import names_tag, tag_of
 from app.infrastructure.http.problems import problems
 from app.infrastructure.http.responses import (
     VERSION,
@@ -33,7 +40,7 @@ TAG = {
     "description": "The example resource: owned, paged, searched and exported.",
 }
 
-ItemIdPath = Annotated[UUID, Path(description="Which item.", examples=[EXAMPLE_ID])]
+ItemIdPath = Annotated[UUID, Path(description="Id of the item.", examples=[EXAMPLE_ID])]
 
 
 @router.post(
@@ -50,21 +57,20 @@ async def create_item(
     items: ItemServiceDep,
     response: Response,
 ) -> ItemResponse:
-    """Create an item that is yours."""
-    item = await items.create(owner.id, body.content())
+    """Create an item."""
+    item = await items.create(owner.id, body.fields())
     response.headers["Location"] = location_of(request, item.id)
-    response.headers["ETag"] = etag(item.version)
+    response.headers["ETag"] = tag_of(item.version)
     return ItemResponse.model_validate(item)
 
 
 @router.get("", status_code=200, summary="List items")
 async def list_items(owner: ItemViewer, query: ItemListDep, items: ItemQueriesDep) -> ItemPage:
-    """List your items, page by page: filtered, searched and sorted.
+    """List your items, filtered, searched and sorted.
 
-    Pages stay consistent while items are added: a page starts after the last entry of the one
-    before, whatever has happened in between.
+    Pages stay consistent while items are added: each starts after the last entry of the one before.
     """
-    page = await items.page(owner.id, query.wanted(), query.sort, query.page())
+    page = await items.list(owner.id, query.to_filter(), query.sort, query.page())
     return ItemPage.model_validate(page)
 
 
@@ -78,17 +84,17 @@ async def list_items(owner: ItemViewer, query: ItemListDep, items: ItemQueriesDe
 async def export_items(
     owner: ItemViewer, query: ItemExportFilterDep, items: ItemExportDep
 ) -> StreamingResponse:
-    """Download all your items as of this moment, however many there are.
+    """Download all your items as of this moment.
 
-    In CSV, text that a spreadsheet would take for a formula has an apostrophe in front.
+    In CSV, an apostrophe precedes text that a spreadsheet would evaluate as a formula.
     """
-    return Export(items.export(owner.id, query.wanted()), query.format)
+    return Export(items.export(owner.id, query.to_filter()), query.format)
 
 
 @router.get(
     "/{item_id}",
     status_code=200,
-    summary="Read an item",
+    summary="Get an item",
     response_model=ItemResponse,
     responses=problems(ItemNotFound) | VERSION_OR_NOT_MODIFIED,
 )
@@ -99,10 +105,10 @@ async def get_item(
     response: Response,
     if_none_match: IfNoneMatch = None,
 ) -> ItemResponse | Response:
-    """Return one of your items."""
-    item = await items.one(owner.id, ItemId(item_id))
-    tag = etag(item.version)
-    if if_none_match is not None and etag_matches(if_none_match, item.version, weak=True):
+    """Retrieve one of your items."""
+    item = await items.get(owner.id, ItemId(item_id))
+    tag = tag_of(item.version)
+    if if_none_match is not None and names_tag(if_none_match, tag, weak=True):
         return Response(status_code=304, headers={"ETag": tag})
     response.headers["ETag"] = tag
     return ItemResponse.model_validate(item)
@@ -120,18 +126,18 @@ async def replace_item(
     body: ItemCreate,
     items: ItemServiceDep,
     response: Response,
-    if_match: IfMatch = None,
+    expected: ExpectedVersions,
 ) -> ItemResponse:
-    """Replace all of one of your items."""
-    item = await items.replace(owner.id, ItemId(item_id), body.content(), if_match)
-    response.headers["ETag"] = etag(item.version)
+    """Replace all fields of one of your items."""
+    item = await items.update(owner.id, ItemId(item_id), body.fields(), expected)
+    response.headers["ETag"] = tag_of(item.version)
     return ItemResponse.model_validate(item)
 
 
 @router.patch(
     "/{item_id}",
     status_code=200,
-    summary="Change an item",
+    summary="Update an item",
     responses=problems(ItemNotFound, PreconditionFailed) | VERSION,
 )
 async def change_item(
@@ -140,11 +146,11 @@ async def change_item(
     body: ItemUpdate,
     items: ItemServiceDep,
     response: Response,
-    if_match: IfMatch = None,
+    expected: ExpectedVersions,
 ) -> ItemResponse:
-    """Change some of one of your items. What you leave out stays as it is."""
-    item = await items.change(owner.id, ItemId(item_id), body.changes(), if_match)
-    response.headers["ETag"] = etag(item.version)
+    """Update the given fields of one of your items."""
+    item = await items.update(owner.id, ItemId(item_id), body.fields(), expected)
+    response.headers["ETag"] = tag_of(item.version)
     return ItemResponse.model_validate(item)
 
 
@@ -155,7 +161,7 @@ async def change_item(
     responses=problems(ItemNotFound, PreconditionFailed),
 )
 async def delete_item(
-    owner: ItemEditor, item_id: ItemIdPath, items: ItemServiceDep, if_match: IfMatch = None
+    owner: ItemEditor, item_id: ItemIdPath, items: ItemServiceDep, expected: ExpectedVersions
 ) -> None:
     """Delete one of your items."""
-    await items.delete(owner.id, ItemId(item_id), if_match)
+    await items.delete(owner.id, ItemId(item_id), expected)

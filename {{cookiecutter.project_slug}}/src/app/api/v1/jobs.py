@@ -6,8 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.api.deps.auth import ItemViewer
 from app.api.deps.idempotency import IdempotencyDep
+from app.api.deps.items import ItemViewer
 from app.api.deps.jobs import DownloadDep, JobServiceDep
 from app.api.schemas.jobs import ItemExportCreate, JobResponse
 from app.core.storage import FileStoreUnavailable, ObjectNotFound
@@ -55,7 +55,7 @@ async def export_items_in_background(
     you can have some at a time. Ask for the job until it is done; its file can then be downloaded
     for a day, unless the service is set up otherwise.
     """
-    job = await jobs.export_items(owner.id, body.filter.wanted(), body.format)
+    job = await jobs.export_items(owner.id, body.filter.to_filter(), body.format)
     path = location_of(request, job.id, posted_to="/items-export")
     response.headers["Location"] = path
     return JobResponse.of(job, path)

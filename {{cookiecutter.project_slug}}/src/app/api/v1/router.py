@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from app.api.deps.rate_limits import RateLimitedByAddress
+from app.api.deps.common import RateLimitedByAddress
 from app.api.v1 import (
     api_keys,
     auth,

@@ -1,25 +1,26 @@
-"""Accounts: one's own, and those of others for administrators."""
+"""Accounts."""
 
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Path, Request, Response
 
-from app.api.deps.auth import (
-    AccountOwner,
-    AdminUser,
-    ClientDep,
-    CurrentUser,
-    ProfileEditor,
-    UserViewer,
-)
-from app.api.deps.pages import UserListDep
-from app.api.deps.rate_limits import (
+from app.api.deps.auth import AccountOwner
+from app.api.deps.common import (
     AuthRateLimitedByAddress,
+    ClientDep,
     RateLimiterDep,
     limit_password_change,
 )
-from app.api.deps.services import UserQueriesDep, UserServiceDep
+from app.api.deps.users import (
+    AdminUser,
+    CurrentUser,
+    ProfileEditor,
+    UserListDep,
+    UserQueriesDep,
+    UserServiceDep,
+    UserViewer,
+)
 from app.api.schemas.users import (
     PasswordUpdate,
     ProfileUpdate,
@@ -47,9 +48,9 @@ router = FeatureRouter(prefix="/users", tags=["users"])
 
 TAG = {
     "name": "users",
-    "description": "Accounts: one's own, and all of them for administrators.",
+    "description": "Your account, and all accounts for administrators.",
 }
-UserIdPath = Annotated[UUID, Path(description="Which user.", examples=[EXAMPLE_ID])]
+UserIdPath = Annotated[UUID, Path(description="Id of the user.", examples=[EXAMPLE_ID])]
 
 
 @router.post(
@@ -62,7 +63,7 @@ UserIdPath = Annotated[UUID, Path(description="Which user.", examples=[EXAMPLE_I
 async def register_user(
     request: Request, body: UserCreate, users: UserServiceDep, response: Response
 ) -> UserResponse:
-    """Create an account. It can log in at once."""
+    """Create an account, which can log in at once."""
     user = await users.register(
         email=body.email,
         username=body.username,
@@ -76,27 +77,27 @@ async def register_user(
 @router.get("", status_code=200, summary="List users")
 async def list_users(_: UserViewer, query: UserListDep, users: UserQueriesDep) -> UserPage:
     """List all users, page by page."""
-    page = await users.page(query.wanted(), query.sort, query.page())
+    page = await users.list(query.to_filter(), query.sort, query.page())
     return UserPage.model_validate(page)
 
 
-@router.get("/me", status_code=200, summary="Read your profile")
+@router.get("/me", status_code=200, summary="Get your profile")
 async def get_profile(user: CurrentUser) -> UserResponse:
-    """Return who you are."""
+    """Retrieve your profile."""
     return UserResponse.model_validate(user.user)
 
 
 @router.patch(
     "/me",
     status_code=200,
-    summary="Change your profile",
+    summary="Update your profile",
     responses=problems(UserNotFound, EmailTaken),
 )
 async def change_profile(
     editor: ProfileEditor, body: ProfileUpdate, users: UserServiceDep
 ) -> UserResponse:
-    """Change what is shown of you. What you leave out stays as it is."""
-    return UserResponse.model_validate(await users.change_profile(editor.id, body.changes()))
+    """Update the given fields of your profile."""
+    return UserResponse.model_validate(await users.update_profile(editor.id, body.changes()))
 
 
 @router.delete(
@@ -106,7 +107,7 @@ async def change_profile(
     responses=problems(UserNotFound, LastAdministrator),
 )
 async def delete_account(owner: AccountOwner, users: UserServiceDep) -> None:
-    """Delete your account with everything that is yours, at once and for good."""
+    """Delete your account with all its data, permanently."""
     await users.delete(owner.id)
 
 
@@ -125,30 +126,30 @@ async def change_password(
     limiter: RateLimiterDep,
     users: UserServiceDep,
 ) -> None:
-    """Change your password. All your other sessions are ended."""
+    """Change your password and end all your other sessions."""
     await limit_password_change(request, limiter, owner.id)
     current = body.current_password.get_secret_value()
     new = body.new_password.get_secret_value()
     await users.change_password(owner, current, new, client)
 
 
-@router.get("/{user_id}", status_code=200, summary="Read a user", responses=problems(UserNotFound))
+@router.get("/{user_id}", status_code=200, summary="Get a user", responses=problems(UserNotFound))
 async def get_user(_: UserViewer, user_id: UserIdPath, users: UserQueriesDep) -> UserResponse:
-    """Return any user."""
-    return UserResponse.model_validate(await users.one(UserId(user_id)))
+    """Retrieve a user."""
+    return UserResponse.model_validate(await users.get(UserId(user_id)))
 
 
 @router.patch(
     "/{user_id}",
     status_code=200,
-    summary="Change a user",
+    summary="Update a user",
     responses=problems(UserNotFound, LastAdministrator),
 )
 async def administer_user(
     _: AdminUser, user_id: UserIdPath, body: UserUpdate, users: UserServiceDep
 ) -> UserResponse:
-    """Change what a user may do, or keep it out. What you leave out stays as it is."""
-    return UserResponse.model_validate(await users.administer(UserId(user_id), body.changes()))
+    """Update a user's role, or activate or deactivate the account."""
+    return UserResponse.model_validate(await users.update(UserId(user_id), body.changes()))
 
 
 @router.delete(
@@ -158,5 +159,5 @@ async def administer_user(
     responses=problems(UserNotFound, LastAdministrator),
 )
 async def delete_user(_: AdminUser, user_id: UserIdPath, users: UserServiceDep) -> None:
-    """Delete a user with everything that is the user's, at once and for good."""
+    """Delete a user with all their data, permanently."""
     await users.delete(UserId(user_id))

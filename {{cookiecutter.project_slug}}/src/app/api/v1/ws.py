@@ -5,9 +5,8 @@ from fastapi.responses import JSONResponse
 
 from app.api.asyncapi import asyncapi
 from app.api.deps.auth import AccountOwner
-from app.api.deps.rate_limits import RateLimiterDep, limit_account
+from app.api.deps.common import RateLimiterDep, SettingsDep, limit_account
 from app.api.deps.realtime import DoorkeeperDep, HubDep, TicketServiceDep
-from app.api.deps.resources import SettingsDep
 from app.api.realtime import bearer_of, converse, refuse, require_origin
 from app.api.schemas.realtime import TicketResponse
 from app.core.errors import Forbidden, TooManyRequests, Unauthenticated, Unavailable

@@ -17,6 +17,7 @@ from app.core.config.groups import (
     PasswordSettings,
     RateLimitSettings,
     ServerSettings,
+    ThrottleSettings,
 )
 from app.core.config.jobs import JobSettings
 
@@ -35,4 +36,5 @@ __all__ = [
     "RateLimitSettings",
     "ServerSettings",
     "SettingsGroup",
+    "ThrottleSettings",
 ]

@@ -317,3 +317,27 @@ class IdempotencySettings(SettingsGroup):
     claim_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
     """Seconds after which the key of a request without an answer is free again, e.g. because its
     process was killed. Must exceed the duration of any request."""
+
+
+class ThrottleSettings(SettingsGroup):
+    """Delay of logins after failed ones; it doubles with each failure."""
+
+    account_failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Failures of one account without a delay."""
+
+    address_failures: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """Failures from one address without a delay."""
+
+    base_seconds: Annotated[int, Field(ge=1, le=3600)] = 1
+    """First delay, in seconds."""
+
+    max_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
+    """Maximum delay, in seconds."""
+
+    window_seconds: Annotated[int, Field(ge=1, le=604_800)] = 3600
+    """Seconds after which failures are forgotten."""
+
+    def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
+        """Require delays that grow."""
+        if self.max_seconds < self.base_seconds:
+            yield "max_seconds", "can't be less than APP_THROTTLE__BASE_SECONDS"

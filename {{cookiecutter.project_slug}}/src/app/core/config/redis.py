@@ -38,10 +38,6 @@ class RedisSettings(SettingsGroup):
     breaker_seconds: Annotated[float, Field(gt=0, le=300)] = 2.0
     """Seconds until a call probes Redis again."""
 
-    principal_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
-    """Seconds to cache the account behind a token. Changes and revocations apply at once; this
-    bounds the delay if a process was killed or cut off from Redis right after its commit."""
-
     @field_validator("url")
     @classmethod
     def _check_scheme(cls, url: SecretStr) -> SecretStr:

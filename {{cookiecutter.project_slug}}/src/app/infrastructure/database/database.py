@@ -1,37 +1,51 @@
-"""Units of work: how code gets at the database."""
+"""Access to the database: sessions for writing, connections for reading."""
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.config import Settings
+from app.core.config import DatabaseSettings
 from app.core.errors import DatabaseUnavailable
 from app.core.health import HealthCheck
 from app.infrastructure.database.dialect import (
     PING,
-    READ_OPTIONS,
     SNAPSHOT_OPTIONS,
+    WRITE_OPTIONS,
     create_engine,
 )
 from app.infrastructure.database.errors import translate_errors, translated_errors
-from app.infrastructure.database.lookups import DirectLookups
-from app.infrastructure.database.session import Session
-from app.infrastructure.database.statements import Row, Statement, Values
-from app.infrastructure.database.statistics import StatementLog, count_statements
+from app.infrastructure.database.statistics import time_statements
+
+AfterCommit = Callable[[], Awaitable[None]]
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
-class Database:
-    """Opens units of work on one engine.
+class Session(AsyncSession):
+    """A session that runs actions after its commit.
 
-    No caller holds two of them at once: a pool in which each request waits for its second
-    connection while it keeps its first is a deadlock.
+    Jobs, mails and events requested in a transaction wait here; a rollback drops them.
+    """
+
+    def after_commit(self, action: AfterCommit) -> None:
+        """Run an action after the commit, in the order of calls."""
+        self.info.setdefault("after_commit", []).append(action)
+
+    def take_after_commit(self) -> list[AfterCommit]:
+        """Return the pending actions and clear them."""
+        actions: list[AfterCommit] = self.info.pop("after_commit", [])
+        return actions
+
+
+class Database:
+    """Opens transactions, reads and snapshots on one engine.
+
+    Never open one inside another: when every request holds a connection and waits for a second
+    one, the pool deadlocks.
     """
 
     def __init__(
@@ -41,43 +55,38 @@ class Database:
         snapshots: int = 1,
         snapshot_seconds: float = 600.0,
         wait_seconds: float = 5.0,
-        slow_seconds: float = math.inf,
     ) -> None:
-        """Work on this engine; whoever made it disposes of it.
+        """Use this engine, which the caller disposes of.
 
         Args:
-            engine: The connections.
-            snapshots: How many of them long reads may hold at once.
-            snapshot_seconds: How long one of these may hold its connection.
-            wait_seconds: How long another one waits for its turn.
-            slow_seconds: From here on the statement of a lookup is logged.
+            engine: Runs each statement in autocommit mode.
+            snapshots: Limit of concurrent snapshots.
+            snapshot_seconds: Time limit of a snapshot.
+            wait_seconds: Time limit of waiting for a snapshot.
         """
         self.engine = engine
+        self.writers = engine.execution_options(**WRITE_OPTIONS)
+        self._snapshots = engine.execution_options(**SNAPSHOT_OPTIONS)
         self._free_snapshots = asyncio.Semaphore(snapshots)
         self._snapshot_seconds = snapshot_seconds
         self._wait_seconds = wait_seconds
-        self._sessions = async_sessionmaker(engine, class_=Session, expire_on_commit=False)
-        self._readers = engine.execution_options(**READ_OPTIONS)
-        self._snapshots = engine.execution_options(**SNAPSHOT_OPTIONS)
+        self._sessions = async_sessionmaker(self.writers, class_=Session, expire_on_commit=False)
         self.health_checks = (HealthCheck("database", self.ping, required=True),)
-        self._lookups = DirectLookups(engine, StatementLog(slow_seconds))
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator["Database"]:
-        """Yield a database that connects when it is first used, and close it afterwards."""
-        engine = create_engine(settings.database, pool_size=settings.database_pool_size)
-        slow_seconds = settings.database.slow_statement_ms / 1000
-        count_statements(engine, StatementLog(slow_seconds))
+    async def open(cls, settings: DatabaseSettings, *, pool_size: int) -> AsyncIterator["Database"]:
+        """Yield a database that connects on first use, and close it afterwards."""
+        engine = create_engine(settings, pool_size=pool_size)
+        time_statements(engine, slow_seconds=settings.slow_statement_ms / 1000)
         translate_errors(engine)
         try:
             yield cls(
                 engine,
-                # Clients that read slowly must not keep everybody else from the database.
-                snapshots=max(1, settings.database_pool_size // 4),
-                snapshot_seconds=settings.database.snapshot_timeout,
-                wait_seconds=settings.database.pool_timeout,
-                slow_seconds=slow_seconds,
+                # Clients that read slowly must leave connections to everyone else.
+                snapshots=max(1, pool_size // 4),
+                snapshot_seconds=settings.snapshot_timeout,
+                wait_seconds=settings.pool_timeout,
             )
         finally:
             await engine.dispose()
@@ -87,39 +96,30 @@ class Database:
         """Yield a session for writing: committed at the end, rolled back on any error.
 
         Raises:
-            DatabaseUnavailable: The database can't be reached or did not answer in time.
-            Conflict: What was written contradicts what is stored.
+            DatabaseUnavailable: The database is unreachable or did not answer in time.
+            Conflict: A constraint was violated.
         """
         with translated_errors():
             async with self._sessions() as session:
                 async with session.begin():
                     yield session
                 actions = session.take_after_commit()
-        # In order: one may follow from another. The commit stands, whatever becomes of them.
+        # In order: one may depend on another. The commit is final, even if an action fails.
         for action in actions:
             try:
                 await action()
             except Exception:
                 logger.exception("action after commit failed")
 
-    async def fetch(self, statement: Statement, values: Values) -> Sequence[Row]:
-        """Return the rows that a statement selects, by the shortest way there is.
-
-        Raises:
-            DatabaseUnavailable: The database can't be reached or did not answer in time.
-        """
-        with translated_errors():
-            return await self._lookups.fetch(statement, values)
-
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection for reading, without a transaction around its statements.
+        """Yield a connection for reading; its statements run without a transaction.
 
         Raises:
-            DatabaseUnavailable: The database can't be reached or did not answer in time.
+            DatabaseUnavailable: The database is unreachable or did not answer in time.
         """
         with translated_errors():
-            async with self._readers.connect() as connection:
+            async with self.engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -127,15 +127,15 @@ class Database:
         """Yield a connection for a long read, which sees all rows as of one moment.
 
         Raises:
-            DatabaseUnavailable: The database can't be reached or did not answer in time, or as
-                many long reads are under way as may be.
-            TimeoutError: The reader took too long.
+            DatabaseUnavailable: The database is unreachable or did not answer in time, or too
+                many snapshots are open.
+            TimeoutError: The snapshot took too long.
         """
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await self._free_snapshots.acquire()
         except TimeoutError:
-            raise DatabaseUnavailable(reason="all long reads are taken") from None
+            raise DatabaseUnavailable(reason="all snapshots are in use") from None
         try:
             async with asyncio.timeout(self._snapshot_seconds):
                 with translated_errors():
@@ -145,10 +145,10 @@ class Database:
             self._free_snapshots.release()
 
     async def ping(self) -> None:
-        """Pass if the database answers.
+        """Query the database.
 
         Raises:
-            DatabaseUnavailable: It doesn't.
+            DatabaseUnavailable: It is unreachable or did not answer in time.
         """
         async with self.read() as connection:
             await connection.execute(text(PING))

@@ -1,10 +1,11 @@
-"""What is particular to PostgreSQL, and nothing else is."""
+"""PostgreSQL: engine, options, errors."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
-from sqlalchemy import AdaptedConnection, Connection, event
+from sqlalchemy import AdaptedConnection, Connection, DateTime, Table, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -14,41 +15,38 @@ from app.core.config import DatabaseSettings
 from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database.pool import FairPool
 
-READ_OPTIONS: Final[dict[str, Any]] = {"isolation_level": "AUTOCOMMIT"}
-"""For requests that only read: no `BEGIN` and no `ROLLBACK` on the wire."""
+UtcDateTime: Final = DateTime(timezone=True)
+"""A column type: `timestamptz`, which asyncpg returns aware, in UTC."""
+
+WRITE_OPTIONS: Final[dict[str, Any]] = {"isolation_level": "READ COMMITTED"}
+"""For transactions. Reads keep the engine's autocommit: no `BEGIN`, no `ROLLBACK` on the wire."""
 
 SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {
     "isolation_level": "REPEATABLE READ",
     "postgresql_readonly": True,
 }
-"""For long reads: all rows as of one moment, through a cursor of the server."""
+"""For long reads, which see all rows as of one moment, by a server-side cursor."""
 
 PING: Final = "SELECT 1"
-"""Whether it answers."""
 
 _CONNECT_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 1.0
 _MIGRATION_LOCK_SECONDS: Final = 10
-_MIGRATION_LOCK: Final = 7_305_804_402_475_919_205  # of our choice, and the same in every process
+_MIGRATION_LOCK: Final = 7_305_804_402_475_919_205  # arbitrary, the same in every process
 _UNAVAILABLE: Final = frozenset(
     {
         "08",  # connection exception
         "53",  # insufficient resources, too many connections among them
         "57",  # operator intervention: shutdown, crash, statement time-out
         "40",  # transaction rollback: deadlock, serialization failure
-        "25006",  # a replica was promoted away from under us: read-only transaction
+        "25006",  # read-only transaction: a failover has made this server a replica
         "55P03",  # lock not available
     }
 )
 
 
 def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
-    """Return an engine; nothing is connected before its first use.
-
-    Args:
-        settings: Address, pool and time limits.
-        pool_size: Connections that the pool keeps.
-    """
+    """Return an engine that connects on first use and runs statements in autocommit mode."""
     limit_ms = int(settings.statement_timeout * 1000)
 
     async def connect(*arguments: Any, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":
@@ -59,9 +57,11 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
 
     engine = create_async_engine(
         settings.url.get_secret_value(),
+        # A connection that reads needs no option of its own, which costs at each checkout.
+        isolation_level="AUTOCOMMIT",
         pool_size=pool_size,
         poolclass=FairPool,
-        # The text of an error is shown and logged in places that know nothing of secrets.
+        # Error texts are logged in places that know nothing of secrets.
         hide_parameters=True,
         max_overflow=settings.max_overflow,
         pool_timeout=settings.pool_timeout,
@@ -69,13 +69,13 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
         connect_args={
             "async_creator_fn": connect,
             "timeout": settings.connect_timeout,
-            # The server ends a slow statement; this is for a server that no longer answers.
+            # The server cancels a slow statement; this is for a server that no longer answers.
             "command_timeout": settings.statement_timeout + settings.connect_timeout,
             "server_settings": {
                 "statement_timeout": str(limit_ms),
                 "lock_timeout": str(int(settings.lock_timeout * 1000)),
                 "idle_in_transaction_session_timeout": str(2 * limit_ms),
-                # Compiling costs more than it gives for queries as short as ours.
+                # Compiling costs more than it saves on short queries.
                 "jit": "off",
             },
         },
@@ -86,10 +86,9 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
 
 
 def create_migration_engine(url: str) -> AsyncEngine:
-    """Return an engine without a pool, whose statements may take long: large tables exist.
+    """Return an engine without a pool and without a limit on the time of a statement.
 
-    They may not wait long, though: whatever comes to a table after an `ALTER TABLE` that waits for
-    it, waits as well.
+    Its wait for locks is short: an `ALTER TABLE` that waits for a table blocks all who come later.
     """
     return create_async_engine(
         url,
@@ -102,52 +101,45 @@ def create_migration_engine(url: str) -> AsyncEngine:
     )
 
 
-def is_made(url: str) -> bool:  # noqa: ARG001 - the server knows
-    """Tell whether there is a database at an address: if not, the server itself will say so."""
+def is_made(_: str) -> bool:
+    """Return whether a database exists at an address: assume so, the server reports if not."""
     return True
 
 
 def lock_migrations(connection: Connection) -> bool:
-    """Keep others from migrating the database while this connection is open.
+    """Lock the database against other migrations while this connection is open.
 
     Returns:
-        Whether that worked; if not, somebody else is migrating it. There is no waiting for them: to
-        build an index concurrently is to wait for all who are at something, such as waiting.
+        False if another process migrates it. Waiting could deadlock: `CREATE INDEX CONCURRENTLY`
+        waits for every open transaction, this one included.
     """
     statement = f"SELECT pg_try_advisory_lock({_MIGRATION_LOCK})"
     locked: bool = connection.exec_driver_sql(statement).scalar_one()
-    # The lock is the connection's: Alembic begins, or does without, transactions of its own.
+    # The lock belongs to the connection, so Alembic is free to begin its own transactions.
     connection.commit()
     return locked
 
 
-def constraint_of(error: IntegrityError) -> str | None:
-    """Return the name of the constraint that a statement violated."""
+def constraint_of(error: IntegrityError, _: Mapping[str, Table]) -> str | None:
+    """Return the name of the violated constraint."""
     cause = error.orig.__cause__ if error.orig is not None else None
     return getattr(cause, "constraint_name", None)
 
 
 def why_unavailable(error: DBAPIError) -> str | None:
-    """Return what is wrong if the database is to blame, and another try may succeed."""
-    if error.connection_invalidated or is_outage(getattr(error.orig, "sqlstate", None)):
-        return type(error.orig).__name__
+    """Return the reason if the database is unavailable and a retry may succeed."""
+    state: str = getattr(error.orig, "sqlstate", None) or ""
+    if error.connection_invalidated or state in _UNAVAILABLE or state[:2] in _UNAVAILABLE:
+        cause = error.orig.__cause__ if error.orig is not None else None
+        return type(cause or error.orig).__name__
     return None
 
 
-def is_outage(state: str | None) -> bool:
-    """Tell whether an SQLSTATE says that the database is to blame."""
-    return state is not None and (state in _UNAVAILABLE or state[:2] in _UNAVAILABLE)
-
-
 def _ping_idle_connections(engine: AsyncEngine, seconds: float) -> None:
-    """Try a connection that has been idle before it is used again.
+    """Ping connections that have been idle before they are used again.
 
-    SQLAlchemy's own pre-ping costs a round trip per request. A server that shuts down closes its
-    sockets, which asyncpg notices by itself; what goes unnoticed needs idle time to happen.
-
-    Args:
-        engine: Whose connections.
-        seconds: How long one may take to answer.
+    SQLAlchemy's own pre-ping costs a round trip per request. asyncpg notices sockets that a server
+    closes; a connection that dies unnoticed does so while it is idle.
     """
     pool = engine.sync_engine.pool
 

@@ -1,40 +1,43 @@
-"""What is particular to SQLite, and nothing else is."""
+"""SQLite: engine, options, errors."""
 
 import asyncio
 import re
 import sqlite3
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
 import aiosqlite
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, DateTime, Dialect, Table, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.types import TypeDecorator
 
 from app.core.config import DatabaseSettings
-from app.infrastructure.database.models import Base
 from app.infrastructure.database.pool import FairPool
 
-READ_OPTIONS: Final[dict[str, Any]] = {"begin": None}
-"""For requests that only read: each statement stands for itself, without a transaction."""
+WRITE_OPTIONS: Final[dict[str, Any]] = {"begin": "BEGIN IMMEDIATE"}
+"""For transactions. One that read first and wrote later could fail half-way, after another
+writer's commit; one that takes the write lock at once waits for its turn instead."""
 
 SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {"begin": "BEGIN"}
-"""For long reads: all rows as of one moment; in WAL mode writers go on meanwhile."""
+"""For long reads, which see all rows as of one moment; in WAL mode they block no writer."""
 
 PING: Final = "SELECT count(*) FROM sqlite_schema"
-"""Looks into the file, as `SELECT 1` does not."""
+"""Reads the file, which `SELECT 1` does not."""
 
 _AT_CONNECT: Final = (
-    "PRAGMA journal_mode=WAL",  # readers and the one writer don't wait for each other
-    "PRAGMA synchronous=NORMAL",  # safe with WAL but for the last moments before a power cut
+    "PRAGMA journal_mode=WAL",  # readers and the writer don't block each other
+    "PRAGMA synchronous=NORMAL",  # with WAL, a power cut loses the last commits at most
     "PRAGMA foreign_keys=ON",
 )
 _LOCK_SECONDS: Final = 10.0
-_ROWS_AT_ONCE: Final = 64  # of a cursor that is iterated over; the driver's own default
+_ROWS_AT_ONCE: Final = 64  # of a cursor, the driver's default
 _CONSTRAINT_FAILED: Final = re.compile(r"(?P<kind>UNIQUE|CHECK) constraint failed: (?P<what>.+)")
 _FOREIGN_KEY_FAILED: Final = "FOREIGN KEY constraint failed"
 _INSERTED: Final = re.compile(r"INSERT INTO (?P<table>\w+)")
@@ -53,15 +56,39 @@ _UNAVAILABLE: Final = frozenset(
 )
 
 
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, stored in UTC and returned aware: SQLite has no time zones."""
+
+    impl = DateTime
+    cache_ok = True
+
+    @property
+    def python_type(self) -> type[datetime]:
+        """Return the type of its values, which cursors of lists are checked against."""
+        return datetime
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the moment in UTC, as it is stored.
+
+        Raises:
+            ValueError: The moment has no time zone.
+        """
+        if value is None:
+            return None
+        if value.utcoffset() is None:
+            raise ValueError("a moment needs a time zone")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the stored moment, aware."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
 def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
-    """Return an engine; nothing is opened before its first use.
+    """Return an engine that connects on first use and runs statements in autocommit mode.
 
-    It makes no file: that is what migrations do. One that is gone, as behind a mount that failed,
-    would else be replaced by one without any tables, in which nobody is known.
-
-    Args:
-        settings: The file, the pool and time limits.
-        pool_size: Connections that the pool keeps.
+    It creates no file, only migrations do: a file missing behind a failed mount must not be
+    replaced by an empty one.
     """
     url = make_url(settings.url.get_secret_value())
     path = Path(url.database or "").absolute()
@@ -74,7 +101,7 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
         url,
         pool_size=pool_size,
         poolclass=FairPool,
-        # The text of an error is shown and logged in places that know nothing of secrets.
+        # Error texts are logged in places that know nothing of secrets.
         hide_parameters=True,
         max_overflow=settings.max_overflow,
         pool_timeout=settings.pool_timeout,
@@ -85,25 +112,23 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
 
     def connected(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         record.info["file"] = _identity(path)
-        connection.isolation_level = None  # transactions are ours to begin, see below
+        connection.isolation_level = None  # the driver begins no transaction, see below
         cursor = connection.cursor()
         for statement in _AT_CONNECT:
             cursor.execute(statement)
         cursor.close()
-        # Its own knows ASCII alone, and a search is for all alphabets.
+        # SQLite's own knows ASCII only; searches are for all alphabets.
         cast("sqlite3.Connection", connection).create_function(
             "lower", 1, _lower, deterministic=True
         )
 
     def checked_out(_: DBAPIConnection, record: ConnectionPoolEntry, __: object) -> None:
-        # What is written into a file that was moved or removed would be gone with it.
+        # Writes to a file that was moved or removed would be lost.
         if record.info["file"] != _identity(path):
-            raise DisconnectionError("another file is in its place")
+            raise DisconnectionError("the database file was replaced")
 
     def begun(connection: Connection) -> None:
-        # A transaction that reads first and writes later could fail half-way, with another
-        # writer in between; one that takes the write lock at once waits its turn instead.
-        statement = connection.get_execution_options().get("begin", "BEGIN IMMEDIATE")
+        statement = connection.get_execution_options().get("begin")
         if statement is not None:
             connection.exec_driver_sql(statement)
 
@@ -127,41 +152,38 @@ def create_migration_engine(url: str) -> AsyncEngine:
 
 
 def is_made(url: str) -> bool:
-    """Tell whether there is a file yet: to ask what it was migrated to must not make an empty one.
-
-    Args:
-        url: Address of the database.
-    """
+    """Return whether the file exists: asking for its revision must not create it."""
     try:
         Path(make_url(url).database or "").stat()
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # whoever opens it is told what is wrong
+        return True  # opening it reports the error
     return True
 
 
 def lock_migrations(connection: Connection) -> bool:
-    """Keep others from migrating the database, or writing to it, while this transaction is open.
-
-    Migrations happen in it: what fails half-way leaves nothing behind. Who comes second waits.
+    """Lock the database against other writers until this transaction ends, migrations included.
 
     Returns:
-        That it worked; the driver raises an error when the wait takes too long.
+        True; the driver raises an error if the wait takes too long.
     """
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     return True
 
 
-def constraint_of(error: IntegrityError) -> str | None:
-    """Return the name of the constraint that a statement violated.
+def constraint_of(error: IntegrityError, tables: Mapping[str, Table]) -> str | None:
+    """Return the name of the violated constraint.
 
-    SQLite names the columns of a unique constraint, from which our naming convention gives the
-    name of the constraint. Of a foreign key it says no more than that one is violated: which one is
-    known if the row was to go into a table that has no other.
+    For a unique constraint SQLite gives the columns, from which the naming convention makes the
+    name. For a foreign key it gives nothing: the name is known if an INSERT failed whose table has
+    one foreign key only.
     """
     if str(error.orig) == _FOREIGN_KEY_FAILED:
-        return _only_foreign_key(error.statement or "")
+        match = _INSERTED.match(error.statement or "")
+        table = tables.get(match["table"]) if match else None
+        keys = () if table is None else table.foreign_key_constraints
+        return str(next(iter(keys)).name) if len(keys) == 1 else None
     match = _CONSTRAINT_FAILED.search(str(error.orig))
     if match is None:
         return None
@@ -171,28 +193,20 @@ def constraint_of(error: IntegrityError) -> str | None:
     return "_".join(["uq", columns[0][0], *(column[-1] for column in columns)])
 
 
-def _only_foreign_key(statement: str) -> str | None:
-    """Return the name of the foreign key of the table that a statement inserts into."""
-    match = _INSERTED.match(statement)
-    table = Base.metadata.tables.get(match["table"]) if match else None
-    names = [str(key.name) for key in table.foreign_key_constraints] if table is not None else []
-    return names[0] if len(names) == 1 else None
-
-
 def why_unavailable(error: DBAPIError) -> str | None:
-    """Return what is wrong if the database is to blame, and another try may succeed."""
+    """Return the reason if the database is unavailable and a retry may succeed."""
     code = getattr(error.orig, "sqlite_errorcode", 0)
     if error.connection_invalidated or code & 0xFF in _UNAVAILABLE:
-        # Most errors are of one type; SQLite's own name tells a lock from a broken disk.
+        # Most errors share a type; SQLite's name tells a lock from a broken disk.
         return getattr(error.orig, "sqlite_errorname", type(error.orig).__name__)
     return None
 
 
 def _with_directory(url: str) -> URL:
-    """Return an address for whose file there is a directory."""
+    """Return an address after creating the directory of its file."""
     parsed = make_url(url)
     if parsed.database is not None:
-        # Others on the machine have no business there; one that is there stays as it is.
+        # Private to the service's user; an existing directory keeps its mode.
         Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return parsed
 
@@ -200,17 +214,17 @@ def _with_directory(url: str) -> URL:
 class _Connection(aiosqlite.Connection):
     """A connection that stops once.
 
-    Who is cancelled while a connection is closed stops it, and so does the closing when it is done.
-    The second time nobody answers any more, and what waits for it is a task that never ends.
+    Cancelling a close stops the connection, and so does the close when it ends. The second stop
+    would wait for ever, as its thread is gone.
     """
 
     def stop(self) -> "asyncio.Future[Any] | None":
-        """End the thread, if it has not been told so already."""
+        """Stop the thread unless it was stopped before."""
         return super().stop() if self._running else None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells the file in a place from any other, or nothing if there is none."""
+    """Return device and inode of a file, or `None` if there is none."""
     try:
         status = path.stat()
     except OSError:
@@ -221,8 +235,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
 async def _connect(database: str, **options: Any) -> aiosqlite.Connection:
     """Open a connection.
 
-    If that fails, the thread that aiosqlite has for it is waited for: it still talks to the loop,
-    which at the end of a command may be gone before it is.
+    If that fails, wait for the thread that aiosqlite started: it still calls the loop, which a
+    command closes at its end.
     """
     connection = _Connection(partial(sqlite3.connect, database, **options), _ROWS_AT_ONCE)
     thread = connection._thread  # noqa: SLF001
@@ -232,7 +246,7 @@ async def _connect(database: str, **options: Any) -> aiosqlite.Connection:
     except BaseException as error:
         await asyncio.to_thread(thread.join)
         if isinstance(error, sqlite3.OperationalError):
-            # The driver's words don't say which file can't be opened.
+            # The driver's message does not name the file.
             error.args = (f"{error}: {database}",)
         raise
 

@@ -1,9 +1,10 @@
-"""Errors of the database, in the words of the domain; their own text never reaches a client."""
+"""Domain errors for errors of the database, whose texts never reach a client."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
-from sqlalchemy import event
+from sqlalchemy import ForeignKeyConstraint, Table, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -12,21 +13,23 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.core.errors import Conflict, DatabaseUnavailable, DomainError, EditConflict
 from app.infrastructure.database.dialect import constraint_of, why_unavailable
-from app.repositories.constraints import CONSTRAINTS
+from app.infrastructure.database.models import Base
 
 
 def translate_errors(engine: AsyncEngine) -> None:
-    """Let an engine raise domain errors for what is no fault of the code.
+    """Make an engine raise domain errors for violated constraints and outages.
 
-    A violated constraint becomes the error that the table gives it, or a `Conflict`; a database
-    that does not answer becomes `DatabaseUnavailable`. Everything else is a bug, and stays so.
+    A unique or check constraint names its error itself: `info={"error": EmailTaken}`. For a
+    foreign key the table it refers to names it, under `"missing"`. The default is `Conflict`. All
+    other errors are bugs, and stay as they are.
     """
 
     def translate(context: ExceptionContext) -> DomainError | None:
         error = context.sqlalchemy_exception
         if isinstance(error, IntegrityError):
-            name = constraint_of(error)
-            return CONSTRAINTS.get(name or "", Conflict)(constraint=name)
+            tables = _tables()
+            name = constraint_of(error, tables)
+            return _declared(name, tables)(constraint=name)
         if isinstance(error, DBAPIError) and (reason := why_unavailable(error)):
             return DatabaseUnavailable(reason=reason)
         if isinstance(context.original_exception, TimeoutError):
@@ -39,10 +42,10 @@ def translate_errors(engine: AsyncEngine) -> None:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Do the same for what SQLAlchemy itself raises.
+    """Translate the errors that SQLAlchemy raises itself.
 
     Raises:
-        DatabaseUnavailable: No connection of the pool came free in time.
+        DatabaseUnavailable: No connection of the pool became free in time.
         EditConflict: A row was changed or deleted between reading and writing it.
     """
     try:
@@ -51,3 +54,21 @@ def translated_errors() -> Iterator[None]:
         raise DatabaseUnavailable(reason="all connections are busy") from error
     except StaleDataError as error:
         raise EditConflict from error
+
+
+def _tables() -> dict[str, Table]:
+    tables = (cast("Table", mapper.local_table) for mapper in Base.registry.mappers)
+    return {table.name: table for table in tables}
+
+
+def _declared(name: str | None, tables: Mapping[str, Table]) -> type[DomainError]:
+    for table in tables.values():
+        for constraint in table.constraints:
+            if constraint.name == name:
+                error: type[DomainError] = (
+                    constraint.referred_table.info.get("missing", Conflict)
+                    if isinstance(constraint, ForeignKeyConstraint)
+                    else constraint.info.get("error", Conflict)
+                )
+                return error
+    return Conflict

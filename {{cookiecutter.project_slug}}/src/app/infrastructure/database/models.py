@@ -1,4 +1,4 @@
-"""What all tables have in common."""
+"""Base of all models."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.core.clock import utc_now
 from app.core.ids import new_id
-from app.infrastructure.database.types import UtcDateTime
+from app.infrastructure.database.dialect import UtcDateTime
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -20,31 +20,31 @@ NAMING_CONVENTION = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-"""Constraints get names that we know, so that migrations and errors can refer to them."""
+"""Names of constraints, for migrations and errors to refer to."""
 
 
 class Base(DeclarativeBase):
-    """The root of all entities."""
+    """Base of all models."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar = {UUID: Uuid(), datetime: UtcDateTime}
 
 
 class Identified:
-    """An id made by us, so that it is known before the row is stored."""
+    """A model with an id, which is known before the row is inserted."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id, sort_order=-1)
 
 
 def _created_at(context: DefaultExecutionContext) -> datetime:
-    """Return the value of `created_at`: a new row has last changed when it was created."""
+    """Return the `created_at` of a new row: its last change is its creation."""
     parameters: Mapping[str, Any] = context.current_parameters or {}
     moment: datetime = parameters["created_at"]
     return moment
 
 
 class Timestamped:
-    """When a row came to be and when it last changed."""
+    """A model with the times of its creation and last change."""
 
     created_at: Mapped[datetime] = mapped_column(default=utc_now, sort_order=1)
     updated_at: Mapped[datetime] = mapped_column(

@@ -1,10 +1,6 @@
-"""What all repositories share.
+"""Base of all repositories."""
 
-A `Reader` selects columns and returns read models: by lookups, on a connection, or inside a
-transaction. A `Repository` adds entities, for writing; it needs a session.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
@@ -17,183 +13,148 @@ from sqlalchemy import (
     Table,
     Uuid,
     bindparam,
+    delete,
     tuple_,
 )
-from sqlalchemy import delete as delete_from
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.pages import Cursor, Page, PageRequest, SortKey
+from app.core.pages import Cursor, Page, PageRequest
+from app.infrastructure.database.database import AfterCommit, Session
 from app.infrastructure.database.models import Base
-from app.infrastructure.database.session import Session
-from app.infrastructure.database.statements import Lookups, Row, Statement, Values
 
 Entity = TypeVar("Entity", bound=Base)
 T = TypeVar("T")
 
-Sorts = Mapping[str, ColumnElement[Any]]
-"""The columns that a list can be sorted by, by the names that clients use."""
+
+def table_of(model: type[Base]) -> Table:
+    """Return the table of a model."""
+    return cast("Table", model.__table__)
 
 
-def table_of(entity: type[Base]) -> Table:
-    """Return the table of an entity, for statements that select columns."""
-    return cast("Table", entity.__table__)
+def columns_of(model: type[Base], read_model: type[Any]) -> list[ColumnElement[Any]]:
+    """Return the columns that the fields of a read model are named after."""
+    return [table_of(model).c[field.name] for field in fields(read_model)]
 
 
-def columns_of(entity: type[Base], read_model: type[Any]) -> list[ColumnElement[Any]]:
-    """Return the columns that a read model is made of, in the order of its fields."""
-    return [table_of(entity).c[field.name] for field in fields(read_model)]
+def in_orders(statement: Select[Any], model: type[Base], *names: str) -> Mapping[str, Select[Any]]:
+    """Return a statement for each order of a list, sorted by a column and the id, and limited.
+
+    Make it a constant: building a statement costs more than running it.
+
+    Args:
+        statement: Selects the columns of a read model.
+        model: The model whose columns the list is sorted by.
+        names: Names of the columns; a minus in front of one means descending order.
+    """
+    columns = table_of(model).c
+    limited = statement.limit(bindparam("limit", type_=Integer()))
+    ascending = {name: limited.order_by(columns[name], columns.id) for name in names}
+    descending = {
+        f"-{name}": limited.order_by(columns[name].desc(), columns.id.desc()) for name in names
+    }
+    return ascending | descending
 
 
-class Reader:
-    """Reads rows."""
+class Repository(Generic[Entity]):
+    """Reads and writes the rows of one model.
 
-    def __init__(self, source: AsyncConnection | Session | Lookups) -> None:
-        """Read through this connection, inside the transaction of this session, or by lookups."""
-        self._source = source
+    Reading selects columns into read models, and needs `execute` alone, which a connection has as
+    well as a session. Writing adds, changes and deletes entities, and needs a session.
+    """
 
-    @property
-    def _connection(self) -> AsyncConnection | Session:
-        """What a stream of rows needs: something that stays open."""
-        if not isinstance(self._source, AsyncConnection | Session):
-            raise TypeError(f"{type(self).__name__} needs a connection to stream from")
-        return self._source
+    model: type[Entity]
 
-    async def _rows(self, statement: Statement | Select[Any], /, **values: object) -> Sequence[Row]:
-        """Return the rows that a statement selects.
+    def __init__(self, session: Session | AsyncConnection) -> None:
+        """Write in the transaction of a session, or read on a connection."""
+        # To mypy always a session: else every repository would check which of them it has.
+        self.session = cast("Session", session)
 
-        Args:
-            statement: A `Statement` on a busy path; what is put together anew costs its time.
-            **values: What is bound to its parameters.
-        """
-        if isinstance(self._source, AsyncConnection | Session):
-            return await _executed(self._source, statement, values)
-        if isinstance(statement, Statement):
-            return await self._source.fetch(statement, values)
-        async with self._source.read() as connection:
-            return await _executed(connection, statement, values)
-
-    async def _one(
-        self,
-        statement: Statement | Select[Any],
-        read_model: Callable[..., T],
-        /,
-        **values: object,
+    async def one(
+        self, statement: Select[Any], read_model: Callable[..., T], /, **values: object
     ) -> T | None:
-        rows = await self._rows(statement, **values)
-        return read_model(*rows[0]) if rows else None
+        """Return the first row of a statement as a read model."""
+        row = (await self.session.execute(statement, values)).first()
+        return None if row is None else read_model(*row)
 
-    async def _page(
+    async def page(
         self,
-        statement: Statement | Select[Any],
+        statement: Select[Any],
         read_model: Callable[..., T],
-        page: PageRequest,
+        request: PageRequest,
         *,
         sort: str,
-        sorts: Sorts,
-        id_column: ColumnElement[UUID],
         **values: object,
     ) -> Page[T]:
-        """Return a page of the rows that a statement selects.
+        """Return a page of a list.
 
         Args:
-            statement: Selects the columns of the read model, filtered.
-            read_model: What a row becomes; it has an `id` and the field sorted by.
-            page: Which part is wanted.
-            sort: A key of `sorts`, with a minus in front for descending order.
-            sorts: The columns that can be sorted by.
-            id_column: Breaks ties.
-            **values: What is bound to the parameters of the statement.
+            statement: The statement of this order, by `in_orders`; filter it as needed.
+            read_model: Made of each row; has an `id` and the field of the order.
+            request: Limit and cursor.
+            sort: Name of the order.
+            **values: Parameters of the statement.
 
         Raises:
-            InvalidInput: The cursor is not one of this list.
+            InvalidInput: The cursor is not of this list.
         """
         name = sort.removeprefix("-")
-        key, descending = sorts[name], sort.startswith("-")
-        # One row more than wanted tells whether there is a next page, without counting.
-        values["most_rows"] = page.limit + 1
-        if page.cursor is not None:
-            kind: type[SortKey] = key.type.python_type
-            cursor = Cursor.decode(page.cursor, sort=sort, kind=kind)
+        if request.cursor is not None:
+            columns = table_of(self.model).c
+            key = columns[name]
+            cursor = Cursor.decode(request.cursor, sort=sort, kind=key.type.python_type)
+            position = tuple_(key, columns.id)
+            last = tuple_(bindparam("last_key", type_=key.type), bindparam("last_id", type_=Uuid()))
+            statement = statement.where(position < last if sort != name else position > last)
             values |= {"last_key": cursor.key, "last_id": cursor.id}
-        shape = (statement, key, id_column, descending, page.cursor is not None)
-        is_kept = isinstance(statement, Statement)
-        wanted = Statement(_page_of, shape) if is_kept else _page_of(*shape)
-        rows = [read_model(*row) for row in await self._rows(wanted, **values)]
-        if len(rows) <= page.limit:
+        # One row more than requested tells whether there is a next page, without counting.
+        values["limit"] = request.limit + 1
+        rows = [read_model(*row) for row in await self.session.execute(statement, values)]
+        if len(rows) <= request.limit:
             return Page(rows, None)
         rows.pop()
-        last_seen: Any = rows[-1]
-        next_cursor = Cursor(sort, getattr(last_seen, name), last_seen.id).encode()
-        return Page(rows, next_cursor)
+        last_row: Any = rows[-1]
+        return Page(rows, Cursor(sort, getattr(last_row, name), last_row.id).encode())
 
+    async def lock(self, entity_id: UUID) -> Entity | None:
+        """Return an entity, locked until the transaction ends."""
+        return await self.session.get(self.model, entity_id, with_for_update=True)
 
-class Repository(Reader, Generic[Entity]):
-    """Stores entities of one type."""
-
-    entity: type[Entity]
-
-    def __init__(self, session: Session) -> None:
-        """Work inside the transaction of this session."""
-        super().__init__(session)
-        self._session = session
-
-    async def get(self, entity_id: UUID) -> Entity | None:
-        """Return the entity of this id, locked until the transaction ends."""
-        return await self._session.get(self.entity, entity_id, with_for_update=True)
-
-    async def add(self, entity: Entity) -> Entity:
-        """Store a new entity, and return it.
+    async def add(self, entity: Entity) -> None:
+        """Insert an entity.
 
         Raises:
-            Conflict: A constraint forbids it.
+            Conflict: A constraint was violated.
         """
-        self._session.add(entity)
-        await self._session.flush()
-        return entity
+        self.session.add(entity)
+        await self.session.flush()
 
-    async def save(self, entity: Entity) -> Entity:
-        """Store what was changed of an entity, and return it.
+    async def save(self, entity: Entity, changes: Mapping[str, object]) -> None:
+        """Update fields of an entity.
 
         Raises:
-            Conflict: A constraint forbids it.
+            Conflict: A constraint was violated.
         """
-        await self._session.flush()
-        return entity
+        for name, value in changes.items():
+            setattr(entity, name, value)
+        await self.session.flush()
 
     async def delete(self, entity: Entity) -> None:
-        """Delete an entity, and by cascade what belongs to it."""
-        await self._session.delete(entity)
-        await self._session.flush()
+        """Delete an entity; rows that belong to it are deleted by cascade."""
+        await self.session.delete(entity)
+        await self.session.flush()
 
-    async def _delete_where(self, condition: ColumnElement[bool]) -> int:
-        """Delete the rows that meet a condition, none of which is loaded; return how many."""
-        statement = delete_from(self.entity).where(condition)
-        result = await self._session.execute(
-            statement, execution_options={"synchronize_session": False}
-        )
-        return cast("CursorResult[Any]", result).rowcount
+    def after_commit(self, action: AfterCommit) -> None:
+        """Run an action after the commit of the session."""
+        self.session.after_commit(action)
 
 
-async def _executed(
-    connection: AsyncConnection | Session, statement: Statement | Select[Any], values: Values
-) -> Sequence[Row]:
-    select = statement.select() if isinstance(statement, Statement) else statement
-    rows: Sequence[Row] = (await connection.execute(select, values)).all()
-    return rows
+def read_as(read_model: Callable[..., T], entity: Base) -> T:
+    """Return the read model of an entity."""
+    names = [field.name for field in fields(cast("Any", read_model))]
+    return read_model(*(getattr(entity, name) for name in names))
 
 
-def _page_of(
-    statement: Statement | Select[Any],
-    key: ColumnElement[Any],
-    id_column: ColumnElement[UUID],
-    descending: bool,
-    continued: bool,
-) -> Select[Any]:
-    """Select a page in the order of `key`: the first one, or that behind a row seen last."""
-    select = statement.select() if isinstance(statement, Statement) else statement
-    if continued:
-        position = tuple_(key, id_column)
-        last = tuple_(bindparam("last_key", type_=key.type), bindparam("last_id", type_=Uuid()))
-        select = select.where(position < last if descending else position > last)
-    order = (key.desc(), id_column.desc()) if descending else (key, id_column)
-    return select.order_by(*order).limit(bindparam("most_rows", type_=Integer()))
+async def delete_where(session: Session, model: type[Base], condition: ColumnElement[bool]) -> int:
+    """Delete rows without loading them, and return their number."""
+    result = await session.execute(delete(table_of(model)).where(condition))
+    return cast("CursorResult[Any]", result).rowcount

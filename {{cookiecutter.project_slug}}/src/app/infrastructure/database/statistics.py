@@ -1,29 +1,28 @@
-"""How many statements a request takes, and how long they take."""
+"""Count and time of the statements of a request, and a log of slow ones."""
 
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Literal
 
 import structlog
 from sqlalchemy import event
-from sqlalchemy.engine import ExceptionContext, ExecutionContext
+from sqlalchemy.engine import ExecutionContext
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-_STARTED: Final = "_statement_started"
 logger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class DatabaseStatistics:
-    """What the database did for one request.
+    """Use of the database by one request.
 
     Attributes:
-        statements: How many statements were sent.
-        seconds: How long they took, as seen from here.
+        statements: Number of statements sent.
+        seconds: Time they took, as seen by the service.
     """
 
     statements: int = 0
@@ -31,12 +30,12 @@ class DatabaseStatistics:
 
 
 statistics: ContextVar[DatabaseStatistics | None] = ContextVar("statistics", default=None)
-"""The account of the current request, if one is kept."""
+"""The statistics of the current request, if they are kept."""
 
 
 @contextmanager
 def measure() -> Iterator[DatabaseStatistics]:
-    """Keep an account of all statements sent inside the block."""
+    """Keep statistics of all statements sent inside the block."""
     account = DatabaseStatistics()
     token = statistics.set(account)
     try:
@@ -45,49 +44,34 @@ def measure() -> Iterator[DatabaseStatistics]:
         statistics.reset(token)
 
 
-@dataclass(frozen=True, slots=True)
-class StatementLog:
-    """Takes note of statements that have ended.
+def time_statements(engine: AsyncEngine, *, slow_seconds: float) -> None:
+    """Time each statement of an engine, failed ones too; log the text of slow ones.
 
-    Attributes:
-        slow_seconds: From here on a statement is logged: its text, never its values.
+    The listeners execute the statement themselves: a pair around it, with a third for errors,
+    costs ten times as much.
     """
 
-    slow_seconds: float = math.inf
+    def timed(method: Literal["execute", "executemany"]) -> Callable[..., Literal[True]]:
+        def execute(
+            cursor: DBAPICursor, statement: str, parameters: object, _: ExecutionContext
+        ) -> Literal[True]:
+            started = time.perf_counter()
+            try:
+                getattr(cursor, method)(statement, parameters)
+            finally:
+                ended(statement, time.perf_counter() - started)
+            return True
 
-    def ended(self, text: str | None, seconds: float) -> None:
-        """Add a statement, failed or not, to the account of the request; log it if it was slow."""
+        return execute
+
+    def ended(statement: str, seconds: float) -> None:
         account = statistics.get()
         if account is not None:
             account.statements += 1
             account.seconds += seconds
-        if seconds >= self.slow_seconds:
-            logger.warning("slow statement", statement=text, duration_ms=round(seconds * 1000, 1))
+        if seconds >= slow_seconds:
+            duration_ms = round(seconds * 1000, 1)
+            logger.warning("slow statement", statement=statement, duration_ms=duration_ms)
 
-
-def count_statements(engine: AsyncEngine, statement_log: StatementLog) -> None:
-    """Time every statement that goes through an engine, failed ones too.
-
-    Args:
-        engine: The engine to watch.
-        statement_log: Takes note of them.
-    """
-
-    def before(*arguments: Any) -> None:
-        context: ExecutionContext = arguments[4]
-        setattr(context, _STARTED, time.perf_counter())
-
-    def after(*arguments: Any) -> None:
-        ended(arguments[4])
-
-    def failed(context: ExceptionContext) -> None:
-        if context.execution_context is not None:
-            ended(context.execution_context)
-
-    def ended(context: ExecutionContext) -> None:
-        seconds = time.perf_counter() - getattr(context, _STARTED, time.perf_counter())
-        statement_log.ended(context.statement, seconds)
-
-    event.listen(engine.sync_engine, "before_cursor_execute", before)
-    event.listen(engine.sync_engine, "after_cursor_execute", after)
-    event.listen(engine.sync_engine, "handle_error", failed)
+    event.listen(engine.sync_engine, "do_execute", timed("execute"))
+    event.listen(engine.sync_engine, "do_executemany", timed("executemany"))

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from app.config import Settings
 from app.domain.items import ItemChanged, ItemCreated, ItemDeleted, ItemEvent
 from app.domain.realtime import ItemNotice, channel_of
+from app.domain.users import UserId
 from app.infrastructure.events.logged import LoggedEvents
 from app.infrastructure.realtime import Hub
 
@@ -33,7 +34,7 @@ class LiveEvents(LoggedEvents):
             raise TypeError(type(event))
         await super().publish(event)
         notice = ItemNotice(_TYPES[type(event)], event.item_id, event.version)
-        self.hub.publish(notice, channel_of(event.owner_id))
+        self.hub.publish(notice, channel_of(UserId(event.owner_id)))
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -46,7 +46,7 @@ class Export(StreamingResponse):
         chosen: The format.
     """
 
-    def __init__(self, batches: AsyncIterator[list[Item]], chosen: ExportFormat) -> None:
+    def __init__(self, batches: AsyncIterator[Sequence[Item]], chosen: ExportFormat) -> None:
         super().__init__(
             _nothing(),
             media_type=MEDIA_TYPES[chosen],
@@ -63,7 +63,7 @@ class Export(StreamingResponse):
 
 
 async def exported(
-    batches: AsyncIterator[list[Item]], chosen: ExportFormat
+    batches: AsyncIterator[Sequence[Item]], chosen: ExportFormat
 ) -> AsyncIterator[bytes]:
     """Yield items as text.
 
@@ -71,7 +71,7 @@ async def exported(
         batches: The items, as the database gives them.
         chosen: CSV with a header line (RFC 4180), or one JSON object per line.
     """
-    encode: Callable[[list[Item]], bytes]
+    encode: Callable[[Sequence[Item]], bytes]
     if chosen == "csv":
         yield ",".join(_COLUMNS).encode() + b"\r\n"
         encode = _csv
@@ -101,7 +101,7 @@ async def _chained(first: T, rest: AsyncIterator[T]) -> AsyncIterator[T]:
         yield batch
 
 
-def _ndjson(batch: list[Item]) -> bytes:
+def _ndjson(batch: Sequence[Item]) -> bytes:
     return b"".join(_ITEM.dump_json(item) + b"\n" for item in batch)
 
 
@@ -110,7 +110,7 @@ def _moment(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def _csv(batch: list[Item]) -> bytes:
+def _csv(batch: Sequence[Item]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(
         (

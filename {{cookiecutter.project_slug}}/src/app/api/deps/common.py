@@ -1,0 +1,209 @@
+"""Dependencies of all features: resources, sessions, pages, preconditions, rate limits."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Header, Query
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import HTTPConnection
+
+from app.config import Settings
+from app.core.addresses import network_of
+from app.core.errors import DatabaseUnavailable, TooManyRequests
+from app.domain.auth import Client
+from app.infrastructure.database import Database, Session
+from app.infrastructure.http.context import request_context
+from app.infrastructure.http.entity_tags import versions_in
+from app.infrastructure.http.problems import raises
+from app.infrastructure.http.schemas import LINE, PageQuery
+from app.infrastructure.rate_limits import Policy, RateLimiter
+from app.resources import Resources
+
+_USER_AGENT_LENGTH = 255
+_ADDRESS_LENGTH = 45  # of an IPv6 address that ends in an IPv4 one; a proxy may send anything
+
+
+def resources_of(connection: HTTPConnection) -> Resources:
+    """Return the resources that the lifespan opened.
+
+    For dependencies of every request: `ResourcesDep` costs FastAPI some microseconds each time.
+    """
+    resources: Resources = connection.app.state.resources
+    return resources
+
+
+async def get_resources(connection: HTTPConnection) -> Resources:
+    """Return the resources that the lifespan opened."""
+    return resources_of(connection)
+
+
+ResourcesDep = Annotated[Resources, Depends(get_resources)]
+
+
+async def get_settings(connection: HTTPConnection) -> Settings:
+    """Return the settings."""
+    return resources_of(connection).settings
+
+
+SettingsDep = Annotated[Settings, Depends(get_settings)]
+
+
+@raises(DatabaseUnavailable)
+async def get_database(connection: HTTPConnection) -> Database:
+    """Return the database, for services that open transactions of their own."""
+    return resources_of(connection).database
+
+
+DatabaseDep = Annotated[Database, Depends(get_database)]
+
+
+@raises(DatabaseUnavailable)
+async def get_session(connection: HTTPConnection) -> AsyncIterator[Session]:
+    """Yield the session of a request that writes.
+
+    It is committed after the route has returned and before the response is sent, so a failed
+    commit answers with an error. Hence the scope of the alias.
+    """
+    async with resources_of(connection).database.transaction() as session:
+        yield session
+
+
+SessionDep = Annotated[Session, Depends(get_session, scope="function")]
+
+
+@raises(DatabaseUnavailable)
+async def get_read_session(connection: HTTPConnection) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection for reading, without a transaction.
+
+    A route takes its user before the service that reads: by then authentication has returned its
+    connection, and no request holds two.
+    """
+    async with resources_of(connection).database.read() as reader:
+        yield reader
+
+
+ReadSessionDep = Annotated[AsyncConnection, Depends(get_read_session, scope="function")]
+
+
+@raises(DatabaseUnavailable)
+async def get_snapshot(connection: HTTPConnection) -> AsyncIterator[AsyncConnection]:
+    """Yield the connection of a response that streams rows, until its last byte is sent."""
+    async with resources_of(connection).database.snapshot() as snapshot:
+        yield snapshot
+
+
+SnapshotDep = Annotated[AsyncConnection, Depends(get_snapshot, scope="request")]
+
+
+async def get_client(connection: HTTPConnection) -> Client:
+    """Return the origin of a request."""
+    address = connection.client.host if connection.client else "unknown"
+    agent = connection.headers.get("user-agent", "")[:_USER_AGENT_LENGTH]
+    return Client(ip_address=address[:_ADDRESS_LENGTH], user_agent=agent)
+
+
+ClientDep = Annotated[Client, Depends(get_client)]
+PageDep = Annotated[PageQuery, Query()]
+
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        max_length=1000,
+        pattern=LINE,
+        description="Do it only if it still has this `ETag`, against lost updates.",
+        examples=['"1"'],
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-None-Match",
+        max_length=1000,
+        pattern=LINE,
+        description="Answer 304, without a body, if it still has this `ETag`.",
+        examples=['"1"'],
+    ),
+]
+
+
+async def get_expected_versions(if_match: IfMatch = None) -> frozenset[int] | None:
+    """Return the versions in `If-Match`; `None` for any."""
+    return None if if_match is None else versions_in(if_match)
+
+
+ExpectedVersions = Annotated[frozenset[int] | None, Depends(get_expected_versions)]
+
+
+async def get_rate_limiter(connection: HTTPConnection) -> RateLimiter:
+    """Return the rate limiter."""
+    return resources_of(connection).rate_limiter
+
+
+RateLimiterDep = Annotated[RateLimiter, Depends(get_rate_limiter)]
+
+
+@raises(TooManyRequests)
+async def limit_address(connection: HTTPConnection) -> None:
+    """Apply the general limit to a client's address, before it is authenticated."""
+    limiter = resources_of(connection).rate_limiter
+    await _hit(connection, limiter, "general-address", _address_of(connection))
+
+
+@raises(TooManyRequests)
+async def limit_auth_address(connection: HTTPConnection) -> None:
+    """Apply the limit of logins and passwords to a client's address."""
+    limiter = resources_of(connection).rate_limiter
+    await _hit(connection, limiter, "auth-address", _address_of(connection))
+
+
+RateLimitedByAddress = Depends(limit_address)
+AuthRateLimitedByAddress = Depends(limit_auth_address)
+
+
+async def limit_account(connection: HTTPConnection, limiter: RateLimiter, user_id: UUID) -> None:
+    """Apply the general limit to an account.
+
+    Raises:
+        TooManyRequests: The limit is reached.
+    """
+    await _hit(connection, limiter, "general-account", str(user_id))
+
+
+async def limit_login(connection: HTTPConnection, limiter: RateLimiter, username: str) -> None:
+    """Apply the limit of logins to a user name, known or not, by its hash.
+
+    Raises:
+        TooManyRequests: The limit is reached.
+    """
+    name = username.strip().casefold().encode("utf-8", "surrogatepass")
+    await _hit(connection, limiter, "auth-account", hashlib.sha256(name).hexdigest()[:32])
+
+
+async def limit_password_change(
+    connection: HTTPConnection, limiter: RateLimiter, user_id: UUID
+) -> None:
+    """Apply the limit of logins to an account's changes of its password, apart from logins.
+
+    Raises:
+        TooManyRequests: The limit is reached.
+    """
+    await _hit(connection, limiter, "auth-account", str(user_id))
+
+
+async def _hit(
+    connection: HTTPConnection, limiter: RateLimiter, policy: Policy, subject: str
+) -> None:
+    quota = await limiter.hit(policy, subject)
+    if quota is None:
+        return
+    request_context(connection.scope).quotas.append(quota)
+    if not quota.allowed:
+        raise TooManyRequests(quota.reset_after, policy=policy)
+
+
+def _address_of(connection: HTTPConnection) -> str:
+    client = connection.scope.get("client")
+    return network_of(client[0]) if client else "unknown"

@@ -1,0 +1,51 @@
+"""Dependencies of the item routes: repositories, services, permissions."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Security
+
+from app.api.deps.auth import get_principal
+from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep, SnapshotDep
+from app.api.schemas.items import ItemExportQuery, ItemListQuery
+from app.domain.auth import Principal
+from app.repositories.items import ItemRepository
+from app.services.items import ItemService
+
+ItemViewer = Annotated[Principal, Security(get_principal, scopes=["items:read"])]
+ItemEditor = Annotated[Principal, Security(get_principal, scopes=["items:write"])]
+ItemListDep = Annotated[ItemListQuery, Query()]
+ItemExportFilterDep = Annotated[ItemExportQuery, Query()]
+
+
+async def get_item_repository(session: SessionDep) -> ItemRepository:
+    """Return the repository in the request's transaction."""
+    return ItemRepository(session)
+
+
+async def get_item_reader(session: ReadSessionDep) -> ItemRepository:
+    """Return the repository for reading."""
+    return ItemRepository(session)
+
+
+async def get_item_service(
+    resources: ResourcesDep, items: Annotated[ItemRepository, Depends(get_item_repository)]
+) -> ItemService:
+    """Return the service for writing."""
+    return ItemService(items, resources.events)
+
+
+async def get_item_queries(
+    resources: ResourcesDep, items: Annotated[ItemRepository, Depends(get_item_reader)]
+) -> ItemService:
+    """Return the service for reading."""
+    return ItemService(items, resources.events)
+
+
+async def get_item_export(resources: ResourcesDep, snapshot: SnapshotDep) -> ItemService:
+    """Return the service for exports, on a snapshot that outlives the route."""
+    return ItemService(ItemRepository(snapshot), resources.events)
+
+
+ItemServiceDep = Annotated[ItemService, Depends(get_item_service)]
+ItemQueriesDep = Annotated[ItemService, Depends(get_item_queries)]
+ItemExportDep = Annotated[ItemService, Depends(get_item_export)]

@@ -1,0 +1,60 @@
+"""Dependencies of the user routes: repositories, services, permissions."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Security
+
+from app.api.deps.auth import get_principal, password_throttle
+from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep
+from app.api.schemas.users import UserListQuery
+from app.domain.auth import Principal
+from app.repositories.sessions import SessionRepository
+from app.repositories.users import UserRepository
+from app.resources import Resources
+from app.services.users import UserService
+
+CurrentUser = Annotated[Principal, Security(get_principal, scopes=["profile:read"])]
+ProfileEditor = Annotated[Principal, Security(get_principal, scopes=["profile:write"])]
+UserViewer = Annotated[Principal, Security(get_principal, scopes=["users:read"])]
+AdminUser = Annotated[Principal, Security(get_principal, scopes=["users:read", "users:write"])]
+UserListDep = Annotated[UserListQuery, Query()]
+
+
+def user_service(resources: Resources, users: UserRepository) -> UserService:
+    """Return the service on a repository."""
+    return UserService(
+        users=users,
+        sessions=SessionRepository(users.session),
+        database=resources.database,
+        hasher=resources.hasher,
+        throttle=password_throttle(resources, "change"),
+        jobs=resources.jobs,
+    )
+
+
+async def get_user_repository(session: SessionDep) -> UserRepository:
+    """Return the repository in the request's transaction."""
+    return UserRepository(session)
+
+
+async def get_user_reader(session: ReadSessionDep) -> UserRepository:
+    """Return the repository for reading."""
+    return UserRepository(session)
+
+
+async def get_user_service(
+    resources: ResourcesDep, users: Annotated[UserRepository, Depends(get_user_repository)]
+) -> UserService:
+    """Return the service for writing."""
+    return user_service(resources, users)
+
+
+async def get_user_queries(
+    resources: ResourcesDep, users: Annotated[UserRepository, Depends(get_user_reader)]
+) -> UserService:
+    """Return the service for reading."""
+    return user_service(resources, users)
+
+
+UserServiceDep = Annotated[UserService, Depends(get_user_service)]
+UserQueriesDep = Annotated[UserService, Depends(get_user_queries)]
