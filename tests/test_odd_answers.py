@@ -164,9 +164,10 @@ def test_the_package_is_built_with_its_words_and_without_development(
         parsed = email.parser.Parser().parsestr(archive.read(metadata).decode("utf-8"))
     assert parsed["Name"] == "odd"
     assert parsed["Summary"] == text
-    assert parsed["License-Expression"] == "MIT"
+    licence = manifest.DEFAULTS["license"]
+    assert parsed["License-Expression"] in {licence, f"LicenseRef-{licence}"}
     assert {name.split("/")[0] for name in names} == {"app", "odd-0.1.0.dist-info"}
 
     about = runpy.run_path(str(project / "src/app/about.py"))
     contact = about["contact"](dict(parsed.items()))
-    assert contact == {"name": text, "email": "you@example.com"}
+    assert contact == {"name": text, "email": manifest.DEFAULTS["author_email"]}

@@ -112,9 +112,12 @@ def test_an_update_brings_the_new_and_keeps_the_own(
 @pytest.mark.parametrize(
     ("there", "back"),
     [
-        ({"database": "sqlite"}, {"database": "postgresql"}),
-        ({"ci": "gitlab", "license": "Proprietary"}, {"ci": "github", "license": "MIT"}),
-        ({"project_name": 'A "new" name'}, {"project_name": "My Service"}),
+        ({"database": "sqlite"}, {"database": manifest.DEFAULTS["database"]}),
+        (
+            {"ci": "gitlab", "license": "BSD-3-Clause"},
+            {key: manifest.DEFAULTS[key] for key in ("ci", "license")},
+        ),
+        ({"project_name": 'A "new" name'}, {"project_name": manifest.DEFAULTS["project_name"]}),
         (
             {"use_redis": True, "use_arq": True, "use_websockets": True, "use_s3": True},
             {"use_redis": False, "use_arq": False, "use_websockets": False, "use_s3": False},
