@@ -81,7 +81,9 @@ def test_tells_where_all_of_its_code_is(project: Path) -> None:
 def test_tells_all_of_its_commands(project: Path) -> None:
     told = (project / "README.md").read_text(encoding="utf-8")
     program = (project / "src/app/cli/__init__.py").read_text(encoding="utf-8")
-    commands = set(re.findall(r'^    "([\w-]+)": "[\w.]+",$', program, re.MULTILINE))
+    groups = re.findall(r'^app\.add_typer\(.*name="([\w-]+)"\)$', program, re.MULTILINE)
+    names = re.findall(r"^app\.command\(\)\(\w+\.(\w+)\)$", program, re.MULTILINE)
+    commands = {*groups, *(name.replace("_", "-") for name in names)}
     assert {"dev", "serve"} <= commands
     assert commands - set(re.findall(r"^\| `uv run app ([\w-]+)", told, re.MULTILINE)) == set()
 

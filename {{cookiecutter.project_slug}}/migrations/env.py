@@ -45,10 +45,10 @@ def run_locked(connection: Connection) -> None:
 if connection := context.config.attributes.get("connection"):
     run(connection)
 else:
-    from app.cli.environment import surroundings
+    from app.cli.runtime import runtime
 
     try:
-        with surroundings() as settings:
+        with runtime() as settings:
             logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
             migrations.run_on_connection(settings.database.url.get_secret_value(), run_locked)
     except OperatorError as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from app.cli.serve import COMMAND
+from app.cli.operations import GUNICORN
 from app.config import Settings
 from tests.support.waiting import eventually
 
@@ -45,7 +45,7 @@ async def server_process(settings: Settings, directory: Path) -> AsyncIterator[S
     environment = environment_of(settings) | {"APP_SERVER__PORT": "0", "APP_SERVER__WORKERS": "1"}
     with log.open("wb") as output:
         running = process_group(
-            *COMMAND, cwd=directory, env=environment, stdout=output, stderr=output
+            *GUNICORN, cwd=directory, env=environment, stdout=output, stderr=output
         )
         async with running as process:
 

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from app.cli.environment import with_resources
+from app.cli.runtime import with_resources
 from app.config import Settings
 from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database import Database, dialect, migrations

@@ -1,4 +1,4 @@
-"""`python -m app.cli`, for where the program `app` is not installed."""
+"""`python -m app.cli`, if the program `app` is not installed."""
 
 from app.cli import main
 

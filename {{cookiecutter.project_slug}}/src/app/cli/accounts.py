@@ -1,46 +1,42 @@
-"""`app create-admin`: the first account, which can give others their roles."""
+"""`app create-admin`: the first account, which can assign roles to others."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
-from app.api.deps.users import user_service
-from app.api.schemas.users import UserCreate
-from app.cli.environment import surroundings, with_resources
-from app.cli.output import CommandFailed
-from app.domain.users import UserProfile
-from app.repositories.users import UserRepository
-from app.resources import Resources
+from app.cli.runtime import CommandFailed, runtime, with_resources
+
+if TYPE_CHECKING:
+    from app.domain.users import UserProfile
+    from app.resources import Resources
 
 
-def _asked(words: str, *, secretly: bool = False) -> Any:  # noqa: ANN401 - as Typer has it
-    """An option that is asked for if it is left out."""
+def _prompted(text: str, *, hidden: bool = False) -> Any:  # noqa: ANN401 - as Typer has it
+    """Return an option that is prompted for if it is omitted."""
     return typer.Option(
         prompt=True,
-        hide_input=secretly,
-        confirmation_prompt=secretly,
-        # With a default, be it nothing, help does not say that the option is required.
-        default_factory=lambda: None,
+        hide_input=hidden,
+        confirmation_prompt=hidden,
+        default_factory=lambda: None,  # otherwise help calls the option required
         show_default=False,
-        help=f"{words} Asked for if left out.",
+        help=f"{text} Prompted for if omitted.",
     )
 
 
 def create_admin(
     *,
-    email: Annotated[str, _asked("E-mail address; logs in.")],
-    username: Annotated[str, _asked("User name; logs in as well.")],
+    email: Annotated[str, _prompted("E-mail address.")],
+    username: Annotated[str, _prompted("User name.")],
     password: Annotated[
-        str, _asked("On the command line it stays in the shell's history.", secretly=True)
+        str, _prompted("Password; as an option, it stays in the shell's history.", hidden=True)
     ],
 ) -> None:
-    """Create an account that may do everything.
+    """Create an administrator.
 
     Example: app create-admin --email ada@example.com --username ada
     """
-    with surroundings() as settings:
+    with runtime() as settings:
         admin = with_resources(
             settings, partial(register_admin, email=email, username=username, password=password)
         )
@@ -48,15 +44,21 @@ def create_admin(
 
 
 async def register_admin(
-    resources: Resources, *, email: str, username: str, password: str
-) -> UserProfile:
-    """Create an administrator, by the rules for everybody's account.
+    resources: "Resources", *, email: str, username: str, password: str
+) -> "UserProfile":
+    """Create an administrator by the rules of every account.
 
     Raises:
-        CommandFailed: The e-mail address, the name or the password will not do.
+        CommandFailed: The e-mail address, name or password is invalid.
         EmailTaken: Another account has the address.
         UsernameTaken: Another account has the name.
     """
+    from pydantic import ValidationError
+
+    from app.api.deps.users import user_service
+    from app.api.schemas.users import UserCreate
+    from app.repositories.users import UserRepository
+
     try:
         new = UserCreate.model_validate(
             {"email": email, "username": username, "password": password}
@@ -66,8 +68,5 @@ async def register_admin(
         raise CommandFailed("; ".join(faults)) from None
     async with resources.database.transaction() as session:
         return await user_service(resources, UserRepository(session)).register(
-            email=new.email,
-            username=new.username,
-            password=password,
-            role="admin",
+            email=new.email, username=new.username, password=password, role="admin"
         )

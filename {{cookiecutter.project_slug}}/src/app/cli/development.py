@@ -1,37 +1,40 @@
-"""`app dev`: the service and everything it needs, on a machine with nothing but Python."""
+"""`app dev`: the service and everything it needs, without installing anything."""
 
 import secrets
+import signal
 import string
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from socket import socket
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-import uvicorn
-from uvicorn.supervisors import ChangeReload
 
 from app.cli.accounts import register_admin
-from app.cli.companions import companions
-from app.cli.environment import (
+from app.cli.runtime import (
     DEVELOPMENT_DIRECTORY,
+    CommandFailed,
+    bound_socket,
+    echo_status,
+    end_with_parent,
     has_development_servers,
-    surroundings,
+    runtime,
     with_resources,
 )
-from app.cli.output import CommandFailed, say
-from app.cli.processes import end_with_parent
-from app.cli.sockets import bound_socket
-from app.config import Settings, load_settings
-from app.core.errors import Conflict
-from app.core.security.keys import write_private
-from app.infrastructure.database import migrations
-from app.infrastructure.http.openapi import DOCS_PATH
-from app.infrastructure.serving import protocols
+
+# {%- if cookiecutter.use_arq +%}
+from app.cli.worker import worker_process
+
+# {%- endif +%}
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from app.config import Settings
 
 DEMO_EMAIL: Final = "demo@example.com"
 DEMO_NAME: Final = "demo"
-_SECONDS_TO_FINISH: Final = 3
 
 
 def dev(
@@ -43,72 +46,95 @@ def dev(
         int | None,
         typer.Option(min=0, max=65_535, help="Port to listen on. [default: APP_SERVER__PORT]"),
     ] = None,
-    demo: Annotated[
-        bool, typer.Option("--demo", help="Make an administrator to try things with.")
-    ] = False,
-    reload: Annotated[
-        bool, typer.Option(help="Start again whenever a source file changes.")
-    ] = True,
+    demo: Annotated[bool, typer.Option("--demo", help="Create an administrator.")] = False,
+    reload: Annotated[bool, typer.Option(help="Restart when a source file changes.")] = True,
 ) -> None:
-    """Run the service for development, with all that it needs.
+    """Run the service for development, with all the servers it needs.
 
-    What the settings do not name is found on this machine or made, and its data stay in .dev/ until
-    you delete that directory. The database is migrated first.
+    Servers that are not configured are started, with their data in .dev/. The database is migrated
+    first.
 
     Example: app dev --demo
     """
+    from app.config import load_settings
+    from app.infrastructure.database import migrations
+    from app.infrastructure.http.openapi import DOCS_PATH
+
     settings = load_settings()
     if settings.is_production:
-        raise CommandFailed("`app dev` is for development; production runs `app serve`.")
+        raise CommandFailed("`app dev` is for development; use `app serve` in production.")
     if not has_development_servers():
         raise CommandFailed(
-            "`app dev` needs the development servers, and this installation is without them, as"
-            " production is. Use `app serve`, or run `uv sync` in the project's directory."
+            "The development servers are not installed. Run `uv sync` in the project's directory,"
+            " or use `app serve`."
         )
     with (
         bound_socket(
             host or settings.server.host, settings.server.port if port is None else port
         ) as listening,
-        surroundings() as settings,
+        runtime() as settings,
     ):
-        migrations.upgrade(settings.database.url.get_secret_value(), report=say)
+        migrations.upgrade(settings.database.url.get_secret_value(), report=echo_status)
         if demo:
-            _make_demo_admin(settings)
+            _create_demo_admin(settings)
         address, number = listening.getsockname()[:2]
-        with companions(settings, reload=reload):
-            where = f"http://{address}:{number}"
-            say(f"Serving on {where}, documentation at {DOCS_PATH}. Ctrl-C ends it.")
-            _serve(listening, settings, reload=reload)
+        url = f"http://{address}:{number}"
+        echo_status(f"Serving on {url}, documentation at {DOCS_PATH}. Press Ctrl-C to stop.")
+        _serve(listening, settings, reload=reload)
 
 
-def _serve(listening: socket, settings: Settings, *, reload: bool) -> None:
+def _serve(listening: socket, settings: "Settings", *, reload: bool) -> None:
+    import uvicorn
+    from uvicorn.supervisors import ChangeReload
+
+    from app.infrastructure.serving import protocols
+
     config = uvicorn.Config(
         "app.asgi:app",
         reload=reload,
         reload_dirs=[str(Path(__file__).parents[1])] if reload else None,
         log_config=None,  # the service configures logging
-        access_log=False,  # and its middleware writes the line
+        access_log=False,  # its middleware logs requests
         lifespan="on",
-        timeout_graceful_shutdown=_SECONDS_TO_FINISH,
+        timeout_graceful_shutdown=3,
         **protocols(settings),
     )
     if reload:
-        ChangeReload(config, target=partial(serve_with_parent, config), sockets=[listening]).run()
+        ChangeReload(config, target=partial(serve_in_child, config), sockets=[listening]).run()
     else:
-        uvicorn.Server(config).run(sockets=[listening])
+        serve_here(config, [listening])
 
 
-def serve_with_parent(config: uvicorn.Config, sockets: list[socket] | None) -> None:
-    """Serve, and end if the process that watches the files has been killed."""
+def serve_in_child(config: "uvicorn.Config", sockets: list[socket] | None) -> None:
+    """Serve until the process that watches the files ends, or ends this one."""
     end_with_parent()
-    uvicorn.Server(config).run(sockets=sockets)
+    # uvicorn raises SIGTERM again when it has stopped: as an exception, it lets blocks end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        serve_here(config, sockets)
 
 
-def _make_demo_admin(settings: Settings) -> None:
-    """Make the administrator once; its password lasts as long as the data do."""
+def serve_here(config: "uvicorn.Config", sockets: list[socket] | None) -> None:
+    """Serve in this process."""
+    import uvicorn
+
+    with ExitStack() as stack:
+        # {%- if cookiecutter.use_arq +%}
+        stack.enter_context(worker_process())
+        # {%- endif +%}
+        uvicorn.Server(config).run(sockets=sockets)
+
+
+def _create_demo_admin(settings: "Settings") -> None:
+    """Create the administrator once; its password is kept with the data."""
+    from app.core.errors import Conflict
+    from app.core.security.keys import write_private
+
     file = DEVELOPMENT_DIRECTORY / "demo-password"
     if not file.exists():
-        write_private(file, _password())
+        # The rules ask for a letter of each case and a digit.
+        letters = "".join(secrets.choice(string.ascii_letters) for _ in range(16))
+        write_private(file, f"A{letters}{secrets.choice(string.digits)}a")
     password = file.read_text()
     try:
         with_resources(
@@ -116,11 +142,5 @@ def _make_demo_admin(settings: Settings) -> None:
             partial(register_admin, email=DEMO_EMAIL, username=DEMO_NAME, password=password),
         )
     except Conflict:
-        say("The demo administrator is there already.")
-    say(f"Log in as {DEMO_EMAIL} with the password {password}")
-
-
-def _password() -> str:
-    """A password with a letter of each case and a digit, as the rules ask for."""
-    letters = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(16))
-    return f"{secrets.choice(string.ascii_uppercase)}{letters}{secrets.choice(string.digits)}a"
+        echo_status("The demo administrator already exists.")
+    echo_status(f"Log in as {DEMO_EMAIL} with the password {password}")

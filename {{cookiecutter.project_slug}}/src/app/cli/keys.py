@@ -1,26 +1,23 @@
-"""`app keys`: what access tokens are signed with."""
+"""`app keys`: the keys that sign access tokens."""
 
-import re
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from typer.core import TyperCommand
 
-from app.cli.output import CommandFailed, Commands, say, writing
-from app.config import load_settings
-from app.core.security.keys import DEVELOPMENT_KEYS, SigningKeys, write_private
+from app.cli.runtime import CommandFailed, echo_status, writing
+
+if TYPE_CHECKING:
+    from app.core.security.keys import SigningKeys
 
 STANDARD: Final = Path("-")
-_LIKE_AN_OPTION: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 app = typer.Typer(
-    cls=Commands,
-    help="""Make and rotate the keys that sign access tokens.
+    help="""Create and rotate the keys that sign access tokens.
 
-    A rotation that logs nobody out: add a key, roll it out to every process, promote it, roll out
-    again, and remove the old one once its last token has expired.
+    To rotate without logouts: add a key, deploy it everywhere, promote it, deploy again, and remove
+    the old one once its last token has expired.
 
     Example: app keys add""",
     no_args_is_help=True,
@@ -32,63 +29,56 @@ KeyFile = Annotated[
     typer.Option(
         "--file",
         "-f",
-        help="The file of the keys; - reads standard input and writes standard output."
+        help="Key file; - reads stdin and writes stdout."
         " [default: APP_AUTH__SIGNING_KEYS_FILE, or the file of development]",
     ),
 ]
-Kid = Annotated[str, typer.Argument(metavar="KID", help="Id of the key, as `list` shows it.")]
-
-
-class OfKey(TyperCommand):
-    """A command that knows an id from options: one thumbprint in 64 begins with a hyphen."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Put such an id where no options are expected."""
-        kids = [each for each in args if _LIKE_AN_OPTION.fullmatch(each)]
-        others = [each for each in args if each not in kids]
-        return super().parse_args(ctx, [*others, "--", *kids] if kids else args)
+Kid = Annotated[str, typer.Argument(metavar="KID", help="Id of the key, as in `list`.")]
 
 
 @app.command()
 def generate(
     *,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="File to write, in place of the screen.")
+        Path | None, typer.Option("--file", "-f", help="Output file (default: stdout).")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace keys that are there: their tokens end.")
+        bool, typer.Option("--force", help="Replace existing keys: their tokens become invalid.")
     ] = False,
 ) -> None:
-    """Make a set with one new key.
+    """Create a key set with one key.
 
     Example: app keys generate --file signing-keys.json
     """
+    from app.core.security.keys import SigningKeys
+
     path = file or STANDARD
     if path != STANDARD and path.exists() and not force:
         raise CommandFailed(
-            f"{path} is there already, and without its keys the tokens they signed are void."
-            " Use `app keys add` to rotate, or --force."
+            f"{path} already exists, and without its keys their tokens become invalid. Use"
+            " `app keys add` to rotate, or --force."
         )
     _write(SigningKeys.generate(), path)
     if path != STANDARD:
-        say(f"Wrote {path}.")
+        echo_status(f"Wrote {path}.")
 
 
 @app.command()
 def add(*, file: KeyFile = None) -> None:
-    """Add a key that is published and accepted, and does not sign yet.
+    """Add a key that is published and accepted but does not sign yet.
 
     Example: app keys add
     """
     path = _file(file)
     keys = _read(path).add()
     _write(keys, path)
-    say(f"Added {keys.kids[-1]}. When every process has it: app keys promote {keys.kids[-1]}")
+    new = keys.kids[-1]
+    echo_status(f"Added {new}. Deploy it everywhere, then run: app keys promote {new}")
 
 
-@app.command(cls=OfKey)
+@app.command()
 def promote(kid: Kid, *, file: KeyFile = None) -> None:
-    """Have a key sign from now on; the others go on verifying.
+    """Sign with a key from now on; the others still verify.
 
     Example: app keys promote NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs
     """
@@ -98,12 +88,12 @@ def promote(kid: Kid, *, file: KeyFile = None) -> None:
     except KeyError:
         raise _unknown(kid) from None
     _write(keys, path)
-    say(f"{kid} signs now. Remove the one before once its last token has expired.")
+    echo_status(f"{kid} signs now. Remove the previous key once its last token has expired.")
 
 
-@app.command(cls=OfKey)
+@app.command()
 def remove(kid: Kid, *, file: KeyFile = None) -> None:
-    """Remove a key; tokens that it signed are void.
+    """Remove a key; its tokens become invalid.
 
     Example: app keys remove NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs
     """
@@ -115,12 +105,12 @@ def remove(kid: Kid, *, file: KeyFile = None) -> None:
     except ValueError as error:
         raise CommandFailed(f"{kid}: {error}.") from error
     _write(keys, path)
-    say(f"Removed {kid}.")
+    echo_status(f"Removed {kid}.")
 
 
 @app.command("list")
 def show(*, file: KeyFile = None) -> None:
-    """Show the ids of the keys; the first one signs.
+    """List the ids of the keys; the first one signs.
 
     Example: app keys list
     """
@@ -131,7 +121,10 @@ def show(*, file: KeyFile = None) -> None:
 
 
 def _file(file: Path | None) -> Path:
-    """The file to work on: the one that was named, or the one that the settings name."""
+    """Return the given key file, or the configured one."""
+    from app.config import load_settings
+    from app.core.security.keys import DEVELOPMENT_KEYS
+
     if file:
         return file
     settings = load_settings()
@@ -139,12 +132,12 @@ def _file(file: Path | None) -> Path:
         return settings.auth.signing_keys_file
     if settings.environment == "development" and settings.auth.signing_keys is None:
         return DEVELOPMENT_KEYS
-    raise CommandFailed(
-        "The keys are not in a file; give one by --file, or the keys by --file - and a pipe."
-    )
+    raise CommandFailed("The keys are not in a file: pass one by --file, or pipe to --file -.")
 
 
-def _read(file: Path) -> SigningKeys:
+def _read(file: Path) -> "SigningKeys":
+    from app.core.security.keys import SigningKeys
+
     try:
         return SigningKeys.from_json(sys.stdin.read() if file == STANDARD else file.read_text())
     except OSError as error:
@@ -153,7 +146,9 @@ def _read(file: Path) -> SigningKeys:
         raise CommandFailed(f"{file} {error}.") from error
 
 
-def _write(keys: SigningKeys, file: Path) -> None:
+def _write(keys: "SigningKeys", file: Path) -> None:
+    from app.core.security.keys import write_private
+
     if file == STANDARD:
         typer.echo(keys.to_json())
     else:
@@ -162,4 +157,4 @@ def _write(keys: SigningKeys, file: Path) -> None:
 
 
 def _unknown(kid: str) -> CommandFailed:
-    return CommandFailed(f"There is no key {kid}; `app keys list` shows them.")
+    return CommandFailed(f"There is no key {kid}; list them with `app keys list`.")

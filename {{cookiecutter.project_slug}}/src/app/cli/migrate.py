@@ -5,18 +5,14 @@ from typing import Annotated
 
 import typer
 
-from app.cli.environment import surroundings
-from app.cli.output import CommandFailed, Commands, say
-from app.config import Settings
-from app.infrastructure.database import migrations
-from app.infrastructure.database.migrations import RevisionState
+from app.cli.runtime import CommandFailed, echo_status, runtime
 
-app = typer.Typer(cls=Commands, rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
 def migrate(context: typer.Context) -> None:
-    """Bring the schema of the database up to date, or see where it stands.
+    """Migrate the database, or show its revision.
 
     Example: app migrate
     """
@@ -26,47 +22,51 @@ def migrate(context: typer.Context) -> None:
 
 @app.command()
 def up(
-    revision: Annotated[str, typer.Argument(help="How far; head is the newest.")] = "head",
+    revision: Annotated[str, typer.Argument(help="Target revision; head is the newest.")] = "head",
 ) -> None:
     """Apply migrations.
 
     Example: app migrate up
     """
-    with surroundings() as settings:
-        url = _url(settings)
-        migrations.upgrade(url, revision, report=say)
+    from app.infrastructure.database import migrations
+
+    with runtime() as settings:
+        url = settings.database.url.get_secret_value()
+        migrations.upgrade(url, revision, report=echo_status)
         typer.echo(migrations.check_revision(url))
 
 
 @app.command()
 def down(
     *,
-    to: Annotated[
-        str | None, typer.Option(help="Id of the last revision to keep; base keeps none.")
-    ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="How many to take back, without --to.")] = 1,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    to: Annotated[str | None, typer.Option(help="Last revision to keep; base keeps none.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Number of migrations, without --to.")] = 1,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Take migrations back, with the data that only they hold.
+    """Revert migrations, and delete the data that only they hold.
 
     Example: app migrate down --steps 2
     """
-    if not yes and not typer.confirm("This deletes data of columns and tables that go. Go on?"):
-        raise CommandFailed("Nothing was taken back.")
-    with surroundings() as settings:
-        url = _url(settings)
-        migrations.downgrade(url, to or f"-{steps}", report=say)
+    from app.infrastructure.database import migrations
+
+    if not yes and not typer.confirm("This deletes the data of removed columns. Continue?"):
+        raise CommandFailed("Downgrade cancelled.")
+    with runtime() as settings:
+        url = settings.database.url.get_secret_value()
+        migrations.downgrade(url, to or f"-{steps}", report=echo_status)
         typer.echo(migrations.check_revision(url))
 
 
 @app.command()
 def current() -> None:
-    """Tell which revision the database is at, and which the code needs.
+    """Show the revision of the database, and the one that the code needs.
 
     Example: app migrate current
     """
-    with surroundings() as settings:
-        typer.echo(migrations.check_revision(_url(settings)))
+    from app.infrastructure.database import migrations
+
+    with runtime() as settings:
+        typer.echo(migrations.check_revision(settings.database.url.get_secret_value()))
 
 
 @app.command()
@@ -75,8 +75,10 @@ def history() -> None:
 
     Example: app migrate history
     """
-    for revision, words in migrations.history():
-        typer.echo(f"{revision}  {words}")
+    from app.infrastructure.database import migrations
+
+    for revision, message in migrations.history():
+        typer.echo(f"{revision}  {message}")
 
 
 @app.command()
@@ -85,41 +87,43 @@ def check() -> None:
 
     Example: app migrate check
     """
-    with surroundings() as settings:
-        url = _url(settings)
-        if (found := migrations.check_revision(url)).state is not RevisionState.CURRENT:
+    from app.infrastructure.database import migrations
+
+    with runtime() as settings:
+        url = settings.database.url.get_secret_value()
+        if (found := migrations.check_revision(url)).state is not migrations.RevisionState.CURRENT:
             raise CommandFailed(str(found))
         if differences := migrations.differences(url):
             lines = "".join(f"\n  {difference}" for difference in differences)
             raise CommandFailed(
-                f"The models differ from the migrations; `app migrate new` writes the next.{lines}"
+                "The models differ from the migrations; write the next one with"
+                f" `app migrate new`.{lines}"
             )
     typer.echo("The database is up to date and equals the models.")
 
 
 @app.command()
 def new(
-    message: Annotated[str, typer.Argument(help="What it does, in a few words.")],
+    message: Annotated[str, typer.Argument(help="Summary of the migration.")],
     *,
     empty: Annotated[
-        bool, typer.Option("--empty", help="Do not compare; you write it, about data say.")
+        bool,
+        typer.Option("--empty", help="Create an empty migration, e.g. for a data migration."),
     ] = False,
 ) -> None:
-    """Write the migration that the models ask for; read it before use.
+    """Write a migration from the models. Review it before use.
 
-    Example: app migrate new "add a due date to items"
+    Example: app migrate new "add a due date to invoices"
     """
+    from app.infrastructure.database import migrations
+
     if not re.search(r"\w", message):
-        raise CommandFailed("Say in a few words what the migration does: its file is named so.")
+        raise CommandFailed("Summarize the migration in a few words: they name its file.")
     if not message.isprintable() or "\\" in message or '"""' in message:
         raise CommandFailed(
-            "Say it in one line, without backslashes and triple quotes: the file begins with it."
+            "Use one line without backslashes and triple quotes: it becomes a docstring."
         )
-    with surroundings() as settings:
-        url = _url(settings)
-        migrations.upgrade(url, report=say)
+    with runtime() as settings:
+        url = settings.database.url.get_secret_value()
+        migrations.upgrade(url, report=echo_status)
         typer.echo(f"Wrote {migrations.new(url, message, empty=empty)}.")
-
-
-def _url(settings: Settings) -> str:
-    return settings.database.url.get_secret_value()

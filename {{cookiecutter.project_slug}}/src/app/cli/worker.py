@@ -1,24 +1,23 @@
-"""`app worker`: the process that does jobs, and how the queue stands."""
+"""`app worker`: the process that runs jobs, and the state of the queue."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+import multiprocessing
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from app.cli.environment import surroundings
-from app.cli.output import CommandFailed, Commands, say
-from app.config import Settings
-from app.core.logging import configure_logging
-from app.infrastructure.jobs.connection import open_job_redis
-from app.infrastructure.jobs.store import JobStore, Overview
-from app.worker.running import run as run_worker
+from app.cli.runtime import CommandFailed, echo_status, end_with_parent, runtime
+
+if TYPE_CHECKING:
+    from app.config import Settings
+    from app.infrastructure.jobs.store import JobStore, Overview
 
 Result = TypeVar("Result")
 
 app = typer.Typer(
-    cls=Commands,
-    help="""Do background jobs, and look after them.
+    help="""Run background jobs, and manage the queue.
 
     Example: app worker run""",
     no_args_is_help=True,
@@ -28,56 +27,87 @@ app = typer.Typer(
 
 @app.command()
 def run() -> None:
-    """Do jobs until SIGTERM or Ctrl-C.
+    """Run jobs until SIGTERM or Ctrl-C.
 
-    Jobs under way then have APP_JOBS__GRACE_SECONDS to finish; the others go back to the queue.
-    Run as many of these as there is work for, on any number of hosts.
+    Running jobs then have APP_JOBS__GRACE_SECONDS to finish; the others return to the queue. Start
+    as many workers as needed, on any number of hosts.
 
     Example: APP_JOBS__CONCURRENCY=4 app worker run
     """
-    with surroundings() as settings:
-        configure_logging(settings.logging, production=settings.is_production)
-        try:
-            run_worker(settings)
-        except OSError as error:
-            raise CommandFailed(f"The worker can't run: {error.strerror or error}.") from error
+    with runtime() as settings:
+        run_worker(settings)
+
+
+def run_worker(settings: "Settings") -> None:
+    """Run jobs in this process."""
+    from app.core.logging import configure_logging
+    from app.worker import running
+
+    configure_logging(settings.logging, production=settings.is_production)
+    try:
+        running.run(settings)
+    except OSError as error:
+        raise CommandFailed(f"The worker can't run: {error.strerror or error}.") from error
+
+
+@contextmanager
+def worker_process() -> Iterator[None]:
+    """Run a worker in a process beside this one, for `app dev`."""
+    process = multiprocessing.get_context("spawn").Process(target=work, name="worker")
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join(timeout=10)
+        process.kill()
+        process.join()
+
+
+def work() -> None:
+    """Run jobs by the settings of the environment, until the parent ends."""
+    from app.config import load_settings
+
+    end_with_parent()
+    run_worker(load_settings())
 
 
 @app.command()
 def status() -> None:
-    """Show the workers, how many jobs wait and run, and the dead ones.
+    """Show workers, the number of jobs by state, and dead-lettered jobs.
 
-    The exit code is 1 if there is no worker.
+    Exits with 1 if there is no worker.
 
     Example: app worker status
     """
-    with surroundings() as settings:
-        overview = _asked(settings, JobStore.overview)
+    with runtime() as settings:
+        overview = _with_store(settings, lambda store: store.overview())
     for line in _lines(overview):
         typer.echo(line)
     if not overview.workers:
-        raise CommandFailed("No worker lives. Start one: app worker run")
+        raise CommandFailed("No worker is running. Start one: app worker run")
 
 
 @app.command()
 def retry(
     job_id: Annotated[
-        str, typer.Argument(metavar="ID", help="Id of a dead job, as `status` shows it.")
+        str, typer.Argument(metavar="ID", help="Id of a dead-lettered job, as in `status`.")
     ],
 ) -> None:
-    """Put a dead job back into the queue, with all its tries.
+    """Return a dead-lettered job to the queue, with all its attempts.
 
     Example: app worker retry 01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10
     """
-    with surroundings() as settings:
-        revived = _asked(settings, lambda store: store.revive(job_id))
+    with runtime() as settings:
+        revived = _with_store(settings, lambda store: store.revive(job_id))
     if not revived:
-        raise CommandFailed(f"There is no dead job {job_id}.")
-    say(f"{job_id} is in the queue again.")
+        raise CommandFailed(f"There is no dead-lettered job {job_id}.")
+    echo_status(f"{job_id} is queued again.")
 
 
-def _asked(settings: Settings, ask: Callable[[JobStore], Awaitable[Result]]) -> Result:
-    """Ask Redis something about jobs."""
+def _with_store(settings: "Settings", ask: Callable[["JobStore"], Awaitable[Result]]) -> Result:
+    from app.infrastructure.jobs.connection import open_job_redis
+    from app.infrastructure.jobs.store import JobStore
 
     async def answer() -> Result:
         async with open_job_redis(settings) as redis:
@@ -86,10 +116,8 @@ def _asked(settings: Settings, ask: Callable[[JobStore], Awaitable[Result]]) -> 
     return asyncio.run(answer())
 
 
-def _lines(overview: Overview) -> list[str]:
-    """What there is to say, a line for each thing."""
-    counts = ("queued", "delayed", "running")
-    lines = [f"{name}: {getattr(overview, name)}" for name in counts]
+def _lines(overview: "Overview") -> list[str]:
+    lines = [f"{name}: {getattr(overview, name)}" for name in ("queued", "delayed", "running")]
     lines.append(f"dead: {len(overview.dead)}")
     lines += [
         f"  {job.id}  {job.kind}  {job.error}, {job.tries} tries, {job.died_at:%Y-%m-%d %H:%M}"

@@ -1,0 +1,87 @@
+"""`app serve`, `app openapi` and `app prune`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.runtime import (
+    CommandFailed,
+    bound_socket,
+    echo_status,
+    runtime,
+    with_resources,
+    writing,
+)
+
+GUNICORN = (sys.executable, "-m", "gunicorn", "-c", "python:app.gunicorn_config", "app.asgi:app")
+
+
+def serve(
+    *,
+    skip_migration_check: Annotated[
+        bool,
+        typer.Option("--skip-migration-check", help="Start at any revision of the database."),
+    ] = False,
+) -> None:
+    """Run the service for production, with gunicorn.
+
+    It replaces this process. Configure it by settings, such as APP_SERVER__PORT and
+    APP_SERVER__WORKERS. Settings, signing keys, port and database revision are checked first.
+
+    Example: APP_SERVER__PORT=8080 app serve
+    """
+    from app.config import load_settings
+    from app.core.security.keys import load_signing_keys
+    from app.infrastructure.database.migrations import RevisionState, check_revision
+
+    settings = load_settings()
+    load_signing_keys(settings.auth, development=settings.environment == "development")
+    bound_socket(settings.server.host, settings.server.port).close()
+    if not skip_migration_check:
+        check = check_revision(settings.database.url.get_secret_value())
+        if check.state is not RevisionState.CURRENT:
+            raise CommandFailed(str(check))
+        echo_status(str(check))
+    os.execv(GUNICORN[0], GUNICORN)  # noqa: S606 - no shell, constant arguments
+
+
+def openapi(
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Output file (default: stdout).")
+    ] = None,
+) -> None:
+    """Print the OpenAPI document. Needs no server, database or settings.
+
+    Example: app openapi -o openapi.json
+    """
+    from app.config import Settings
+    from app.main import create_app
+
+    document = json.dumps(create_app(Settings()).openapi(), indent=2, ensure_ascii=False)
+    if output is None:
+        typer.echo(document)
+    else:
+        with writing(output):
+            output.write_text(f"{document}\n", encoding="utf-8")
+        echo_status(f"Wrote {output}.")
+
+
+def prune() -> None:
+    """Delete expired rows and orphaned files, and print counts. Schedule it daily.
+
+    Example: app prune
+    """
+    from app.resources import Resources
+
+    with runtime() as settings:
+        report = with_resources(settings, Resources.prune)
+    deleted = {name: number for name, number in report.items() if number}
+    for name, number in deleted.items():
+        typer.echo(f"{name.replace('_', ' ')}: {number} deleted")
+    if not deleted:
+        typer.echo("Nothing to delete.")

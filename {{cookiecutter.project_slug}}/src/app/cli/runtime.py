@@ -1,0 +1,183 @@
+"""Common parts of the commands: output and errors, settings and servers, ports and processes.
+
+Results go to standard output, everything else to standard error.
+"""
+
+import asyncio
+import errno
+import importlib.util
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from app.core.errors import DomainError, OperatorError
+
+if TYPE_CHECKING:
+    from app.config import Settings
+    from app.resources import Resources
+
+Result = TypeVar("Result")
+
+DEVELOPMENT_DIRECTORY: Final = Path(".dev")
+"""Persistent data of development, outside version control."""
+
+
+class CommandFailed(OperatorError):
+    """A command failed for a known reason."""
+
+
+class Commands(TyperGroup):
+    """Commands that print known errors as a sentence and exit with 1."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as Typer has it
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except typer.Abort:
+            if sys.stdin.isatty():
+                raise
+            _fail("Input required; pass it as an option (see --help).")
+        except OperatorError as error:
+            _fail(str(error))
+        except DomainError as error:
+            reason = error.context.get("reason")
+            _fail(f"{error.detail} ({reason})" if reason else error.detail)
+
+
+def _fail(sentence: str) -> None:
+    typer.secho(f"Error: {sentence}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(1)
+
+
+def echo_status(text: str) -> None:
+    """Print a progress message to standard error."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Explain why a file can't be written.
+
+    Raises:
+        CommandFailed: It can't.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CommandFailed(f"{path} can't be written: {error.strerror}.") from error
+
+
+@contextmanager
+def runtime() -> Iterator["Settings"]:
+    """Yield the settings, with logging configured and all servers running.
+
+    Development starts servers that are not configured, for as long as the block runs; several
+    commands share them.
+
+    Raises:
+        ConfigurationError: The settings are invalid.
+        CommandFailed: A server could not be started.
+    """
+    from app.config import load_settings
+    from app.core.logging import configure_logging
+
+    settings = load_settings()
+    configure_logging(settings.logging, production=settings.is_production, stream="stderr")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # commands report steps themselves
+    if settings.environment != "development" or not has_development_servers():
+        yield settings
+        return
+    if not Path("pyproject.toml").exists():
+        raise CommandFailed("Run this in the project's directory: its .dev/ has the data.")
+    from dev_servers import ServerUnavailable, backing_services
+
+    with ExitStack() as stack:
+        try:
+            servers = stack.enter_context(backing_services(settings, DEVELOPMENT_DIRECTORY))
+        except ServerUnavailable as error:
+            raise CommandFailed(str(error)) from error
+        for server in servers:
+            echo_status(f"Using {server.source}.")
+        yield load_settings()
+
+
+def has_development_servers() -> bool:
+    """Tell development installations from production, which lacks the package."""
+    return importlib.util.find_spec("dev_servers") is not None
+
+
+def with_resources(
+    settings: "Settings", work: Callable[["Resources"], Awaitable[Result]]
+) -> Result:
+    """Run work with the resources of the service.
+
+    Raises:
+        CommandFailed: The database lacks migrations.
+        DatabaseUnavailable: It can't be reached.
+    """
+    from app.infrastructure.database.migrations import RevisionState, check_revision
+    from app.resources import open_resources
+
+    async def run() -> Result:
+        async with open_resources(settings) as resources:
+            await resources.database.ping()
+            url = settings.database.url.get_secret_value()
+            check = await asyncio.to_thread(check_revision, url)
+            # A database ahead of the code is normal during a deployment.
+            if check.state is RevisionState.BEHIND:
+                raise CommandFailed(str(check))
+            return await work(resources)
+
+    return asyncio.run(run())
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Bind a port (0 for any) before anything else starts.
+
+    Raises:
+        CommandFailed: The port is unavailable.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise CommandFailed(f"{host} is not an address to listen on: {error.strerror}.") from error
+    bound = socket.socket(family, kind)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+        bound.listen()
+    except OSError as error:
+        bound.close()
+        match error.errno:
+            case errno.EADDRINUSE:
+                reason = f"Port {port} on {host} is in use; choose another by APP_SERVER__PORT."
+            case errno.EACCES:
+                reason = f"Port {port} is privileged; choose one from 1024 on."
+            case _:
+                reason = f"Can't listen on {host}, port {port}: {error.strerror}."
+        raise CommandFailed(reason) from error
+    return bound
+
+
+def end_with_parent() -> None:
+    """End this process by SIGTERM when its parent ends, even if that is killed."""
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="end-with-parent", daemon=True).start()
