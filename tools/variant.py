@@ -59,12 +59,8 @@ UNMEASURED = ("format-check", "lint", "types", "layers", "test")
 For a variant with a factor: what its tests reach is the same with every interpreter and every
 version of a dependency, and measuring it takes longer than the tests themselves.
 """
-TEST_OPTIONS = "-n0 --trace-once"
-"""What makes a check cheap enough for all variants, and its coverage no higher than it is.
-
-Checks beside each other keep the cores busy: each more process would import everything again. What
-only further cases of a test reach is not counted.
-"""
+TEST_OPTIONS = "-n0"
+"""Checks run side by side and keep the cores busy: each further process would import everything."""
 
 STARTED = "TEMPLATE_RUN_STARTED"
 """When tox was started, in seconds of the epoch: `toxfile.py` says so, reports go by it."""

@@ -8,7 +8,6 @@ several requests, or breaks the database, takes `own_client`.
 import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import httpx2
 import hypothesis
 import pytest
-from anyio.from_thread import BlockingPortal
 from fastapi import FastAPI
 from hypothesis import HealthCheck
 from starlette.testclient import TestClient
@@ -30,7 +28,6 @@ from app.resources import Resources, open_resources
 from tests.support import hooks
 from tests.support.answers import Recorded
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync
-from tests.support.client import Client
 from tests.support.resources import RecordedJobs, isolated
 from tests.support.waiting import PATIENCE
 
@@ -54,6 +51,12 @@ hypothesis.settings.register_profile(
     "thorough", parent=hypothesis.settings.get_profile("project"), max_examples=500
 )
 hypothesis.settings.load_profile("project")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run files that are named in this process: most take less time than a worker's start."""
+    paths = [Path(argument.partition("::")[0]) for argument in config.args]
+    return 0 if all(path.is_file() for path in paths) else None
 
 
 def pytest_collection_finish() -> None:
@@ -126,16 +129,13 @@ def settings(make_settings: Callable[..., Settings], database_url: str) -> Setti
 def running(
     settings: Settings,
     recorded: Recorded,
-    traced_too: Callable[[BlockingPortal], AbstractContextManager[None]],
 ) -> Iterator[TestClient]:
     """The application, started once for all plain tests of this process."""
     # On the loop of production.
     options = {"use_uvloop": True}
     app = recorded(create_app(settings))
-    with Client(app, base_url=BASE_URL, backend_options=options) as client:
-        assert client.portal is not None
-        with traced_too(client.portal):
-            yield client
+    with TestClient(app, base_url=BASE_URL, backend_options=options) as client:
+        yield client
 
 
 @pytest.fixture

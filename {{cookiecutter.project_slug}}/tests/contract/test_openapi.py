@@ -28,8 +28,6 @@ from tests.support.document import (
     walk,
 )
 
-pytestmark = pytest.mark.untraced
-
 PROBES = {"/health", "/live", "/ready", "/.well-known/jwks.json"}
 SECURED = [operation for operation in OPERATIONS if operation.scopes]
 OPEN = [operation for operation in OPERATIONS if not operation.scopes]

@@ -10,8 +10,6 @@ import pytest
 from tests.support import operations_plugin
 from tests.support.answers import Answer, differences
 
-pytestmark = pytest.mark.untraced
-
 DOCUMENTED: set[Answer] = {
     ("GET", "/items/{item_id}", 200),
     ("GET", "/items/{item_id}", 404),

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, get_type_hints
 
-import pytest
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
 from sqlalchemy.orm import registry
@@ -35,8 +34,6 @@ from tests.contract.audit.source import (
     source_of,
     title,
 )
-
-pytestmark = pytest.mark.untraced
 
 DEEPEST = 4
 """Resources, session, service, requirement."""

@@ -8,7 +8,6 @@ import tomllib
 from typing import Any
 
 import aiosmtplib
-import pytest
 from sqlalchemy import literal_column, select, text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
@@ -22,8 +21,6 @@ from tests.contract.audit.source import (
     library,
     nodes,
 )
-
-pytestmark = pytest.mark.untraced
 
 TIME_LIMITS = {
     aiosmtplib.SMTP: "timeout",
