@@ -101,7 +101,7 @@ def create_migration_engine(url: str) -> AsyncEngine:
     )
 
 
-def is_made(_: str) -> bool:
+def is_made(url: str) -> bool:  # noqa: ARG001 - the server knows
     """Return whether a database exists at an address: assume so, the server reports if not."""
     return True
 
@@ -120,7 +120,10 @@ def lock_migrations(connection: Connection) -> bool:
     return locked
 
 
-def constraint_of(error: IntegrityError, _: Mapping[str, Table]) -> str | None:
+def constraint_of(
+    error: IntegrityError,
+    tables: Mapping[str, Table],  # noqa: ARG001 - the server names it
+) -> str | None:
     """Return the name of the violated constraint."""
     cause = error.orig.__cause__ if error.orig is not None else None
     return getattr(cause, "constraint_name", None)
