@@ -21,7 +21,11 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 from app.about import DISTRIBUTION
 from app.config import load_settings
 from app.core.logging import configure_logging
-from app.infrastructure.serving import protocols
+
+# {%- if cookiecutter.use_websockets +%}
+from app.infrastructure.realtime.server import uvicorn_options
+
+# {%- endif +%}
 
 _settings = load_settings()
 _SECONDS_TO_CLOSE = 5
@@ -53,7 +57,11 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
         "server_header": False,
         # What is in flight may finish; then it is cancelled, and there is time to close resources.
         "timeout_graceful_shutdown": _settings.server.graceful_timeout,
-        **protocols(_settings),
+        # {% if cookiecutter.use_websockets %}
+        **uvicorn_options(_settings.realtime),
+        # {% else %}
+        "ws": "none",
+        # {% endif %}
     }
 
     sockets: list[Any]  # the parent's, which has no types

@@ -12,7 +12,7 @@ from app.core.security.passwords import PasswordHasher
 from app.core.security.tokens import AccessTokens
 from app.domain.auth import TooManyLoginAttempts
 from app.infrastructure.database import Database
-from app.infrastructure.events import open_events
+from app.infrastructure.events import LoggedEvents
 from app.infrastructure.jobs.queue import OpenJobs, open_jobs
 from app.infrastructure.mail import build_mailer
 from app.infrastructure.rate_limits import RateLimiter
@@ -23,6 +23,11 @@ from app.infrastructure.storage import Storage, open_storage
 
 # {%- endif +%}
 from app.infrastructure.throttle import Throttle
+
+# {%- if cookiecutter.use_websockets +%}
+from app.messages import open_events
+
+# {%- endif +%}
 from app.models.login_throttles import LoginThrottle
 
 # {%- if cookiecutter.use_s3 +%}
@@ -93,7 +98,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         hasher = await stack.enter_async_context(PasswordHasher.open(settings.passwords))
         state = await stack.enter_async_context(SharedState.open(settings, database))
         queue = await stack.enter_async_context(open_jobs(settings, build_mailer(settings.mail)))
-        events = await stack.enter_async_context(open_events(settings))
+        events: Events = LoggedEvents()
+        # {% if cookiecutter.use_websockets %}
+        events = await stack.enter_async_context(open_events(settings, database, events))
+        # {% endif %}
         resources = Resources(
             settings=settings,
             database=database,

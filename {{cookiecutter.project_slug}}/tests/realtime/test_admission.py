@@ -7,17 +7,15 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
-from app.api.deps.realtime import get_hub
 from app.config import Settings
 from app.core.config import RateLimitSettings
 from app.core.ids import new_id
-from app.infrastructure.events.adapter import LiveEvents
-from app.infrastructure.events.logged import LoggedEvents
+from app.infrastructure.events import LoggedEvents
 from app.infrastructure.rate_limits import RateLimiter
-from app.infrastructure.realtime import Hub
+from app.infrastructure.realtime import Hub, LiveEvents
 from tests.support.arrange import ArrangeSync, Someone, bearer
 from tests.support.models import open_database
-from tests.support.sockets import PATH, connected, refusal
+from tests.support.sockets import PATH, connected, nobody_leaves, refusal
 
 UNAUTHENTICATED, FORBIDDEN, TRY_LATER = 4001, 4003, 1013
 LOBBY = f"{PATH}lobby"
@@ -39,8 +37,8 @@ def with_limits(
     def open_hub(**limits: Any) -> None:
         realtime = settings.realtime.model_copy(update=limits)
         own = settings.model_copy(update={"realtime": realtime})
-        manager = portal.wrap_async_context_manager(Hub.open(own))
-        use(events=LiveEvents(manager.__enter__()), settings=own)
+        manager = portal.wrap_async_context_manager(Hub.open(own, nobody_leaves))
+        use(events=LiveEvents(LoggedEvents(), manager.__enter__(), {}), settings=own)
         opened.append(manager)
 
     yield open_hub
@@ -218,10 +216,3 @@ class TestRefusal:
         refusal(client, LOBBY)
         refusal(client, f"{PATH}admin", **ada.headers)
         assert app.state.resources.events.hub.connections == 0
-
-    async def test_needs_events_that_can_be_heard(
-        self, app: FastAPI, use: Callable[..., None]
-    ) -> None:
-        use(events=LoggedEvents())
-        with pytest.raises(TypeError, match="LoggedEvents"):
-            await get_hub(app.state.resources)

@@ -7,12 +7,12 @@ import pytest
 
 from app.config import Settings
 from app.core.ids import new_id
-from app.domain.realtime import Channel, Parcel, Presence, Resync
+from app.infrastructure.realtime.connections import Connections, Envelope
 from app.infrastructure.realtime.fanout import FanOut
-from app.infrastructure.realtime.registry import Registry
-from tests.support.sockets import heard, visitor, words
+from app.infrastructure.realtime.messages import PresenceMessage, ResyncMessage
+from tests.support.sockets import client_in, heard, words
 
-Opened = tuple[FanOut, Registry]
+Opened = tuple[FanOut, Connections]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def opened(
 
     @asynccontextmanager
     async def open_one() -> AsyncIterator[Opened]:
-        registry = Registry(settings.realtime)
+        registry = Connections(settings.realtime)
         async with FanOut.open(settings, registry) as fanout:
             yield fanout, registry
 
@@ -40,60 +40,60 @@ async def fanout(
 
 
 @pytest.fixture
-def place() -> Channel:
+def place() -> str:
     """A channel of one test alone."""
-    return Channel(f"test:{new_id()}")
+    return f"test:{new_id()}"
 
 
 class TestPublish:
     @pytest.mark.parametrize("to_all", [True, False])
-    async def test_does_not_come_back(self, fanout: Opened, place: Channel, to_all: bool) -> None:
+    async def test_does_not_come_back(self, fanout: Opened, place: str, to_all: bool) -> None:
         carrier, registry = fanout
-        connection = registry.add(visitor(place))
+        connection = registry.add(client_in(place))
         channel = None if to_all else place
 
-        carrier.publish(Parcel(words("from here"), channel))
-        carrier.publish(Parcel(Resync()))
-        # What a process says, it delivers itself.
-        registry.deliver(Parcel(words("itself"), place))
+        carrier.publish(Envelope(words("from here").model_dump_json(), channel))
+        carrier.publish(Envelope(ResyncMessage().model_dump_json()))
+        # A process delivers its own messages itself.
+        registry.deliver(Envelope(words("itself").model_dump_json(), place))
 
         assert (await heard(connection))["text"] == "itself"
 
 
 class TestPresence:
-    async def test_knows_who_has_come_and_gone(self, fanout: Opened, place: Channel) -> None:
+    async def test_knows_who_has_come_and_gone(self, fanout: Opened, place: str) -> None:
         carrier, registry = fanout
-        one, other = registry.add(visitor(place)), registry.add(visitor(place))
+        one, other = registry.add(client_in(place)), registry.add(client_in(place))
 
-        first = await carrier.enter(place, one.visitor.member)
-        both = await carrier.enter(place, other.visitor.member)
+        first = await carrier.enter(place, one.client.member)
+        both = await carrier.enter(place, other.client.member)
         registry.remove(one)
-        left = await carrier.leave(place, one.visitor.member)
+        left = await carrier.leave(place, one.client.member)
         rest = await carrier.present(place)
 
         assert first.total >= 1
-        assert {*both.members} == {one.visitor.member, other.visitor.member}
+        assert {*both.members} == {one.client.member, other.client.member}
         assert left == rest.total == 1
-        assert rest.members == (other.visitor.member,)
+        assert rest.members == (other.client.member,)
 
-    async def test_is_of_one_channel(self, fanout: Opened, place: Channel) -> None:
+    async def test_is_of_one_channel(self, fanout: Opened, place: str) -> None:
         carrier, registry = fanout
-        await carrier.enter(place, registry.add(visitor(place)).visitor.member)
-        assert (await carrier.present(Channel(f"{place}:other"))).total == 0
+        await carrier.enter(place, registry.add(client_in(place)).client.member)
+        assert (await carrier.present(f"{place}:other")).total == 0
 
-    async def test_names_no_more_than_may_be(self, fanout: Opened, place: Channel) -> None:
+    async def test_names_no_more_than_may_be(self, fanout: Opened, place: str) -> None:
         carrier, registry = fanout
         for _ in range(3):
-            await carrier.enter(place, registry.add(visitor(place)).visitor.member)
+            await carrier.enter(place, registry.add(client_in(place)).client.member)
         present = await carrier.present(place)
         assert present.total == 3
         assert len(present.members) == 2
 
 
-class TestRegistry:
-    async def test_spares_who_is_not_to_hear(self, fanout: Opened, place: Channel) -> None:
+class TestDeliver:
+    async def test_spares_who_is_not_to_hear(self, fanout: Opened, place: str) -> None:
         _, registry = fanout
-        one, other = registry.add(visitor(place)), registry.add(visitor(place))
-        presence = Presence("joined", one.visitor.member)
-        registry.deliver(Parcel(presence, place, one.visitor.connection_id))
-        assert [len(each._waiting) for each in (one, other)] == [0, 1]
+        one, other = registry.add(client_in(place)), registry.add(client_in(place))
+        presence = PresenceMessage(type="joined", member=one.client.member)
+        registry.deliver(Envelope(presence.model_dump_json(), place, one.client.id))
+        assert [len(each._queue) for each in (one, other)] == [0, 1]

@@ -17,11 +17,13 @@ from structlog.typing import EventDict
 
 from app.config import Settings
 from app.core.config.redis import RedisSettings
-from app.domain.realtime import LOBBY, Channel, Parcel, Presence
+from app.domain.realtime import LOBBY
 from app.infrastructure.realtime import Hub, fanout
+from app.infrastructure.realtime.connections import Envelope
+from app.infrastructure.realtime.messages import PresenceMessage
 from app.infrastructure.redis import RedisUnavailable, open_redis
 from tests.support.redis_plugin import OwnRedis
-from tests.support.sockets import heard, joined, nobody_has_to_go, visitor, words
+from tests.support.sockets import client_in, heard, joined, nobody_leaves, words
 from tests.support.waiting import PATIENCE, eventually
 
 OpenHub = Callable[..., AbstractAsyncContextManager[Hub]]
@@ -33,8 +35,8 @@ QUICK: Final = {"timeout": 0.25, "connect_timeout": 1.0, "breaker_seconds": 0.1}
 LONG: Final = 600.0
 """Seconds after which a member lapses of whom nobody tells: none does so during a test."""
 
-LOST: Final = "live events of other processes are not heard"
-REGAINED: Final = "live events of other processes are heard again"
+LOST: Final = "fan-out subscription lost"
+REGAINED: Final = "fan-out resubscribed"
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def process(own_settings: Settings) -> OpenHub:
         )
         realtime = own_settings.realtime.model_copy(update=limits)
         own = own_settings.model_copy(update={"redis": redis, "realtime": realtime})
-        async with Hub.open(own) as hub:
+        async with Hub.open(own, nobody_leaves) as hub:
             yield hub
 
     return opened
@@ -109,7 +111,7 @@ class TestTwoProcesses:
 
     async def test_hear_what_is_for_all_and_not_what_is_for_others(self, process: OpenHub) -> None:
         async with process() as one, process() as other, joined(other) as there:
-            one.publish(words("for nobody"), Channel("user:nobody"))
+            one.publish(words("for nobody"), "user:nobody")
             one.publish(words("for all"))
             assert (await heard(there))["text"] == "for all"
 
@@ -122,21 +124,21 @@ class TestTwoProcesses:
 
         assert (came["type"], went["type"]) == ("joined", "left")
         assert came["member"] == went["member"]
-        assert {*present.members} == {here.visitor.member, there.visitor.member}
+        assert {*present.members} == {here.client.member, there.client.member}
 
     async def test_learn_of_members_whose_process_was_killed(
         self, often: OpenHub, redis: "Redis", lobby: str
     ) -> None:
         async with often() as one, joined(one) as here:
             async with often() as killed:
-                lost = visitor()
+                lost = client_in()
                 await killed._fanout.enter(LOBBY, lost.member)
             assert (await one.present(LOBBY)).total == 2
 
-            await redis.zadd(lobby, {fanout._MEMBER.dump_json(lost.member): 0})
+            await redis.zadd(lobby, {lost.member.model_dump_json(): 0})
             went = await heard(here, "left")
 
-            assert went["member"]["connection_id"] == str(lost.connection_id)
+            assert went["member"]["connection_id"] == str(lost.id)
             assert (await one.present(LOBBY)).total == 1
 
     async def test_keep_their_members_for_as_long_as_they_live(
@@ -173,7 +175,6 @@ class TestPackets:
         [
             pytest.param(b"nonsense", id="no packet"),
             pytest.param(b"a b * - {}", id="no number"),
-            pytest.param(b"a 1 lobby - {}", id="no message"),
             pytest.param(b"a 1 lobby me {}", id="no connection"),
             pytest.param(b"a 1 \xff - {}", id="no text"),
         ],
@@ -197,14 +198,14 @@ class TestPackets:
                 async with process() as other:
                     other.publish(words(name), LOBBY)
                     assert (await heard(here))["text"] == name
-            assert len(one._fanout._heard) == 1
+            assert len(one._fanout._received) == 1
 
     async def test_do_not_spare_the_wrong_one(self, process: OpenHub) -> None:
         async with process() as one, process() as other, joined(one) as here:
-            someone = visitor()
-            presence = Presence("joined", someone.member)
-            other._deliver(Parcel(presence, LOBBY, here.visitor.connection_id))
-            other._deliver(Parcel(presence, LOBBY, someone.connection_id))
+            someone = client_in()
+            presence = PresenceMessage(type="joined", member=someone.member).model_dump_json()
+            other._deliver(Envelope(presence, LOBBY, here.client.id))
+            other._deliver(Envelope(presence, LOBBY, someone.id))
             other.publish(words("after"), LOBBY)
             assert [(await heard(here))["type"] for _ in range(2)] == ["joined", "said"]
 
@@ -227,8 +228,8 @@ class TestOutage:
             async with joined(one) as late:
                 assert (await heard(here))["type"] == "joined"
                 assert (await one.present(LOBBY)).members == (
-                    here.visitor.member,
-                    late.visitor.member,
+                    here.client.member,
+                    late.client.member,
                 )
             server.start()
             await heard(here, "resync")
@@ -249,7 +250,7 @@ class TestOutage:
             async with process(server) as one, joined(one) as here:
                 server.freeze()
                 async with asyncio.timeout(PATIENCE):
-                    connection = await one.join(visitor(), nobody_has_to_go)
+                    connection = await one.join(client_in())
                 one.publish(words("during"), LOBBY)
                 assert (await heard(connection, "said"))["text"] == "during"
                 await one.leave(connection)
@@ -287,16 +288,16 @@ class TestOutage:
             joined(one),
             open_redis(redis_settings.model_copy(update={"url": url})) as redis,
         ):
-            beat, has_failed = one._fanout._still_there, asyncio.Event()
+            beat, has_failed = one._fanout._renew, asyncio.Event()
 
-            async def noted(channel: Channel) -> None:
+            async def noted(channel: str) -> None:
                 try:
                     await beat(channel)
                 except RedisUnavailable:
                     has_failed.set()
                     raise
 
-            monkeypatch.setattr(one._fanout, "_still_there", noted)
+            monkeypatch.setattr(one._fanout, "_renew", noted)
             server.kill()
             async with asyncio.timeout(PATIENCE):
                 await has_failed.wait()

@@ -4,30 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.core.ids import new_id
-from app.domain.realtime import (
-    ADMIN,
-    Allowance,
-    ConnectionId,
-    Ending,
-    Message,
-    Pong,
-    TooManyConnections,
-    Visitor,
-    channel_of,
-)
-from app.domain.users import UserId
-from app.infrastructure.realtime import Hub
-from app.infrastructure.realtime.registry import Letter
-from tests.support.sockets import heard, joined, nobody_has_to_go, visitor, words
+from app.domain.realtime import ADMIN, user_channel
+from app.infrastructure.realtime import Client, Close, Hub
+from app.infrastructure.realtime.connections import TooManyConnections
+from app.infrastructure.realtime.hub import Recheck
+from app.infrastructure.realtime.sockets import Allowance
+from tests.support.sockets import client_in, heard, joined, nobody_leaves, words
 
 OpenHub = Callable[..., AbstractAsyncContextManager[Hub]]
-GONE = Ending(4001, "gone")
+GONE = Close(4001, "gone")
 
 
 @pytest.fixture
@@ -37,9 +29,9 @@ def open_hub(make_settings: Callable[..., Settings], database_url: str) -> OpenH
     elsewhere = f"{database_url}{new_id().hex}"
 
     @asynccontextmanager
-    async def opened(**limits: Any) -> AsyncIterator[Hub]:
+    async def opened(recheck: Recheck = nobody_leaves, **limits: Any) -> AsyncIterator[Hub]:
         settings = make_settings(elsewhere, realtime=limits, server={"workers": 1})
-        async with Hub.open(settings) as hub:
+        async with Hub.open(settings, recheck) as hub:
             yield hub
 
     return opened
@@ -52,14 +44,14 @@ class TestPublish:
         async with open_hub() as hub, joined(hub) as one, joined(hub) as other:
             assert (await heard(one))["type"] == "joined"
             for number in range(50):
-                hub.publish(words(str(number)), one.visitor.channel)
+                hub.publish(words(str(number)), one.client.channel)
             for connection in (one, other):
                 texts = [(await heard(connection))["text"] for _ in range(50)]
                 assert texts == [str(number) for number in range(50)]
 
     async def test_is_not_heard_in_other_channels(self, open_hub: OpenHub) -> None:
-        async with open_hub() as hub, joined(hub, visitor(ADMIN)) as elsewhere:
-            hub.publish(words("for one"), channel_of(UserId(new_id())))
+        async with open_hub() as hub, joined(hub, client_in(ADMIN)) as elsewhere:
+            hub.publish(words("for one"), user_channel(new_id()))
             hub.publish(words("for all"))
             assert (await heard(elsewhere))["text"] == "for all"
 
@@ -69,19 +61,19 @@ class TestSlowReader:
         async with open_hub(queue_size=8) as hub, joined(hub) as quick, joined(hub) as slow:
             await heard(quick, "joined")
             for number in range(20):
-                hub.publish(words(str(number)), quick.visitor.channel)
+                hub.publish(words(str(number)), quick.client.channel)
                 assert (await heard(quick))["text"] == str(number)
 
-            assert slow.ended.result().code == 4008
+            assert slow.closed.result().code == 4008
 
     async def test_gets_nothing_more(self, open_hub: OpenHub) -> None:
         async with open_hub(queue_size=8) as hub, joined(hub) as slow:
             for number in range(20):
-                hub.publish(words(str(number)), slow.visitor.channel)
+                hub.publish(words(str(number)), slow.client.channel)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
                     await slow.next()
-            assert slow.ended.done()
+            assert slow.closed.done()
 
 
 class TestPresence:
@@ -89,10 +81,10 @@ class TestPresence:
         async with open_hub(presence_limit=2) as hub, AsyncExitStack() as stack:
             first = await stack.enter_async_context(joined(hub))
             async with joined(hub) as second:
-                third = await hub.join(visitor(), nobody_has_to_go)
+                third = await hub.join(client_in())
                 welcome = await heard(third)
                 await hub.leave(third)
-                hub.publish(words("after"), first.visitor.channel)
+                hub.publish(words("after"), first.client.channel)
                 assert (await heard(second))["text"] == "after"
 
             kinds = [(await heard(first))["type"] for _ in range(3)]
@@ -103,77 +95,63 @@ class TestPresence:
 
     async def test_counts_connections(self, open_hub: OpenHub) -> None:
         async with open_hub() as hub:
-            async with joined(hub) as one, joined(hub, visitor(ADMIN)):
+            async with joined(hub) as one, joined(hub, client_in(ADMIN)):
                 assert hub.connections == 2
-                assert (await hub.present(one.visitor.channel)).total == 1
+                assert (await hub.present(one.client.channel)).total == 1
             assert hub.connections == 0
-            assert (await hub.present(one.visitor.channel)).total == 0
+            assert (await hub.present(one.client.channel)).total == 0
 
 
 class TestLimits:
     async def test_are_of_each_user(self, open_hub: OpenHub) -> None:
-        user_id = UserId(new_id())
+        user_id = new_id()
         async with open_hub(connections_per_user=1) as hub:
-            async with joined(hub, visitor(user_id=user_id)), joined(hub):
+            async with joined(hub, client_in(subject=user_id)), joined(hub):
                 with pytest.raises(TooManyConnections):
-                    await hub.join(visitor(user_id=user_id), nobody_has_to_go)
-            async with joined(hub, visitor(user_id=user_id)):
+                    await hub.join(client_in(subject=user_id))
+            async with joined(hub, client_in(subject=user_id)):
                 assert hub.connections == 1
 
 
 class TestRecheck:
     async def test_ends_who_may_not_stay(self, open_hub: OpenHub) -> None:
-        gone = visitor()
+        gone = client_in()
 
-        async def recheck(visitors: Collection[Visitor]) -> dict[ConnectionId, Ending]:
-            return {each.connection_id: GONE for each in visitors if each == gone}
+        async def recheck(clients: Collection[Client]) -> dict[UUID, Close]:
+            return {each.id: GONE for each in clients if each == gone}
 
-        async with open_hub(recheck_seconds=0.01) as hub, joined(hub) as other:
-            connection = await hub.join(gone, recheck)
+        async with open_hub(recheck, recheck_seconds=0.01) as hub, joined(hub) as other:
+            connection = await hub.join(gone)
             async with asyncio.timeout(60):
-                assert await connection.ended == GONE
-            assert not other.ended.done()
+                assert await connection.closed == GONE
+            assert not other.closed.done()
             await hub.leave(connection)
 
     async def test_goes_on_after_it_has_failed(self, open_hub: OpenHub) -> None:
         asked = []
 
-        async def recheck(visitors: Collection[Visitor]) -> dict[ConnectionId, Ending]:
-            asked.append(len(visitors))
+        async def recheck(clients: Collection[Client]) -> dict[UUID, Close]:
+            asked.append(len(clients))
             if len(asked) == 1:
                 raise OSError("no database")
-            return {each.connection_id: GONE for each in visitors}
+            return {each.id: GONE for each in clients}
 
         with capture_logs() as lines:
-            async with open_hub(recheck_seconds=0.01) as hub:
-                connection = await hub.join(visitor(), recheck)
+            async with open_hub(recheck, recheck_seconds=0.01) as hub:
+                connection = await hub.join(client_in())
                 async with asyncio.timeout(60):
-                    await connection.ended
+                    await connection.closed
                 await hub.leave(connection)
 
         assert asked == [1, 1]
-        assert "who is connected could not be looked at" in [line["event"] for line in lines]
+        assert "recheck of connections failed" in [line["event"] for line in lines]
 
 
 class TestClose:
     async def test_ends_all_connections(self, open_hub: OpenHub) -> None:
         async with open_hub() as hub:
-            connection = await hub.join(visitor(), nobody_has_to_go)
-        assert connection.ended.result().code == 1012
-
-
-class TestLetter:
-    def test_is_written_once_for_all_who_hear_it(self) -> None:
-        written: list[Message] = []
-
-        def write(message: Message) -> str:
-            written.append(message)
-            return "text"
-
-        letter = Letter(Pong("7"))
-
-        assert [letter.text(write) for _ in range(3)] == ["text"] * 3
-        assert written == [Pong("7")]
+            connection = await hub.join(client_in())
+        assert connection.closed.result().code == 1012
 
 
 class TestAllowance:

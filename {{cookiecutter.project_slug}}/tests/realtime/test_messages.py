@@ -12,7 +12,6 @@ from app.config import Settings
 from app.core.ids import new_id
 from app.core.logging import LoggedError
 from app.infrastructure.realtime import Hub
-from app.services.realtime import Conversation
 from tests.support.arrange import ArrangeSync, Someone
 from tests.support.sockets import PATH, Json, close_code, connected, end_of_connection
 
@@ -250,7 +249,7 @@ class TestLife:
         def fail(*_: object) -> None:
             raise RuntimeError("hunter2")
 
-        monkeypatch.setattr(Conversation, "say", fail)
+        monkeypatch.setattr(Hub, "publish", fail)
         session.send_json({"type": "say", "text": "Good morning"})
 
         end = session.receive()

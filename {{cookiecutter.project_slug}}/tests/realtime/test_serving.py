@@ -10,8 +10,7 @@ import uvicorn
 from app.cli import development
 from app.config import Settings
 from app.core.config.realtime import RealtimeSettings
-from app.infrastructure.realtime.protocol import SocketProtocol
-from app.infrastructure.serving import protocols
+from app.infrastructure.realtime.server import SocketProtocol, uvicorn_options
 
 SETTINGS = Settings(
     realtime=RealtimeSettings(max_message_bytes=2048, heartbeat_seconds=7.0, heartbeat_timeout=3.0)
@@ -25,7 +24,7 @@ OPTIONS = {
 
 
 def test_follows_the_settings() -> None:
-    config = uvicorn.Config("app.asgi:app", log_config=None, **protocols(SETTINGS))
+    config = uvicorn.Config("app.asgi:app", log_config=None, **uvicorn_options(SETTINGS.realtime))
     config.load()
     assert config.ws_protocol_class is SocketProtocol
     assert {name: getattr(config, name) for name in OPTIONS} == OPTIONS
@@ -38,12 +37,12 @@ def test_is_what_production_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         value = getattr(SETTINGS.realtime, name)
         monkeypatch.setenv(f"APP_REALTIME__{name.upper()}", str(value))
     given = runpy.run_module("app.gunicorn_config")["worker_class"].CONFIG_KWARGS
-    assert given.items() >= protocols(SETTINGS).items()
+    assert given.items() >= uvicorn_options(SETTINGS.realtime).items()
 
 
 def test_is_what_development_does(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[uvicorn.Config] = []
     monkeypatch.setattr(uvicorn.Server, "run", lambda server, **_: made.append(server.config))
     listening: Any = None
-    development._serve(listening, SETTINGS, reload=False)
+    development._serve(listening, uvicorn_options(SETTINGS.realtime), reload=False)
     assert {name: getattr(made[0], name) for name in OPTIONS} == OPTIONS

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import delete, update
@@ -16,16 +17,14 @@ from app import models
 from app.config import Settings
 from app.core.clock import utc_now
 from app.domain.realtime import LOBBY
-from app.infrastructure.realtime import Hub, protocol
+from app.infrastructure.realtime import Hub, server
 from app.main import create_app
-from app.repositories.realtime import TicketRepository
-from app.services.auth import Authenticator
-from app.services.realtime import TicketService
 from tests.support.arrange import Arrange, Someone, bearer
 from tests.support.sockets import (
     PATH,
-    Client,
+    TICKETS,
     LiveServer,
+    Speaker,
     live,
     opened,
     raw_connection,
@@ -73,7 +72,7 @@ def serve(
 
 
 @asynccontextmanager
-async def slow(port: int, someone: Someone) -> AsyncIterator[Client]:
+async def slow(port: int, someone: Someone) -> AsyncIterator[Speaker]:
     """A client that takes next to nothing until it is asked to hear."""
     with socket.socket() as narrow:
         narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -88,7 +87,7 @@ class TestSlowReader:
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # It hears its end when all is over, however long that takes.
-        monkeypatch.setattr(protocol, "_SECONDS_TO_TAKE_THE_REST", PATIENCE)
+        monkeypatch.setattr(server, "_SECONDS_TO_READ_THE_REST", PATIENCE)
         async with serve(queue_size=32) as service:
             ada, bob = await service.arrange.someone(), await service.arrange.someone()
             async with opened(service.port, ada) as quick, slow(service.port, bob) as reader:
@@ -106,7 +105,7 @@ class TestSlowReader:
     async def test_that_takes_nothing_at_all_is_disconnected(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(protocol, "_SECONDS_TO_TAKE_THE_REST", 0.05)
+        monkeypatch.setattr(server, "_SECONDS_TO_READ_THE_REST", 0.05)
         async with serve(queue_size=8) as service:
             someone = await service.arrange.someone()
             async with slow(service.port, someone):
@@ -169,7 +168,7 @@ class TestShutdown:
     async def test_waits_for_nobody_who_does_not_read(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(protocol, "_SECONDS_TO_TAKE_THE_REST", 0.05)
+        monkeypatch.setattr(server, "_SECONDS_TO_READ_THE_REST", 0.05)
         async with serve(queue_size=10_000) as service:
             async with slow(service.port, await service.arrange.someone()):
                 for number in range(MESSAGES):
@@ -227,7 +226,7 @@ class TestWithdrawal:
             opened(service.port, ada) as person,
             connect(address, additional_headers=bearer(key), proxy=None) as connection,
         ):
-            machine = Client(connection)
+            machine = Speaker(connection)
             await machine.hear("welcome")
             await service.arrange.execute(delete(models.ApiKey))
             assert await machine.end() == 4001
@@ -239,19 +238,17 @@ class TestLog:
     async def test_holds_no_ticket(self, serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
         async with serve() as service:
             ada = await service.arrange.someone()
-            resources = service.app.state.resources
-            authenticator = Authenticator(resources.database, resources.tokens)
-            principal = await authenticator.authenticate(ada.access_token)
-            async with resources.database.transaction() as session:
-                tickets = TicketService(TicketRepository(session), resources.settings.realtime)
-                issued = await tickets.issue(principal)
-            address = f"ws://127.0.0.1:{service.port}{PATH}me?ticket={issued.ticket}"
+            async with httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport()) as http:
+                path = f"http://127.0.0.1:{service.port}{TICKETS}"
+                issued = await http.post(path, headers=ada.headers)
+            ticket = issued.json()["ticket"]
+            address = f"ws://127.0.0.1:{service.port}{PATH}me?ticket={ticket}"
             async with connect(address, proxy=None) as connection:
-                assert (await Client(connection).hear())["type"] == "welcome"
+                assert (await Speaker(connection).hear())["type"] == "welcome"
 
         written = "".join(capsys.readouterr())
         assert f"{PATH}me?ticket=[redacted]" in written
-        assert issued.ticket not in written
+        assert ticket not in written
 
 
 async def counts(hub: Hub, number: int) -> bool:

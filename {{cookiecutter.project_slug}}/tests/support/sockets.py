@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 import anyio
 import pytest
@@ -18,24 +19,13 @@ from starlette.websockets import WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from app.api.realtime import encode
 from app.config import Settings
-from app.core.clock import utc_now
 from app.core.ids import new_id
-from app.domain.auth import Principal, SessionId
 from app.domain.permissions import ROLES
-from app.domain.realtime import (
-    LOBBY,
-    Channel,
-    ConnectionId,
-    Ending,
-    Sender,
-    Spoken,
-    Visitor,
-)
-from app.domain.users import UserId, UserProfile
-from app.infrastructure.realtime import Connection, Hub
-from app.infrastructure.serving import protocols
+from app.domain.realtime import LOBBY
+from app.infrastructure.realtime import Client, Close, Connection, Hub
+from app.infrastructure.realtime.server import uvicorn_options
+from app.messages.chat import SpokenMessage, spoken
 from tests.support.arrange import Someone
 from tests.support.waiting import PATIENCE
 
@@ -101,7 +91,7 @@ def refusal(client: TestClient, path: str, **headers: str) -> int:
         return close_code(session)
 
 
-class Client:
+class Speaker:
     """A connection over a real socket."""
 
     def __init__(self, connection: ClientConnection) -> None:
@@ -136,14 +126,14 @@ class Client:
 @asynccontextmanager
 async def opened(
     port: int, someone: Someone, channel: str = "lobby", **options: Any
-) -> AsyncIterator[Client]:
+) -> AsyncIterator[Speaker]:
     """A connection over a real socket, past its welcome."""
     address = f"ws://127.0.0.1:{port}{PATH}{channel}"
     # Compression and pings would only cost time; a full queue would keep the end from being heard.
     given: Json = {"compression": None, "ping_interval": None, "max_queue": None, "proxy": None}
     given |= options
     async with connect(address, additional_headers=someone.headers, **given) as connection:
-        client = Client(connection)
+        client = Speaker(connection)
         client.id = (await client.hear("welcome"))["connection_id"]
         yield client
 
@@ -200,7 +190,7 @@ async def live(app: FastAPI, settings: Settings) -> AsyncIterator[LiveServer]:
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=int(PATIENCE),
-            **protocols(settings),
+            **uvicorn_options(settings.realtime),
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve([listener]))
@@ -213,50 +203,45 @@ async def live(app: FastAPI, settings: Settings) -> AsyncIterator[LiveServer]:
 
 async def all_opened(
     stack: AsyncExitStack, port: int, people: list[Someone], channel: str = "lobby"
-) -> list[Client]:
+) -> list[Speaker]:
     """Connections of several people, opened one after the other."""
     return [await stack.enter_async_context(opened(port, each, channel)) for each in people]
 
 
-def visitor(channel: Channel = LOBBY, user_id: UserId | None = None) -> Visitor:
-    """Somebody who wants to be in a channel."""
-    now = utc_now()
-    user = UserProfile(
-        id=user_id or UserId(new_id()),
-        email="ada@example.com",
-        username="ada",
-        full_name=None,
-        role="user",
-        is_active=True,
-        created_at=now,
-        updated_at=now,
+def client_in(channel: str = LOBBY, subject: UUID | None = None) -> Client:
+    """A client of a channel."""
+    return Client(
+        id=new_id(),
+        subject=subject or new_id(),
+        name="ada",
+        permissions=frozenset(ROLES["user"]),
+        credential=new_id(),
+        channel=channel,
     )
-    principal = Principal(user, ROLES["user"], session_id=SessionId(new_id()))
-    return Visitor(ConnectionId(new_id()), principal, channel)
 
 
-async def nobody_has_to_go(_: Collection[Visitor]) -> dict[ConnectionId, Ending]:
+async def nobody_leaves(_: Collection[Client]) -> dict[UUID, Close]:
     return {}
 
 
-def words(text: str) -> Spoken:
-    """Somebody has said something."""
-    return Spoken("said", Sender(UserId(new_id()), "ada"), text, utc_now())
+def words(text: str) -> SpokenMessage:
+    """A text from some user."""
+    return spoken("said", client_in().sender, text)
 
 
 async def heard(connection: Connection, *types: str) -> Json:
     """What a connection hears next, or next of these types."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            message: Json = json.loads((await connection.next()).text(encode))
+            message: Json = json.loads(await connection.next())
             if not types or message["type"] in types:
                 return message
 
 
 @asynccontextmanager
-async def joined(hub: Hub, one: Visitor | None = None) -> AsyncIterator[Connection]:
+async def joined(hub: Hub, one: Client | None = None) -> AsyncIterator[Connection]:
     """A connection to a hub, past its welcome."""
-    connection = await hub.join(one or visitor(), nobody_has_to_go)
+    connection = await hub.join(one or client_in())
     try:
         assert (await heard(connection))["type"] == "welcome"
         yield connection
@@ -269,7 +254,7 @@ async def outcome_of(port: int, ticket: str) -> str:
     address = f"ws://127.0.0.1:{port}{PATH}lobby?ticket={ticket}"
     async with connect(address, proxy=None) as connection:
         try:
-            kind: str = (await Client(connection).hear())["type"]
+            kind: str = (await Speaker(connection).hear())["type"]
         except ConnectionClosed:
             kind = str(connection.close_code)
     return kind

@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from socket import socket
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -80,14 +80,18 @@ def dev(
         address, number = listening.getsockname()[:2]
         url = f"http://{address}:{number}"
         echo_status(f"Serving on {url}, documentation at {DOCS_PATH}. Press Ctrl-C to stop.")
-        _serve(listening, settings, reload=reload)
+        options: dict[str, Any] = {"ws": "none"}
+        # {% if cookiecutter.use_websockets %}
+        from app.infrastructure.realtime.server import uvicorn_options
+
+        options = uvicorn_options(settings.realtime)
+        # {% endif %}
+        _serve(listening, options, reload=reload)
 
 
-def _serve(listening: socket, settings: "Settings", *, reload: bool) -> None:
+def _serve(listening: socket, options: dict[str, Any], *, reload: bool) -> None:
     import uvicorn
     from uvicorn.supervisors import ChangeReload
-
-    from app.infrastructure.serving import protocols
 
     config = uvicorn.Config(
         "app.asgi:app",
@@ -97,7 +101,7 @@ def _serve(listening: socket, settings: "Settings", *, reload: bool) -> None:
         access_log=False,  # its middleware logs requests
         lifespan="on",
         timeout_graceful_shutdown=3,
-        **protocols(settings),
+        **options,
     )
     if reload:
         ChangeReload(config, target=partial(serve_in_child, config), sockets=[listening]).run()

@@ -1,15 +1,14 @@
 """Dependencies of the WebSocket routes."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import Depends
 
 from app.api.deps.auth import AuthenticatorDep
 from app.api.deps.common import ResourcesDep, SessionDep
-from app.infrastructure.events.adapter import LiveEvents
-from app.infrastructure.realtime import Hub
+from app.infrastructure.realtime import Hub, LiveEvents
 from app.repositories.realtime import TicketRepository
-from app.services.realtime import Doorkeeper, TicketService
+from app.services.realtime import ConnectionGuard, TicketService
 
 
 async def get_ticket_service(resources: ResourcesDep, session: SessionDep) -> TicketService:
@@ -17,22 +16,18 @@ async def get_ticket_service(resources: ResourcesDep, session: SessionDep) -> Ti
     return TicketService(TicketRepository(session), resources.settings.realtime)
 
 
-async def get_doorkeeper(resources: ResourcesDep, authenticator: AuthenticatorDep) -> Doorkeeper:
-    """Return the service that admits connections, in transactions of its own."""
-    return Doorkeeper(resources.database, authenticator, resources.settings.realtime)
+async def get_connection_guard(
+    resources: ResourcesDep, authenticator: AuthenticatorDep
+) -> ConnectionGuard:
+    """Return the guard of connections, which opens transactions of its own."""
+    return ConnectionGuard(resources.database, authenticator, resources.settings.realtime)
 
 
 async def get_hub(resources: ResourcesDep) -> Hub:
-    """Return the hub of connections.
-
-    Raises:
-        TypeError: Events go elsewhere.
-    """
-    if not isinstance(resources.events, LiveEvents):
-        raise TypeError(type(resources.events))
-    return resources.events.hub
+    """Return the hub of connections."""
+    return cast("LiveEvents", resources.events).hub
 
 
 TicketServiceDep = Annotated[TicketService, Depends(get_ticket_service)]
-DoorkeeperDep = Annotated[Doorkeeper, Depends(get_doorkeeper)]
+ConnectionGuardDep = Annotated[ConnectionGuard, Depends(get_connection_guard)]
 HubDep = Annotated[Hub, Depends(get_hub)]

@@ -1,48 +1,37 @@
-"""What is said in one process is heard in all of them, by way of Redis.
+"""Fan-out of messages to other processes, by Redis.
 
-A process delivers to its own connections itself, so that these never depend on Redis; the others
-hear of it by one Redis channel. Redis forgets what it could not deliver: whoever lost the
-subscription for a while tells its clients so (`resync`), and these read again what they show.
+A process delivers to its own connections itself, so these never depend on Redis; the others
+subscribe to one Redis channel. Redis drops undelivered messages: a process that lost its
+subscription for a while sends its clients a `resync`.
 """
 
 import asyncio
 import random
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
-from typing import Annotated, Any, Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID, uuid4
 
 import structlog
-from pydantic import Discriminator, TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from app.config import Settings
-from app.domain.realtime import (
-    Channel,
-    ConnectionId,
-    Member,
-    Parcel,
-    Presence,
-    Present,
-    Resync,
-    Shared,
-)
-from app.infrastructure.realtime.registry import Registry
+from app.core.config.realtime import RealtimeSettings
+from app.core.config.redis import RedisSettings
+from app.infrastructure.realtime.connections import Connections, Envelope, Present
+from app.infrastructure.realtime.messages import MemberResponse, PresenceMessage, ResyncMessage
 from app.infrastructure.redis import GuardedRedis, RedisUnavailable, Script, open_redis
 
 logger = structlog.stdlib.get_logger(__name__)
 
-_MESSAGE: Final[TypeAdapter[Shared]] = TypeAdapter(Annotated[Shared, Discriminator("type")])
-_MEMBER: Final = TypeAdapter(Member)
 _VERSION: Final = 1
-"""Of what is written to Redis. Releases that differ in it do not hear each other."""
+"""Of the format in Redis. Releases that differ in it do not exchange messages."""
 
-_EVERYBODY: Final = "*"
-_NOBODY: Final = "-"
+_ALL: Final = "*"
+_NONE: Final = "-"
 _OUTBOX: Final = 10_000
 _PROCESSES: Final = 1_000
 _SILENT_SECONDS: Final = 5.0
@@ -51,8 +40,7 @@ _FIRST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 2.0
 _BATCH: Final = 1_000
 
-# Members of a channel are in a sorted set, by the moment, on Redis' clock, at which they count as
-# gone unless their process says otherwise.
+# The members of a channel are a sorted set by expiry, on Redis' clock; their process renews it.
 _NOW: Final = "local t = redis.call('TIME') local now = t[1] + t[2] / 1000000 "
 _LOOK: Final = """
 return {
@@ -73,7 +61,7 @@ redis.call('ZREM', KEYS[1], ARGV[1])
 return redis.call('ZCOUNT', KEYS[1], now, '+inf')
 """
 )
-# One step, so that of all processes one alone is told who has lapsed, and tells the others.
+# Atomic, so that one process alone learns of expired members, and announces them.
 _BEAT: Final = Script(
     f"""{_NOW}
 for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
@@ -85,22 +73,37 @@ return lapsed
 )
 
 
+class FanOutSettings(Protocol):
+    """The groups of settings in use."""
+
+    @property
+    def realtime(self) -> RealtimeSettings:
+        """WebSockets."""
+
+    @property
+    def redis(self) -> RedisSettings:
+        """Redis."""
+
+
 class FanOut:
-    """Carries messages between processes, and knows who is where in all of them."""
+    """Exchanges messages with other processes, and knows the members of all of them.
+
+    Args:
+        settings: Prefix of names in Redis, and life of members.
+        connections: Connections of this process.
+        redis: For commands.
+        listener: For the subscription, which waits without a limit.
+    """
 
     def __init__(
-        self, settings: Settings, registry: Registry, redis: GuardedRedis, listener: "Redis"
+        self,
+        settings: FanOutSettings,
+        connections: Connections,
+        redis: GuardedRedis,
+        listener: "Redis",
     ) -> None:
-        """Serve one process.
-
-        Args:
-            settings: The prefix of all names in Redis, and the times of presence.
-            registry: The connections of this process.
-            redis: For what has an answer.
-            listener: For the subscription, which waits without a limit.
-        """
         self._settings = settings.realtime
-        self._registry = registry
+        self._connections = connections
         self._redis = redis
         self._listener = listener
         name = f"{settings.redis.prefix}:realtime:{_VERSION}"
@@ -110,19 +113,21 @@ class FanOut:
         self._numbers = count(1)
         self._outbox: deque[bytes] = deque(maxlen=_OUTBOX)
         self._to_send = asyncio.Event()
-        self._heard: OrderedDict[bytes, int] = OrderedDict()
+        self._received: OrderedDict[bytes, int] = OrderedDict()
         self._listening = asyncio.Event()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, registry: Registry) -> AsyncIterator["FanOut"]:
-        """Yield one that hears the others, if Redis is there; and else as soon as it is."""
+    async def open(
+        cls, settings: FanOutSettings, connections: Connections
+    ) -> AsyncIterator["FanOut"]:
+        """Yield one that is subscribed, or will be as soon as Redis is available."""
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(
                 GuardedRedis.open(settings.redis, connections=_CONNECTIONS)
             )
             listener = await stack.enter_async_context(open_redis(settings.redis, connections=2))
-            fanout = cls(settings, registry, redis, listener)
+            fanout = cls(settings, connections, redis, listener)
             tasks = [
                 asyncio.create_task(work(), name=f"realtime {work.__name__}")
                 for work in (fanout._listen, fanout._send, fanout._beat)
@@ -131,7 +136,7 @@ class FanOut:
                 async with asyncio.timeout(settings.redis.connect_timeout):
                     await fanout._listening.wait()
             except TimeoutError:
-                logger.warning("live events of other processes are not heard yet")
+                logger.warning("fan-out not subscribed yet")
             try:
                 yield fanout
             finally:
@@ -139,58 +144,57 @@ class FanOut:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    def publish(self, parcel: Parcel) -> None:
-        """Have the other processes hear a message, in the order of asking; nobody waits for it.
+    def publish(self, envelope: Envelope) -> None:
+        """Send a message to other processes, in order; the caller does not wait.
 
-        While Redis is away it is kept, up to a number, of which the oldest goes first.
+        Without Redis, messages queue up to a number; then the oldest are dropped.
         """
         head = (
             self._origin,
             str(next(self._numbers)),
-            _EVERYBODY if parcel.channel is None else parcel.channel,
-            _NOBODY if parcel.but is None else parcel.but.hex,
+            _ALL if envelope.channel is None else envelope.channel,
+            _NONE if envelope.exclude is None else envelope.exclude.hex,
         )
-        text = _MESSAGE.dump_json(parcel.message)
-        self._outbox.append(b" ".join((" ".join(head).encode(), text)))
+        self._outbox.append(" ".join((*head, envelope.text)).encode())
         self._to_send.set()
 
-    async def enter(self, channel: Channel, member: Member) -> Present:
-        """Note who has come, and return who is there, by all processes that Redis knows of."""
+    async def enter(self, channel: str, member: MemberResponse) -> Present:
+        """Add a member, and return those of all processes."""
         words = (
             self._settings.presence_limit,
             str(self._settings.presence_seconds),
-            _MEMBER.dump_json(member),
+            member.model_dump_json(),
         )
         return await self._look(_ENTER, channel, *words)
 
-    async def leave(self, channel: Channel, member: Member) -> int:
-        """Note who has gone, and return how many are left."""
+    async def leave(self, channel: str, member: MemberResponse) -> int:
+        """Remove a member, and return the number of those left."""
         try:
             left: int = await self._redis.run(
-                _LEAVE, [self._places + channel], _MEMBER.dump_json(member)
+                _LEAVE, [self._places + channel], member.model_dump_json()
             )
         except RedisUnavailable:
-            return self._registry.present(channel).total
+            return self._connections.present(channel).total
         return left
 
-    async def present(self, channel: Channel) -> Present:
-        """Return who is in a channel; of this process alone, while Redis is away."""
+    async def present(self, channel: str) -> Present:
+        """Return the members of a channel; without Redis, those of this process."""
         return await self._look(_PRESENT, channel, self._settings.presence_limit)
 
-    async def _look(self, script: Script, channel: Channel, *words: str | bytes | int) -> Present:
+    async def _look(self, script: Script, channel: str, *words: str | int) -> Present:
         try:
             total, members = await self._redis.run(script, [self._places + channel], *words)
         except RedisUnavailable:
-            return self._registry.present(channel)
-        return Present(tuple(map(_MEMBER.validate_json, members)), total)
+            return self._connections.present(channel)
+        return Present(tuple(map(MemberResponse.model_validate_json, members)), total)
 
     async def _send(self) -> None:
-        """Send what is to be heard, one after another; again, if it is not sure that it was."""
+        """Send queued messages; again, if Redis may not have received one."""
         while True:
             await self._to_send.wait()
             self._to_send.clear()
             wait = _FIRST_WAIT
-            # In order: what one sender says is heard in the order in which it was said.
+            # In order: messages of one sender keep their order.
             while self._outbox:
                 packet = self._outbox[0]
                 try:
@@ -204,7 +208,7 @@ class FanOut:
                     self._outbox.popleft()
 
     async def _listen(self) -> None:
-        """Hear the others, over and over: a subscription that is lost is made anew."""
+        """Receive messages, and resubscribe whenever the subscription is lost."""
         wait, is_lost = _FIRST_WAIT, False
         while True:
             subscription: _Subscription = self._listener.pubsub()
@@ -213,15 +217,15 @@ class FanOut:
                     await subscription.subscribe(self._topic)
                     await subscription.get_message(timeout=_SILENT_SECONDS)
                 if is_lost:
-                    logger.info("live events of other processes are heard again")
-                    self._registry.deliver(Parcel(Resync()))
+                    logger.info("fan-out resubscribed")
+                    self._connections.deliver(Envelope(ResyncMessage().model_dump_json()))
                 wait, is_lost = _FIRST_WAIT, False
                 self._listening.set()
-                await self._hear(subscription)
+                await self._receive(subscription)
             except (RedisError, OSError) as error:
                 if not is_lost:
                     cause = type(error).__name__
-                    logger.warning("live events of other processes are not heard", cause=cause)
+                    logger.warning("fan-out subscription lost", cause=cause)
                 is_lost = True
             finally:
                 with suppress(RedisError, OSError):
@@ -229,12 +233,11 @@ class FanOut:
             await _pause(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
-    async def _hear(self, subscription: "_Subscription") -> None:
-        """Deliver what the others send.
+    async def _receive(self, subscription: "_Subscription") -> None:
+        """Deliver messages of other processes.
 
         Raises:
-            ConnectionError: The connection is lost, or nothing has come over it, not even the
-                answer to a ping.
+            ConnectionError: The connection is lost, or a ping was not answered.
         """
         was_asked = False
         while True:
@@ -248,57 +251,61 @@ class FanOut:
             was_asked = message is None
 
     def _take(self, packet: bytes) -> None:
-        """Deliver what another process has sent, unless it is known already."""
+        """Deliver a message of another process once."""
         try:
-            origin, number, place, but, text = packet.split(b" ", 4)
-            if origin == self._origin.encode() or int(number) <= self._heard.get(origin, 0):
+            origin, number, channel, excluded, text = packet.split(b" ", 4)
+            if origin == self._origin.encode() or int(number) <= self._received.get(origin, 0):
                 return
-            self._heard[origin] = int(number)
-            self._heard.move_to_end(origin)
-            if len(self._heard) > _PROCESSES:
-                self._heard.popitem(last=False)
-            name = place.decode()
-            channel = None if name == _EVERYBODY else Channel(name)
-            if self._registry.concerns(channel):
-                spared = None if but == _NOBODY.encode() else ConnectionId(UUID(but.decode()))
-                message = _MESSAGE.validate_json(text)
-                self._registry.deliver(Parcel(message, channel, spared))
-        except (ValidationError, ValueError):
-            # Of another version of the service, or of a stranger: the others go on.
-            logger.warning("a live event of another process can't be read", size=len(packet))
+            name, spared = channel.decode(), excluded.decode()
+            envelope = Envelope(
+                text.decode(),
+                None if name == _ALL else name,
+                None if spared == _NONE else UUID(spared),
+            )
+        except ValueError:
+            logger.warning("fan-out packet malformed", size=len(packet))
+            return
+        self._received[origin] = int(number)
+        self._received.move_to_end(origin)
+        if len(self._received) > _PROCESSES:
+            self._received.popitem(last=False)
+        self._connections.deliver(envelope)
 
     async def _beat(self) -> None:
-        """Say, now and then, that this process' members are still there, and find who is not."""
+        """Renew the members of this process, and announce expired ones."""
         while True:
             await _pause(self._settings.presence_seconds / 3)
             try:
-                # In order: one command at a time leaves Redis to others in between.
-                for channel in self._registry.channels:
-                    await self._still_there(channel)
+                # In order: one command at a time, so that others get through.
+                for channel in self._connections.channels:
+                    await self._renew(channel)
             except RedisUnavailable:
                 continue
 
-    async def _still_there(self, channel: Channel) -> None:
-        members = [_MEMBER.dump_json(member) for member in self._registry.members(channel)]
+    async def _renew(self, channel: str) -> None:
+        members = [member.model_dump_json() for member in self._connections.members(channel)]
         life = str(self._settings.presence_seconds)
         # In order: as above.
         for start in range(0, len(members), _BATCH):
-            batch: Sequence[bytes] = members[start : start + _BATCH]
-            lapsed: list[Any] = await self._redis.run(_BEAT, [self._places + channel], life, *batch)
-            for text in lapsed:
-                member = _MEMBER.validate_json(text)
-                parcel = Parcel(Presence("left", member), channel)
-                self._registry.deliver(parcel)
-                self.publish(parcel)
+            batch = members[start : start + _BATCH]
+            expired: list[Any] = await self._redis.run(
+                _BEAT, [self._places + channel], life, *batch
+            )
+            for text in expired:
+                member = MemberResponse.model_validate_json(text)
+                message = PresenceMessage(type="left", member=member)
+                envelope = Envelope(message.model_dump_json(), channel)
+                self._connections.deliver(envelope)
+                self.publish(envelope)
 
 
 async def _pause(seconds: float) -> None:
-    """Wait a little more or less than so long: many processes must not come back at once."""
+    """Sleep with jitter, so that processes don't return at once."""
     await asyncio.sleep(seconds * random.SystemRandom().uniform(0.8, 1.2))
 
 
 class _Subscription(Protocol):
-    """What is used of a subscription; the library's own types differ from version to version."""
+    """A Redis subscription; the library's own types differ between versions."""
 
     async def subscribe(self, *topics: str) -> Any: ...  # noqa: ANN401
 

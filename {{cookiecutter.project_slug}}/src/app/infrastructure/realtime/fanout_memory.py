@@ -1,47 +1,60 @@
-"""What is said in one process is heard in that process: there is nothing to carry it further."""
+"""Fan-out within one process."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import structlog
 
-from app.config import Settings
-from app.domain.realtime import Channel, Member, Parcel, Present
-from app.infrastructure.realtime.registry import Registry
+from app.core.config import ServerSettings
+from app.core.config.realtime import RealtimeSettings
+from app.infrastructure.realtime.connections import Connections, Envelope, Present
+from app.infrastructure.realtime.messages import MemberResponse
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
-class FanOut:
-    """Knows of no other process."""
+class FanOutSettings(Protocol):
+    """The groups of settings in use."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    @property
+    def realtime(self) -> RealtimeSettings:
+        """WebSockets."""
+
+    @property
+    def server(self) -> ServerSettings:
+        """Server processes."""
+
+
+class FanOut:
+    """Knows no other process."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, registry: Registry) -> AsyncIterator["FanOut"]:
-        """Yield one; whoever runs several processes is told that each is on its own."""
+    async def open(
+        cls, settings: FanOutSettings, connections: Connections
+    ) -> AsyncIterator["FanOut"]:
+        """Yield one, with a warning if there are other processes."""
         if settings.server.workers > 1:
             logger.warning(
-                "live events are heard in the process where they happen",
-                workers=settings.server.workers,
+                "WebSocket messages stay within a process", workers=settings.server.workers
             )
-        yield cls(registry)
+        yield cls(connections)
 
-    def publish(self, parcel: Parcel) -> None:
-        """Have other processes hear a message: there is none."""
+    def publish(self, envelope: Envelope) -> None:
+        """Send a message to other processes."""
 
-    async def enter(self, channel: Channel, member: Member) -> Present:
-        """Note who has come, and return who is there."""
-        del member
-        return self._registry.present(channel)
+    async def enter(self, channel: str, member: MemberResponse) -> Present:
+        """Add a member, and return all of them."""
+        return self._connections.present(channel)
 
-    async def leave(self, channel: Channel, member: Member) -> int:
-        """Note who has gone, and return how many are left."""
-        del member
-        return self._registry.present(channel).total
+    async def leave(self, channel: str, member: MemberResponse) -> int:
+        """Remove a member, and return the number of those left."""
+        return self._connections.present(channel).total
 
-    async def present(self, channel: Channel) -> Present:
-        """Return who is in a channel."""
-        return self._registry.present(channel)
+    async def present(self, channel: str) -> Present:
+        """Return the members of a channel."""
+        return self._connections.present(channel)

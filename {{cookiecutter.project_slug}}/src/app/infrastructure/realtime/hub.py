@@ -1,130 +1,132 @@
-"""Where live events come together: this process' connections, and the way to those of others."""
+"""The hub: connections of this process, and the fan-out to those of others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
+from uuid import UUID
 
 import structlog
 
-from app.config import Settings
 from app.core.config.realtime import RealtimeSettings
-from app.domain.realtime import (
-    Channel,
-    ConnectionId,
-    Ending,
-    Parcel,
-    Presence,
+from app.infrastructure.realtime.connections import (
+    Client,
+    Close,
+    Connection,
+    Connections,
+    Envelope,
     Present,
-    Shared,
-    Visitor,
-    Welcome,
 )
-from app.infrastructure.realtime.fanout import FanOut
-from app.infrastructure.realtime.registry import Connection, Registry
+from app.infrastructure.realtime.fanout import FanOut, FanOutSettings
+from app.infrastructure.realtime.messages import PresenceMessage, ServerMessage, WelcomeMessage
 
-Recheck = Callable[[Collection[Visitor]], Awaitable[dict[ConnectionId, Ending]]]
-"""Tells which visitors may not stay, and why."""
+Recheck: TypeAlias = Callable[[Collection[Client]], Awaitable[Mapping[UUID, Close]]]
+"""Return the connections to close, by id, because their credentials or permissions are gone."""
 
 _SECONDS_TO_CLOSE: Final = 2.0
 logger = structlog.stdlib.get_logger(__name__)
 
 
 class Hub:
-    """Lets connections in and out, and has messages heard."""
+    """Admits connections and publishes messages."""
 
-    def __init__(self, settings: RealtimeSettings, registry: Registry, fanout: FanOut) -> None:
+    def __init__(
+        self,
+        settings: RealtimeSettings,
+        connections: Connections,
+        fanout: FanOut,
+        recheck: Recheck,
+    ) -> None:
         self._settings = settings
-        self._registry = registry
+        self._connections = connections
         self._fanout = fanout
-        self._recheck: Recheck | None = None
-        self._goodbyes: set[asyncio.Task[None]] = set()
+        self._recheck = recheck
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator["Hub"]:
-        """Yield a hub; afterwards, connections that are left are closed (1012)."""
-        registry = Registry(settings.realtime)
-        async with FanOut.open(settings, registry) as fanout:
-            hub = cls(settings.realtime, registry, fanout)
-            watching = asyncio.create_task(hub._watch(), name="realtime watch")
+    async def open(cls, settings: FanOutSettings, recheck: Recheck) -> AsyncIterator["Hub"]:
+        """Yield a hub; afterwards, close the remaining connections (1012)."""
+        connections = Connections(settings.realtime)
+        async with FanOut.open(settings, connections) as fanout:
+            hub = cls(settings.realtime, connections, fanout, recheck)
+            rechecking = asyncio.create_task(hub._recheck_all(), name="realtime recheck")
             try:
                 yield hub
             finally:
-                watching.cancel()
-                registry.end_all()
-                await asyncio.wait({watching, *hub._goodbyes}, timeout=_SECONDS_TO_CLOSE)
+                rechecking.cancel()
+                connections.close_all()
+                await asyncio.wait({rechecking, *hub._leaving}, timeout=_SECONDS_TO_CLOSE)
 
     @property
     def connections(self) -> int:
-        """How many connections this process has."""
-        return len(self._registry)
+        """Return the number of connections in this process."""
+        return len(self._connections)
 
-    async def join(self, visitor: Visitor, recheck: Recheck) -> Connection:
-        """Let a connection in. It hears who is there, and then all that is said.
-
-        Args:
-            visitor: Who it is, and where it wants to be.
-            recheck: Is asked now and then whether those who are connected may stay.
+    async def join(self, client: Client) -> Connection:
+        """Add a connection: it gets a welcome, and then all messages of its channel.
 
         Raises:
-            TooManyConnections: The process or the user has as many as it may.
+            TooManyConnections: The process or the user has as many as allowed.
         """
-        connection = self._registry.add(visitor)
-        self._recheck = recheck
+        connection = self._connections.add(client)
         try:
-            present = await self._fanout.enter(visitor.channel, visitor.member)
+            present = await self._fanout.enter(client.channel, client.member)
         except BaseException:
-            self._registry.remove(connection)
+            self._connections.remove(connection)
             raise
         connection.greet(
-            Welcome(visitor.connection_id, visitor.channel, present.members, present.total)
+            WelcomeMessage(
+                connection_id=client.id,
+                channel=client.channel,
+                members=list(present.members),
+                total=present.total,
+            )
         )
         if present.total <= self._settings.presence_limit:
-            self._tell("joined", visitor)
+            self._announce("joined", client)
         return connection
 
     async def leave(self, connection: Connection) -> None:
-        """Let a connection go, and have the others hear of it, even if nobody waits for that."""
-        self._registry.remove(connection)
-        goodbye = asyncio.create_task(self._say_goodbye(connection.visitor))
-        self._goodbyes.add(goodbye)
-        goodbye.add_done_callback(self._goodbyes.discard)
-        await asyncio.shield(goodbye)
+        """Remove a connection, and announce it even if the caller is cancelled."""
+        self._connections.remove(connection)
+        leaving = asyncio.create_task(self._leave(connection.client))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        await asyncio.shield(leaving)
 
-    async def present(self, channel: Channel) -> Present:
-        """Return who is in a channel."""
+    async def present(self, channel: str) -> Present:
+        """Return the members of a channel."""
         return await self._fanout.present(channel)
 
-    def publish(self, message: Shared, channel: Channel | None = None) -> None:
-        """Have a message heard in a channel, or by everybody; in the order of asking."""
-        self._deliver(Parcel(message, channel))
+    def publish(self, message: ServerMessage, channel: str | None = None) -> None:
+        """Send a message to a channel, or to all connections; messages keep their order."""
+        self._deliver(Envelope(message.model_dump_json(), channel))
 
-    async def _say_goodbye(self, visitor: Visitor) -> None:
-        left = await self._fanout.leave(visitor.channel, visitor.member)
+    async def _leave(self, client: Client) -> None:
+        left = await self._fanout.leave(client.channel, client.member)
         if left < self._settings.presence_limit:
-            self._tell("left", visitor)
+            self._announce("left", client)
 
-    def _tell(self, what: Literal["joined", "left"], visitor: Visitor) -> None:
-        presence = Presence(what, visitor.member)
-        self._deliver(Parcel(presence, visitor.channel, visitor.connection_id))
+    def _announce(self, change: Literal["joined", "left"], client: Client) -> None:
+        message = PresenceMessage(type=change, member=client.member)
+        self._deliver(Envelope(message.model_dump_json(), client.channel, client.id))
 
-    def _deliver(self, parcel: Parcel) -> None:
-        self._registry.deliver(parcel)
-        self._fanout.publish(parcel)
+    def _deliver(self, envelope: Envelope) -> None:
+        self._connections.deliver(envelope)
+        self._fanout.publish(envelope)
 
-    async def _watch(self) -> None:
-        """Look again, now and then, whether those who are connected may stay."""
+    async def _recheck_all(self) -> None:
         while True:
             await asyncio.sleep(self._settings.recheck_seconds)
-            connections = {each.visitor.connection_id: each for each in self._registry}
-            if self._recheck is None or not connections:
+            connections = {each.client.id: each for each in self._connections}
+            if not connections:
                 continue
             try:
-                endings = await self._recheck([each.visitor for each in connections.values()])
+                closes = await self._recheck([each.client for each in connections.values()])
             except Exception:
-                # They stay until somebody can tell: what they could ask for is closed as well.
-                logger.exception("who is connected could not be looked at")
+                # They stay until the check works again; their requests fail meanwhile, too.
+                logger.exception("recheck of connections failed")
                 continue
-            for connection_id, ending in endings.items():
-                connections[connection_id].end(ending)
+            for connection_id, close in closes.items():
+                connections[connection_id].close(close)

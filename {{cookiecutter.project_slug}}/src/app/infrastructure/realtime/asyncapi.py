@@ -1,16 +1,13 @@
-"""The AsyncAPI document: what OpenAPI has no words for (AsyncAPI 3.0).
+"""The AsyncAPI 3.0 document of the WebSocket, from the models of its messages."""
 
-Its schemas are made from the models that read and write the messages.
-"""
-
-from typing import Any, Final, get_args
+from collections.abc import Sequence
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app import about
-from app.api.schemas.realtime import ClientMessage, ServerMessage
-from app.domain.realtime import (
+from app.infrastructure.realtime.connections import (
     FORBIDDEN,
     INTERNAL,
     MALFORMED,
@@ -22,6 +19,7 @@ from app.domain.realtime import (
     UNAUTHENTICATED,
     UNSUPPORTED,
 )
+from app.infrastructure.realtime.registry import Messages
 
 VERSION: Final = "3.0.0"
 CLOSE_CODES: Final[dict[int, str]] = {
@@ -37,27 +35,34 @@ CLOSE_CODES: Final[dict[int, str]] = {
     RESTARTING: "the server process ends: come back at once, to another one",
     TRY_LATER: "there are too many connections, or the service is not available: come back later",
 }
-"""When a WebSocket is closed with which code."""
+"""Meaning of each close code."""
 
 _SCHEMAS: Final = "#/components/schemas/"
 _CHANNEL: Final = "#/channels/channel"
 _DESCRIPTION: Final = (
-    "Open it with a ticket in the query, or with an access token or an API key in the header"
-    " `Authorization`. Close codes: "
+    "Connect with a ticket in the query, or with an access token or an API key in the"
+    " `Authorization` header. Close codes: "
 )
 
 
-def asyncapi() -> dict[str, Any]:
-    """Return the document."""
-    sent, heard = _models(ClientMessage), _models(ServerMessage)
+def asyncapi(messages: Messages, path: str, channels: str) -> dict[str, Any]:
+    """Return the document.
+
+    Args:
+        messages: The registered messages.
+        path: Path of the WebSocket, with `{channel}`; tickets are at `tickets` beside it.
+        channels: Description of the channels.
+    """
+    received, sent = messages.received, messages.sent
+    ticket = f"From `POST {path.replace('{channel}', 'tickets')}`."
     _, schemas = models_json_schema(
         [
-            *((model, "validation") for model in sent),
-            *((model, "serialization") for model in heard),
+            *((model, "validation") for model in received),
+            *((model, "serialization") for model in sent),
         ],
         ref_template=_SCHEMAS + "{model}",
     )
-    messages = {model.__name__: _message(model) for model in (*sent, *heard)}
+    documented = {model.__name__: _message(model) for model in (*received, *sent)}
     return {
         "asyncapi": VERSION,
         "info": {
@@ -69,14 +74,13 @@ def asyncapi() -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": {
             "channel": {
-                "address": "/api/v1/ws/{channel}",
+                "address": path,
                 "description": _DESCRIPTION
                 + "; ".join(f"{code}: {why}" for code, why in CLOSE_CODES.items())
                 + ".",
                 "parameters": {
                     "channel": {
-                        "description": "`me`, `lobby`, `admin` (needs `users:read`), or `user:` "
-                        "and your own id.",
+                        "description": channels,
                         "examples": ["me", "lobby"],
                     }
                 },
@@ -88,29 +92,26 @@ def asyncapi() -> dict[str, Any]:
                             "properties": {
                                 "ticket": {
                                     "type": "string",
-                                    "description": "What `POST /api/v1/ws/tickets` gave.",
+                                    "description": ticket,
                                 }
                             },
                         },
                     }
                 },
-                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+                "messages": {
+                    name: {"$ref": f"#/components/messages/{name}"} for name in documented
+                },
             }
         },
         "operations": {
-            "receive": _operation("receive", "What clients send.", sent),
-            "send": _operation("send", "What clients hear.", heard),
+            "receive": _operation("receive", "Messages from clients.", received),
+            "send": _operation("send", "Messages to clients.", sent),
         },
-        "components": {"messages": messages, "schemas": schemas["$defs"]},
+        "components": {"messages": documented, "schemas": schemas["$defs"]},
     }
 
 
-def _models(union: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - a union is of no type of its own
-    """The members of a discriminated union."""
-    return list(get_args(get_args(union)[0]))
-
-
-def _operation(action: str, summary: str, models: list[type[BaseModel]]) -> dict[str, Any]:
+def _operation(action: str, summary: str, models: Sequence[type[BaseModel]]) -> dict[str, Any]:
     return {
         "action": action,
         "channel": {"$ref": _CHANNEL},

@@ -1,0 +1,227 @@
+"""A WebSocket from its opening to its end.
+
+Three things are awaited at once: messages from the client, room to send, and a reason to close.
+None of them holds a database connection.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from app.core.config.realtime import RealtimeSettings
+from app.core.errors import DomainError, Forbidden, Unauthenticated
+from app.infrastructure.http.context import request_context
+from app.infrastructure.http.problems import log_broken_off
+from app.infrastructure.realtime.connections import (
+    FORBIDDEN,
+    INTERNAL,
+    MALFORMED,
+    TOO_LARGE,
+    TOO_MANY_MESSAGES,
+    TRY_LATER,
+    UNAUTHENTICATED,
+    UNSUPPORTED,
+    Close,
+    Connection,
+)
+from app.infrastructure.realtime.hub import Hub
+from app.infrastructure.realtime.messages import ClientMessage, ErrorMessage
+from app.infrastructure.realtime.registry import Messages
+
+_BEARER: Final = "bearer "
+_REASON_LENGTH: Final = 123
+_DETAIL_LENGTH: Final = 300
+
+_EXPIRED: Final = Close(UNAUTHENTICATED, "come back with a new ticket")
+_FAILED: Final = Close(INTERNAL, "something went wrong on our side")
+_NOT_TEXT: Final = Close(UNSUPPORTED, "messages are text")
+_LARGE: Final = Close(TOO_LARGE, "the message is too large")
+_TOO_MANY: Final = Close(TOO_MANY_MESSAGES, "too many messages")
+_UNREADABLE: Final = Close(MALFORMED, "too many messages that can't be read")
+
+
+class OriginForbidden(Forbidden):
+    """A page of another site has opened the connection."""
+
+    code = "origin_forbidden"
+    title = "Pages of this origin may not connect"
+
+
+class Allowance:
+    """A token bucket: messages that a connection may still send.
+
+    Args:
+        rate: Messages per second.
+        burst: Messages at once.
+        now: The time, in seconds of a monotonic clock.
+    """
+
+    __slots__ = ("_burst", "_left", "_rate", "_since")
+
+    def __init__(self, rate: float, burst: int, now: float) -> None:
+        self._rate = rate
+        self._burst = float(burst)
+        self._left = float(burst)
+        self._since = now
+
+    def take(self, now: float) -> bool:
+        """Count a message; return whether it is allowed."""
+        self._left = min(self._burst, self._left + (now - self._since) * self._rate)
+        self._since = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def bearer_of(socket: WebSocket) -> str | None:
+    """Return the bearer token, which programs can send and pages can't."""
+    header = socket.headers.get("authorization", "")
+    return header[len(_BEARER) :] if header.lower().startswith(_BEARER) else None
+
+
+def require_origin(socket: WebSocket, origins: list[str]) -> None:
+    """Require a page of ours: browsers let any page connect (OWASP, WSTG-CLNT-10).
+
+    Programs send no `Origin`, and need no such protection.
+
+    Raises:
+        OriginForbidden: The page is another site's.
+    """
+    origin = socket.headers.get("origin")
+    if origin is None or "*" in origins or origin in origins:
+        return
+    if urlsplit(origin).netloc.lower() != socket.headers.get("host", "").lower():
+        raise OriginForbidden(origin=origin[:_DETAIL_LENGTH])
+
+
+async def refuse(socket: WebSocket, error: DomainError) -> None:
+    """Accept and close a WebSocket: without the former, the client would see a 403 and no code."""
+    request_context(socket.scope).code = error.code
+    await socket.accept()
+    code = TRY_LATER
+    if isinstance(error, Unauthenticated):
+        code = UNAUTHENTICATED
+    elif isinstance(error, Forbidden):
+        code = FORBIDDEN
+    await _close(socket, Close(code, error.detail))
+
+
+async def serve(
+    socket: WebSocket,
+    connection: Connection,
+    hub: Hub,
+    messages: Messages,
+    settings: RealtimeSettings,
+) -> None:
+    """Serve an accepted WebSocket until it ends."""
+    reading = asyncio.create_task(_read(socket, connection, hub, messages, settings))
+    writing = asyncio.create_task(_write(socket, connection))
+    tasks = (reading, writing)
+    awaited: set[asyncio.Future[Any]] = {*tasks, connection.closed}
+    try:
+        await asyncio.wait(
+            awaited, timeout=settings.life_minutes * 60, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=settings.close_seconds)
+    close = _reason(socket, connection, reading, writing)
+    if close is not None:
+        request_context(socket.scope).facts = {"close_code": close.code}
+        await _close(socket, close)
+
+
+class _Rejected(Exception):
+    """A message is rejected: with an error, or by closing if there were too many."""
+
+    def __init__(self, code: str, detail: str, close: Close) -> None:
+        super().__init__(code)
+        self.message = ErrorMessage(code=code, detail=detail)
+        self.close = close
+
+
+def _reason(
+    socket: WebSocket,
+    connection: Connection,
+    reading: "asyncio.Task[Close | None]",
+    writing: "asyncio.Task[None]",
+) -> Close | None:
+    """Return the reason to close; `None` if the client has left."""
+    if connection.closed.done():
+        return connection.closed.result()
+    for task in (reading, writing):
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, WebSocketDisconnect):
+            return None
+        if isinstance(error, Exception):
+            log_broken_off(socket.scope, error)
+            return _FAILED
+    return _EXPIRED if reading.cancelled() else reading.result()
+
+
+async def _write(socket: WebSocket, connection: Connection) -> None:
+    """Send queued messages, as fast as the client reads."""
+    while True:
+        await socket.send_text(await connection.next())
+
+
+async def _read(
+    socket: WebSocket,
+    connection: Connection,
+    hub: Hub,
+    messages: Messages,
+    settings: RealtimeSettings,
+) -> Close | None:
+    """Act on messages; return a reason to close, or `None` if the client has left."""
+    clock = asyncio.get_running_loop().time
+    allowance = Allowance(settings.messages_per_second, settings.burst, clock())
+    faults = 0
+    while (received := await socket.receive())["type"] == "websocket.receive":
+        text: str | None = received.get("text")
+        if text is None:
+            return _NOT_TEXT
+        if len(text.encode()) > settings.max_message_bytes:
+            return _LARGE
+        try:
+            if not allowance.take(clock()):
+                detail = "Wait a little; this message was dropped."
+                raise _Rejected("too_many_messages", detail, _TOO_MANY)
+            await messages.handle(_parse(text, messages), connection, hub)
+        except _Rejected as rejected:
+            faults += 1
+            if faults > settings.max_faults:
+                return rejected.close
+            connection.send(rejected.message)
+        except DomainError as error:
+            connection.send(ErrorMessage(code=error.code, detail=error.detail))
+    return None
+
+
+def _parse(text: str, messages: Messages) -> ClientMessage:
+    try:
+        return messages.parse(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        code, detail = "invalid_message", ""
+        if first["type"] == "json_invalid":
+            code, detail = "malformed_message", "The message is not valid JSON."
+        elif not first["loc"]:
+            code, detail = "unknown_message", "There is no message of this type."
+        else:
+            # The location starts with the tag that chose the model.
+            field = ".".join(map(str, first["loc"][1:]))
+            detail = f"{field}: {first['msg']}"[:_DETAIL_LENGTH]
+        raise _Rejected(code, detail, _UNREADABLE) from None
+
+
+async def _close(socket: WebSocket, close: Close) -> None:
+    """Close a WebSocket, unless the client has."""
+    reason = close.reason.encode()[:_REASON_LENGTH].decode(errors="ignore")
+    with suppress(WebSocketDisconnect):
+        await socket.close(close.code, reason)
