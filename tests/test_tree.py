@@ -17,7 +17,7 @@ from tools.variant import ROOT
 DIRECTIVE = re.compile(r"^\s*# \{%-?\s*(\w+)(.*?)%\}\s*$")
 EXPRESSION = re.compile(r"\{\{.{0,80}?\}\}|\{\{|\{#", re.DOTALL)
 VALUE = re.compile(r"\{\{ cookiecutter\.\w+ \}\}")
-MORE = {"src/app/resources.py": 5, "src/app/domain/permissions.py": 3}
+MORE = {"src/app/resources.py": 5}
 """Files that still have more than two directives for a question: this list only shrinks."""
 KEY = re.compile(r"\bcookiecutter\.(\w+)")
 

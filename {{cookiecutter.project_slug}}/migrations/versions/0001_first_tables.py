@@ -1,4 +1,4 @@
-"""The first tables: users, logins, API keys, items."""
+"""Users, sessions and API keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -90,36 +90,6 @@ def upgrade() -> None:
         ["user_id", "created_at", "id"],
     )
     op.create_table(
-        "items",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("owner_id", sa.Uuid(), nullable=False),
-        sa.Column("title", sa.String(length=200), nullable=False),
-        sa.Column("description", sa.Text(), nullable=False),
-        sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint(
-            "status IN ('draft', 'active', 'archived')", name=op.f("ck_items_status")
-        ),
-        sa.ForeignKeyConstraint(
-            ["owner_id"], ["users.id"], name=op.f("fk_items_owner_id_users"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_items")),
-    )
-    op.create_index(
-        op.f("ix_items_owner_id_created_at_id"), "items", ["owner_id", "created_at", "id"]
-    )
-    op.create_index(
-        op.f("ix_items_owner_id_status_created_at_id"),
-        "items",
-        ["owner_id", "status", "created_at", "id"],
-    )
-    op.create_index(op.f("ix_items_owner_id_title_id"), "items", ["owner_id", "title", "id"])
-    op.create_index(
-        op.f("ix_items_owner_id_updated_at_id"), "items", ["owner_id", "updated_at", "id"]
-    )
-    op.create_table(
         "refresh_tokens",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("session_id", sa.Uuid(), nullable=False),
@@ -170,11 +140,6 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_refresh_tokens_used_at"), table_name="refresh_tokens")
     op.drop_index(op.f("ix_refresh_tokens_session_id"), table_name="refresh_tokens")
     op.drop_table("refresh_tokens")
-    op.drop_index(op.f("ix_items_owner_id_updated_at_id"), table_name="items")
-    op.drop_index(op.f("ix_items_owner_id_title_id"), table_name="items")
-    op.drop_index(op.f("ix_items_owner_id_status_created_at_id"), table_name="items")
-    op.drop_index(op.f("ix_items_owner_id_created_at_id"), table_name="items")
-    op.drop_table("items")
     op.drop_index(op.f("ix_auth_sessions_user_id_created_at_id"), table_name="auth_sessions")
     op.drop_index(op.f("ix_auth_sessions_revoked_at"), table_name="auth_sessions")
     op.drop_index(op.f("ix_auth_sessions_expires_at"), table_name="auth_sessions")

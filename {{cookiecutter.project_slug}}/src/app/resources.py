@@ -76,11 +76,12 @@ class Resources:
             LoginThrottle, self.settings.throttle, TooManyLoginAttempts, scope="login"
         )
         rows = Maintenance(self.database, throttle, self.state.idempotency, self.settings.auth)
-        report = await rows.prune()
-        # {% if cookiecutter.use_s3 %}
-        report |= await FileSweep(self.database, self.storage, self.settings.storage).prune()
-        # {% endif %}
-        return report
+        return {
+            **await rows.prune(),
+            # {% if cookiecutter.use_s3 %}
+            **await FileSweep(self.database, self.storage, self.settings.storage).prune(),
+            # {% endif %}
+        }
 
 
 @asynccontextmanager

@@ -31,7 +31,7 @@ from tests.support.models import Author, Note, open_database
 from tests.support.waiting import PATIENCE
 
 DIALECT = sqlite.dialect()
-MOMENT: Any = dialect.UtcDateTime()
+MOMENT: Any = Note.__table__.c.created_at.type
 TABLES: dict[str, Any] = {"notes": Note.__table__, "authors": Author.__table__}
 
 

@@ -15,14 +15,8 @@ from app.domain.idempotency import IdempotencyKeyRefused
 FileId = NewType("FileId", UUID)
 ContentId = NewType("ContentId", UUID)
 FileSort = TypeAliasType("FileSort", Literal["created_at", "-created_at", "name", "-name"])
-FilePermission = Literal["files:read", "files:write"]
 FileState = Literal["pending", "ready", "cancelled"]
 """Cancelled is what nobody sees any more, and for which its client can still send something."""
-
-PERMISSIONS: Final[dict[FilePermission, str]] = {
-    "files:read": "Read your files.",
-    "files:write": "Upload and delete your files.",
-}
 
 LONGEST_NAME: Final = 200
 """In characters: with its escapes, a name must fit into a header."""

@@ -5,18 +5,14 @@ from typing import Any, Final, Literal, get_args
 
 from typing_extensions import TypeAliasType
 
-from app.domain import (
-    # {% if cookiecutter.use_s3 %}
-    files,
-    # {% endif %}
-    items,
-)
+from app.domain import items
 
 _Delegable = Literal[
     "profile:read",
     items.ItemPermission,
     # {% if cookiecutter.use_s3 %}
-    files.FilePermission,
+    "files:read",
+    "files:write",
     # {% endif %}
     "users:read",
 ]
@@ -34,7 +30,7 @@ _DESCRIBED: Final[tuple[Mapping[Any, str], ...]] = (
     },
     items.PERMISSIONS,
     # {% if cookiecutter.use_s3 %}
-    files.PERMISSIONS,
+    {"files:read": "Read your files.", "files:write": "Upload and delete your files."},
     # {% endif %}
     {"users:read": "Read all users.", "users:write": "Change and delete any user."},
 )
