@@ -1,7 +1,6 @@
-"""How gunicorn runs the service: `gunicorn -c python:app.gunicorn_config app.asgi:app`.
+"""Configuration of gunicorn: `gunicorn -c python:app.gunicorn_config app.asgi:app`.
 
-Read once, by the process that watches over the workers. Settings that won't do stop it here, with
-the one message that lists them, before there is any worker to be restarted over and over.
+The master loads it, and stops at invalid settings before it starts workers.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ from app.infrastructure.realtime.server import uvicorn_options
 
 _settings = load_settings()
 _SECONDS_TO_CLOSE = 5
-"""For all that is closed at once. Jobs have their own time, which comes before."""
+"""Time to close resources, after requests and jobs."""
 
 
 def _configure_logging() -> None:
@@ -37,16 +36,16 @@ def _configure_logging() -> None:
 
 
 class StructuredLogger(Logger):  # type: ignore[misc]  # it has no types
-    """Leads gunicorn's own lines to our log. Its access log is off: our middleware has one."""
+    """Sends gunicorn's log to ours. Its access log is off: our middleware has one."""
 
     def setup(self, cfg: Config) -> None:
-        """Set levels as gunicorn does, and handlers as we do."""
+        """Set levels as gunicorn does, and our handlers."""
         super().setup(cfg)
         _configure_logging()
 
 
 class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
-    """A server process on uvloop and httptools, doing nothing that our middleware does already."""
+    """A server process on uvloop and httptools, without the features of our middleware."""
 
     CONFIG_KWARGS = {  # noqa: RUF012 - the name and the form are the parent's
         "loop": "uvloop",
@@ -55,7 +54,7 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
         "access_log": False,
         "proxy_headers": False,
         "server_header": False,
-        # What is in flight may finish; then it is cancelled, and there is time to close resources.
+        # Then requests in flight are cancelled, and resources are closed.
         "timeout_graceful_shutdown": _settings.server.graceful_timeout,
         # {% if cookiecutter.use_websockets %}
         **uvicorn_options(_settings.realtime),
@@ -68,15 +67,15 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
-        # What gunicorn wraps a socket in, uvloop closes a second time: by its number, which by then
-        # may be that of a file that another thread has opened. Of a socket it knows that it is one.
+        # uvloop closes gunicorn's wrapper a second time, by its number, which may by then belong to
+        # another file. It recognizes a socket.
         self.sockets = [listener.sock for listener in self.sockets]
-        # The parent has just given uvicorn's loggers handlers of gunicorn's.
+        # The parent has just set gunicorn's handlers on uvicorn's loggers.
         _configure_logging()
 
     def _install_sigquit_handler(self) -> None:
-        # What the master sends when it gets SIGINT or SIGQUIT. The parent takes note of it and goes
-        # on serving, until it is killed; the server has an ear for SIGTERM.
+        # The master sends SIGQUIT on SIGINT and SIGQUIT. The parent class keeps serving until it is
+        # killed; uvicorn handles SIGTERM.
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGQUIT, signal.raise_signal, signal.SIGTERM)
 
@@ -89,8 +88,9 @@ proc_name = DISTRIBUTION
 bind = _bind(_settings.server.host, _settings.server.port)
 workers = _settings.server.workers
 worker_class = ServiceWorker
+preload_app = True  # docs/adr/0011-preload.md
 timeout = _settings.server.timeout
-# Requests, then what is left of jobs, then the rest: whoever needs longer is killed.
+# Requests, then jobs, then resources; a worker that needs longer is killed.
 graceful_timeout = (
     _settings.server.graceful_timeout + math.ceil(_settings.jobs.drain_seconds) + _SECONDS_TO_CLOSE
 )
@@ -98,38 +98,33 @@ keepalive = _settings.server.keep_alive
 logger_class = StructuredLogger
 loglevel = _settings.logging.level.lower()
 accesslog = None
-# A worker that has to be restarted now and then has a leak that should be found.
+# Regular restarts would hide leaks.
 max_requests = 0
 control_socket_disable = True
 if _settings.metrics.enabled:
-    # Each worker counts for itself; whichever is scraped adds up what all of them have counted.
+    # Each worker counts on its own; the scraped one adds up the counts of all.
     _counts = tempfile.mkdtemp(prefix="metrics-")
     raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_counts}", f"APP_METRICS__DIRECTORY={_counts}"]
 
 
 def on_starting(_: Arbiter) -> None:
-    """Have workers start without looking for garbage: what a start makes, lasts.
-
-    They inherit it from the master, which thus never looks for garbage itself: it makes next to
-    none.
-    """
+    """Freeze the loaded application, so that the workers share its memory, and stop collecting."""
+    gc.collect()
+    gc.freeze()
     gc.disable()
 
 
 def post_worker_init(_: ServiceWorker) -> None:
-    """Look for garbage from now on, but never among what has been made until now.
-
-    The little of that which is garbage stays: to find it would take a fifteenth of the start.
-    """
+    """Collect garbage from now on, but not among the objects of the start."""
     gc.freeze()
     gc.enable()
 
 
 def on_exit(_: Arbiter) -> None:
-    """Leave nothing behind."""
+    """Remove the metrics of the workers."""
     if _settings.metrics.enabled:
         shutil.rmtree(_counts, ignore_errors=True)
 
 
-# Workers give signs of life through a file; on a disk, that can block.
+# Workers send heartbeats through a file; on a disk, that can block.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
