@@ -31,7 +31,7 @@ from app.messages import open_events
 from app.models.login_throttles import LoginThrottle
 
 # {%- if cookiecutter.use_s3 +%}
-from app.services.file_sweep import FileSweep
+from app.services.files import FileSweep
 
 # {%- endif +%}
 from app.services.maintenance import Maintenance

@@ -42,7 +42,7 @@ from app.domain.files import (
 from app.infrastructure.database import Database, Session
 from app.infrastructure.storage import Storage
 from app.resources import Resources
-from app.services.file_sweep import FileSweep
+from app.services.files import FileSweep
 from tests.support.arrange import Arrange, Someone
 from tests.support.files import (
     FILES,

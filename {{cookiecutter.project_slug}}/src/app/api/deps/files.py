@@ -15,9 +15,8 @@ from app.domain.files import IdempotencyKeyNotTaken
 from app.infrastructure.http.problems import raises
 from app.repositories.files import FileRepository
 from app.resources import Resources
-from app.services.direct_uploads import DirectUploads
-from app.services.file_lifecycle import FileLifecycle
 from app.services.files import FileQueries, FileService
+from app.services.uploads import DirectUploads, FileLifecycle
 
 FileViewer = Annotated[Principal, Security(get_principal, scopes=["files:read"])]
 FileEditor = Annotated[Principal, Security(get_principal, scopes=["files:write"])]
@@ -29,7 +28,6 @@ def file_service(resources: Resources) -> FileService:
     return FileService(
         database=resources.database,
         storage=resources.storage,
-        direct=resources.storage,
         lifecycle=_file_lifecycle(resources),
         settings=resources.settings.storage,
     )
@@ -40,7 +38,6 @@ def direct_uploads(resources: Resources) -> DirectUploads:
     return DirectUploads(
         database=resources.database,
         storage=resources.storage,
-        direct=resources.storage,
         lifecycle=_file_lifecycle(resources),
         settings=resources.settings.storage,
     )
