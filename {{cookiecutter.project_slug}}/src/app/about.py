@@ -1,7 +1,4 @@
-"""What the service is called, and whose it is (rule APP04).
-
-All but the title is what `pyproject.toml` says, read from the installed distribution.
-"""
+"""Name, version, contact and licence of the service (rule APP04), from the installed metadata."""
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, metadata
@@ -12,10 +9,7 @@ TITLE: Final = "{{ cookiecutter.__project_name_literal }}"
 
 
 def distribution_metadata(name: str) -> dict[str, str]:
-    """The core metadata of an installed distribution; that of one that is not installed is empty.
-
-    Sources that run without having been installed have no version, and should still run.
-    """
+    """Return the metadata of a distribution; empty if the sources run without being installed."""
     try:
         found = metadata(name)
     except PackageNotFoundError:
@@ -24,7 +18,7 @@ def distribution_metadata(name: str) -> dict[str, str]:
 
 
 def contact(fields: Mapping[str, str]) -> dict[str, str]:
-    """The first author, as OpenAPI's Contact Object has it, from `Name <address>`."""
+    """Return the first author, `Name <address>`, as OpenAPI's Contact Object."""
     name, separator, address = fields.get("Author-email", "").rpartition("<")
     if not separator:
         return {}
@@ -32,7 +26,7 @@ def contact(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def licence(fields: Mapping[str, str]) -> dict[str, str]:
-    """The licence, as OpenAPI's License Object has it, from an SPDX expression."""
+    """Return the licence, an SPDX expression, as OpenAPI's License Object."""
     expression = fields.get("License-Expression", "LicenseRef-Proprietary")
     return {"name": expression.removeprefix("LicenseRef-"), "identifier": expression}
 

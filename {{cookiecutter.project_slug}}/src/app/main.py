@@ -1,4 +1,4 @@
-"""The application: middleware, handlers, routers, and nothing else."""
+"""The application factory."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,13 +23,10 @@ from app.resources import open_resources
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Put the application together; what it stands on is opened by its lifespan.
+    """Assemble the application; its lifespan opens the resources.
 
     Args:
-        settings: The configuration; by default that of the environment.
-
-    Raises:
-        ConfigurationError: The environment's configuration is not valid.
+        settings: By default those of the environment.
     """
     settings = settings or load_settings()
 
