@@ -122,7 +122,8 @@ def serve_here(config: "uvicorn.Config", sockets: list[socket] | None) -> None:
     """Serve in this process."""
     import uvicorn
 
-    with ExitStack() as stack:
+    stack = ExitStack()
+    with stack:
         # {%- if cookiecutter.use_arq +%}
         stack.enter_context(worker_process())
         # {%- endif +%}
