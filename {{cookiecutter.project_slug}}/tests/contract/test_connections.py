@@ -1,0 +1,91 @@
+"""No request holds two connections of the pool: when all do and wait for a second, none goes on."""
+
+from collections.abc import AsyncIterator, Callable
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from app.config import Settings
+from app.core.ids import new_id
+from app.domain.permissions import DELEGABLE
+from app.main import create_app
+from tests.conftest import async_client_of
+from tests.support.arrange import Arrange, Someone, bearer
+from tests.support.document import OPERATIONS, Json, Operation
+from tests.support.factories import ApiKeyFactory
+
+UNKNOWN = frozenset({"file_id", "job_id"})
+"""Ids of objects that no test here stores."""
+
+
+@pytest.fixture
+async def app(
+    make_settings: Callable[..., Settings], own_database_url: str
+) -> AsyncIterator[FastAPI]:
+    """An application with one connection, for which nobody waits long."""
+    settings = make_settings(
+        own_database_url,
+        database={"pool_size": 1, "max_overflow": 0, "pool_timeout": 1},
+        rate_limits={"enabled": False},
+    )
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    async with async_client_of(app) as client:
+        yield client
+
+
+@pytest.fixture
+def arrange(app: FastAPI, password_hash: str) -> Arrange:
+    return Arrange(lambda: app.state.resources, password_hash)
+
+
+async def request_of(operation: Operation, owner: Someone, arrange: Arrange) -> Json:
+    """Return a request that the operation accepts."""
+    (item,) = await arrange.items(owner)
+    other, key = await arrange.someone(), ApiKeyFactory.build(user_id=owner.id)
+    await arrange.store(key)
+    ids = {
+        "item_id": item.id,
+        "user_id": other.id,
+        "key_id": key.id,
+        "session_id": owner.session_id,
+    }
+    request = operation.request(**{name: str(each) for name, each in ids.items()})
+    own: dict[str, Json] = {
+        "log_in": {"data": {"username": owner.username, "password": owner.password}},
+        "register_user": {
+            "json": request.get("json", {}) | {"email": f"{new_id().hex}@example.com"}
+        },
+        "refresh_tokens": {"json": {"refresh_token": owner.refresh_token}},
+        "log_out": {"json": {"refresh_token": owner.refresh_token}},
+    }
+    return request | own.get(operation.id, {})
+
+
+@pytest.mark.parametrize("by_key", [False, True], ids=["by token", "by API key"])
+async def test_every_operation_does_with_one(
+    client: httpx2.AsyncClient, app: FastAPI, arrange: Arrange, by_key: bool
+) -> None:
+    statuses = {}
+    for operation in OPERATIONS:
+        owner = await arrange.someone(role="admin")
+        headers = bearer(await arrange.api_key(owner, DELEGABLE)) if by_key else owner.headers
+        if any(each["name"] == "Idempotency-Key" for each in operation.parameters):
+            headers = headers | {"Idempotency-Key": new_id().hex}
+        request = await request_of(operation, owner, arrange)
+        response = await client.request(**request, headers=headers)
+        statuses[operation.id] = response.status_code
+        assert response.status_code < 500, (operation.id, response.text)
+        assert app.state.resources.database.engine.pool.checkedout() == 0
+
+    if not by_key:  # keys lack the permissions that concern the account
+        refused = {name for name, status in statuses.items() if status >= 400}
+        assert refused == {
+            each.id for each in OPERATIONS if UNKNOWN & {name["name"] for name in each.parameters}
+        }
