@@ -13,8 +13,8 @@ from pathlib import Path
 def main(name: str, home: Path, data: str) -> None:
     """Run a server, and print a line when it answers."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    module = importlib.import_module(f"dev_servers.{name}")
     try:
+        module = importlib.import_module(f"dev_servers.{name}")
         with (home / "users").open() as users, (home / "server.json").open("w") as record:
             fcntl.flock(record, fcntl.LOCK_EX)
             with module.serve(home, lasting=data == "keep") as server:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -50,8 +50,10 @@ def running(name: str, directory: Path | None) -> Iterator[Server]:
                 process = _start(name, home, "keep" if directory else "remove")
         yield Server(**json.loads((home / "server.json").read_text()))
     if process:
-        with suppress(subprocess.TimeoutExpired):
+        try:
             process.wait(_STOP_SECONDS_IF_SHARED if directory else _STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.returncode = 0  # it ends with its last user, and Popen need not warn
 
 
 def _home(directory: Path) -> Path:
