@@ -14,6 +14,8 @@ from pytest_cookies.plugin import Cookies
 from tests import manifest
 from tools import variant
 
+collect_ignore = ["inside"]
+
 Bake = Callable[[Mapping[str, Any]], Path]
 
 

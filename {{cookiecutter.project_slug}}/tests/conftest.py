@@ -32,7 +32,6 @@ from tests.support.resources import RecordedJobs, isolated
 from tests.support.waiting import PATIENCE
 
 pytest_plugins = [
-    "pytester",
     "tests.support.servers",
     *(
         f"tests.support.{file.stem}"

@@ -5,10 +5,9 @@ Every test here stores the same unique address. What another had left would be a
 
 import httpx2
 import pytest
+from app import models
 from sqlalchemy import select
 from starlette.testclient import TestClient
-
-from app import models
 from tests.support.arrange import Arrange, ArrangeSync
 
 ADDRESS = "ada@example.com"
