@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
 
 from app import about
-from app.api import health, jwks, metrics
+from app.api.deps.auth import api_key
 from app.api.v1 import router as v1
 from app.config import Settings, load_settings
-from app.infrastructure.http import problems as errors
+from app.domain.permissions import DELEGABLE
+from app.infrastructure.http import health, jwks, metrics
+from app.infrastructure.http.handlers import add_exception_handlers
 from app.infrastructure.http.middleware import middleware
 from app.infrastructure.http.openapi import (
     DOCS_PATH,
@@ -19,7 +21,7 @@ from app.infrastructure.http.openapi import (
     DocumentedApi,
     operation_id,
 )
-from app.resources import open_resources
+from app.resources import Resources, open_resources
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -48,15 +50,33 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=REDOC_PATH if settings.docs_enabled else None,
         openapi_tags=[*v1.TAGS, health.TAG, jwks.TAG],
         generate_unique_id_function=operation_id,
-        # `/items/` is not `/items`: a redirect would send the request, token and all, once more.
+        attainable_scopes={api_key.scheme_name: DELEGABLE},
+        # A redirect from `/users/` to `/users` would send the request, token included, twice.
         redirect_slashes=False,
-        middleware=middleware(settings, registry, v1.body_limits(settings)),
+        middleware=middleware(
+            settings.http,
+            cors_origins=settings.cors_origins,
+            production=settings.is_production,
+            registry=registry,
+            body_limits=v1.body_limits(settings),
+        ),
         lifespan=lifespan,
     )
-    errors.install(app)
-    app.include_router(health.router)
-    app.include_router(jwks.router)
+    add_exception_handlers(app)
+    health.add_routes(
+        app,
+        name=about.TITLE,
+        version=about.VERSION,
+        checks=lambda request: _resources(request).health_checks,
+        time_limit=settings.health.timeout_seconds,
+    )
+    jwks.add_routes(app, lambda request: _resources(request).keys.public_jwks())
     if registry is not None:
-        app.include_router(metrics.router(registry, settings.metrics))
+        metrics.add_routes(app, registry, settings.metrics)
     v1.include_in(app)
     return app
+
+
+def _resources(request: Request) -> Resources:
+    resources: Resources = request.app.state.resources
+    return resources

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from app import models
 from app.config import Settings
 from app.core.ids import new_id
-from app.domain.items import Item
+from app.domain.items import ITEM_COLUMNS, Item
 from app.infrastructure.http.streaming import exported
 from app.main import create_app
 from app.repositories import items as items_repository
@@ -216,7 +216,7 @@ class TestExportItems:
 class TestStreaming:
     async def test_sends_each_batch_before_it_reads_the_next(self) -> None:
         batches = Batches(3)
-        chunks = exported(batches, "ndjson")
+        chunks = exported(batches, columns=ITEM_COLUMNS, chosen="ndjson")
 
         read = [batches.read async for _ in chunks]
 

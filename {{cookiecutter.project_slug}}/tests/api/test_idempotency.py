@@ -17,16 +17,16 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from app import models
-from app.api.deps.idempotency import IdempotencyDep
+from app.api.deps.idempotency import HeldKey, IdempotencyDep
 from app.api.deps.items import get_item_service
-from app.config import Settings
+from app.core.config import HttpSettings
 from app.core.errors import DatabaseUnavailable
 from app.core.ids import new_id
 from app.domain.idempotency import Answer, Claim, IdempotencyKey, IdempotencyUnavailable
-from app.infrastructure.http import problems as errors
 from app.infrastructure.http.context import identify, request_context
+from app.infrastructure.http.handlers import add_exception_handlers
 from app.infrastructure.http.middleware import middleware
-from app.infrastructure.http.middleware.idempotency import KeptAnswers
+from app.infrastructure.http.middleware.idempotency import IdempotencyMiddleware
 from app.services.items import ItemService
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, ArrangeSync, Someone, gone
@@ -320,6 +320,9 @@ class Store:
     async def release(self, claim: Claim) -> None:
         self.ended.append((claim.fingerprint, None))
 
+    async def prune(self) -> int:
+        return 0
+
 
 class TestAnyRoute:
     """What holds for routes that are not written yet."""
@@ -330,8 +333,8 @@ class TestAnyRoute:
 
     @pytest.fixture
     async def caller(self, store: Store) -> AsyncIterator[httpx2.AsyncClient]:
-        app = FastAPI(middleware=middleware(Settings(environment="test")))
-        errors.install(app)
+        app = FastAPI(middleware=middleware(HttpSettings()))
+        add_exception_handlers(app)
         app.state.resources = SimpleNamespace(state=SimpleNamespace(idempotency=store))
 
         async def parts() -> AsyncIterator[bytes]:
@@ -386,19 +389,17 @@ class TestAnyRoute:
 
     async def test_has_its_key_given_free_if_nothing_catches_its_error(self, store: Store) -> None:
         async def fail(scope: Scope, receive: Receive, send: Send) -> None:
-            request_context(scope).claim = claim
+            request_context(scope).claim = HeldKey(store, claim)
             raise RuntimeError
 
         claim = await store.claim(IdempotencyKey(new_id(), "POST /", "key"), "f")
-        state = SimpleNamespace(resources=SimpleNamespace(state=SimpleNamespace(idempotency=store)))
         scope = {
             "type": "http",
             "method": "POST",
             "headers": [(b"idempotency-key", b"key")],
-            "app": SimpleNamespace(state=state),
         }
         with pytest.raises(RuntimeError):
-            await KeptAnswers(fail)(scope, AsyncMock(), AsyncMock())
+            await IdempotencyMiddleware(fail)(scope, AsyncMock(), AsyncMock())
         assert [answer for _, answer in store.ended] == [None]
 
     async def test_is_known_by_all_of_its_body(
@@ -421,7 +422,7 @@ class TestAnyRoute:
 
 
 def _asking(connection: HTTPConnection) -> None:
-    identify(connection, gone())
+    identify(connection, gone().id)
 
 
 Asking = Annotated[None, Depends(_asking)]

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,7 +12,6 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
-import structlog
 from fastapi import FastAPI
 from sqlalchemy import delete, select, update
 from starlette.testclient import TestClient
@@ -31,6 +29,7 @@ from app.infrastructure.rate_limits import RateLimiter
 from app.main import create_app
 from tests.support.answers import Recorded
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
+from tests.support.logs import logging_restored
 from tests.support.waiting import eventually
 
 API = "/api/v1"
@@ -594,15 +593,9 @@ class TestLogs:
     @pytest.fixture
     def logged(self, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
         """All that production would write, as one text."""
-        config = structlog.get_config()
-        root = logging.getLogger()
-        handlers, level = root.handlers[:], root.level
-        configure_logging(LoggingSettings.model_validate({"level": "DEBUG"}), production=True)
-        yield lambda: capsys.readouterr().out
-        logging.captureWarnings(False)
-        structlog.configure(**config)
-        root.handlers = handlers
-        root.setLevel(level)
+        with logging_restored():
+            configure_logging(LoggingSettings.model_validate({"level": "DEBUG"}), production=True)
+            yield lambda: capsys.readouterr().out
 
     def test_hold_no_password_token_or_key(
         self, client: TestClient, user: Someone, logged: Callable[[], str]

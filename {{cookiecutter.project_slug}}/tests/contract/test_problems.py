@@ -261,8 +261,8 @@ class TestInternalError:
     ) -> None:
         use(health_checks=Broken(), keys=Broken())
         # These two stand on nothing that could fail.
-        monkeypatch.setattr("app.api.health.Health", Broken())
-        monkeypatch.setattr("app.api.health.Liveness", Broken())
+        monkeypatch.setattr("app.infrastructure.http.health.Health", Broken())
+        monkeypatch.setattr("app.infrastructure.http.health.Liveness", Broken())
         require_problem(client.request(**operation.request()), 500, operation)
 
 

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from uuid import UUID
 
 import jwt
-import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -64,20 +63,20 @@ def redacted(**event: object) -> dict[str, Any]:
 
 
 class TestByName:
-    @pytest.mark.parametrize("name", NAMES)
-    @pytest.mark.parametrize("value", ["hidden", 1234, b"hidden", ["hidden"], {"a": "hidden"}])
-    def test_hides_the_value(self, name: str, value: object) -> None:
-        assert redacted(**{name: value}) == {name: REDACTED}
+    def test_hides_the_value(self) -> None:
+        for name in NAMES:
+            for value in ("hidden", 1234, b"hidden", ["hidden"], {"a": "hidden"}):
+                assert redacted(**{name: value}) == {name: REDACTED}
 
-    @pytest.mark.parametrize("name", HARMLESS_NAMES)
-    def test_shows_what_only_sounds_alike(self, name: str) -> None:
-        assert redacted(**{name: "shown"}) == {name: "shown"}
+    def test_shows_values_of_similar_names(self) -> None:
+        event = dict.fromkeys(HARMLESS_NAMES, "shown")
+        assert redacted(**event) == event
 
-    @pytest.mark.parametrize("value", [None, True, False])
-    def test_shows_whether_there_is_one(self, value: object) -> None:
-        assert redacted(password=value) == {"password": value}
+    def test_shows_whether_there_is_a_value(self) -> None:
+        for value in (None, True, False):
+            assert redacted(password=value) == {"password": value}
 
-    def test_looks_into_what_is_nested(self) -> None:
+    def test_hides_nested_values(self) -> None:
         event = redacted(body={"user": {"password": "hidden"}, "rows": [{"token": "hidden"}]})
         assert event == {"body": {"user": {"password": REDACTED}, "rows": [{"token": REDACTED}]}}
 
@@ -103,12 +102,12 @@ class TestByName:
 
 
 class TestByShape:
-    @pytest.mark.parametrize("template", TEMPLATES)
     @given(secret=WORDS)
-    def test_hides_words(self, template: Callable[[str], str], secret: str) -> None:
-        shown = f"before {template('')} after {REDACTED}"
-        assume(secret not in shown)  # it would be seen anyway
-        assert secret not in redacted_text(f"before {template(secret)} after")
+    def test_hides_words(self, secret: str) -> None:
+        for template in TEMPLATES:
+            shown = f"before {template('')} after {REDACTED}"
+            if secret not in shown:  # else it would be seen anyway
+                assert secret not in redacted_text(f"before {template(secret)} after")
 
     @given(secret=PASSWORDS, name=st.sampled_from(["password", "token", "client_secret"]))
     def test_hides_any_quoted_text(self, secret: str, name: str) -> None:
@@ -117,10 +116,10 @@ class TestByShape:
             assert secret not in redacted_text(text)
         assert repr(secret) not in redacted_text(repr({name: secret}))
 
-    @pytest.mark.parametrize("make", [new_api_key, new_refresh_token])
-    def test_hides_our_own_tokens_without_any_context(self, make: Callable[[], str]) -> None:
-        secret = make()
-        assert redacted_text(f"<{secret}>") == f"<{REDACTED}>"
+    def test_hides_our_own_tokens_without_any_context(self) -> None:
+        for secret in (new_api_key(), new_refresh_token()):
+            assert redacted_text(f"<{secret}>") == f"<{REDACTED}>"
+            assert redacted(client=secret) == {"client": REDACTED}
 
     def test_hides_a_jwt_without_any_context(self) -> None:
         token = jwt.encode({"sub": "x"}, "k" * 32)
@@ -141,52 +140,25 @@ class TestByShape:
         assert "hidden" not in str(redacted(value={"password=hidden": 1}))
 
     def test_hides_what_a_cut_would_leave_half_of(self) -> None:
-        text = f"{'x' * 8180} amqp://app:hidden-password@db/app"
+        text = f"{'x' * 16_370} amqp://app:hidden-password@db/app"
         assert "hidden" not in redacted_text(text)
 
     def test_keeps_the_rest_of_a_url(self) -> None:
         text = "amqp://app:hidden@db:5432/app"
         assert redacted_text(text) == f"amqp://{REDACTED}@db:5432/app"
 
-    @pytest.mark.parametrize(
-        "unit",
-        ["a-", "://", "://:", "eyJ", "Key (", "token", "ak_", '"\\', "bearer ", "-----BEGIN "],
-    )
-    def test_takes_time_in_proportion_to_the_text(self, unit: str) -> None:
-        text = f"key {unit * 20_000}"
+    def test_takes_time_in_proportion_to_the_text(self) -> None:
         start = time.process_time()
-        redacted_text(text)
-        assert time.process_time() - start < 1
+        for unit in ("a-", "://", "://:", "eyJ", "Key (", "token", "ak_", '"\\', "bearer "):
+            redacted_text(unit * 20_000)
+        assert time.process_time() - start < 5
 
 
-class TestVouchedFields:
-    """What the service has made itself is not searched; whatever stands beside it is."""
-
-    def test_stay_as_they_are(self) -> None:
-        vouched = frozenset({"event", "route"})
-        event = {"event": "request", "route": "/api/v1/auth/token"}
-        assert redacted(**event, vouched=vouched) == event
-
-    def test_keep_nothing_of_the_others(self) -> None:
-        vouched = frozenset({"event", "route"})
-        found = redacted(event="request", route="/", client=new_api_key(), vouched=vouched)
-        assert found == {"event": "request", "route": "/", "client": REDACTED}
-
-    def test_are_searched_once_anything_else_is_suspicious(self) -> None:
-        event = {"event": "request", "password": "x", "vouched": frozenset({"event"})}
-        assert redacted(**event) == {"event": "request", "password": REDACTED}
-
-
-class TestWhatIsHarmless:
-    @pytest.mark.parametrize(
-        "text", ["GET /api/v1/items/{item_id}", "Started server process [1]", "10.0.0.1:80", "é"]
-    )
-    def test_text_stays_as_it_is(self, text: str) -> None:
-        assert redacted(event=text) == {"event": text}
-
-    def test_event_is_not_copied(self) -> None:
-        event = {"event": "request", "status": 200, "duration_ms": 1.5, "user": None}
-        assert redact(None, "info", event) is event
+class TestHarmlessEvents:
+    def test_keep_their_texts(self) -> None:
+        texts = ("GET /api/v1/users/{user_id}", "Started server process [1]", "10.0.0.1:80", "é")
+        for text in texts:
+            assert redacted(event=text) == {"event": text}
 
     def test_values_become_plain(self) -> None:
         when = datetime(2026, 1, 2, tzinfo=UTC)
@@ -208,7 +180,7 @@ class TestWhatIsHarmless:
         }
 
     def test_long_text_is_cut(self) -> None:
-        assert len(redacted(value="x" * 100_000)["value"]) < 10_000
+        assert len(redacted(value="x" * 100_000)["value"]) < 20_000
 
     def test_what_contains_itself_is_cut(self) -> None:
         loop: list[object] = []

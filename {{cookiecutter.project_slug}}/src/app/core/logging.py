@@ -1,36 +1,32 @@
-"""The log: one line per event, ours and the libraries' by the same road (rule ERR04).
+"""Structured logging (rule ERR04): JSON in production, coloured text in development.
 
-JSON in production, aligned and coloured text in development. Get a logger with
-`structlog.get_logger(__name__)`; bind what belongs to every line of a request with
-`structlog.contextvars`. Lines go to the standard output and nothing else is done with them: files
-and shipping belong to whatever runs the service.
+Get a logger with `structlog.stdlib.get_logger(__name__)`; bind fields for all lines of a request
+with `structlog.contextvars`. Libraries that use `logging` end up in the same format. Lines go to
+the standard output; files and shipping are up to the platform.
 """
 
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Literal
 
 import structlog
 from pydantic_core import PydanticSerializationError, to_json
-from structlog.processors import ExceptionRenderer, TimeStamper
-from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level
+from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.core.config import LoggingSettings
-from app.core.redaction import REDACTED, redact, redacted_text
-
-__all__ = ["REDACTED", "LoggedError", "configure_logging", "redact", "redacted_text"]
+from app.core.redaction import redact
 
 Stream = Literal["stdout", "stderr"]
 
-# Servers bring handlers of their own, which would write their lines a second time.
+# Servers install handlers of their own, which would write each line a second time.
 _SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "gunicorn.error", "gunicorn.access")
-# At INFO, the engine logs statements with their values, and the access logs are our middleware's.
-# What SQLAlchemy says of our pool bears the name of its class.
+# The engine logs statements with their values at INFO; the access log is our middleware's. The
+# pool's logger is named after our subclass.
 _QUIET = (
     "sqlalchemy",
     "app.infrastructure.database.pool",
@@ -40,46 +36,53 @@ _QUIET = (
 )
 
 
-class LoggedError(Exception):
-    """An error that is in the log, on its way to a server that would log it once more.
+# Local variables hold secrets.
+_TRACEBACK = ExceptionDictTransformer(show_locals=False, max_frames=30)
+# `color_message` is uvicorn's second copy of the message.
+_RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
 
-    Raise it from that error. A server that meets it does what it does for any other, without a
-    word.
+
+class LoggedError(Exception):
+    """An error that has been logged; the log ignores it when a server reports it again.
+
+    Raise it from the original error.
     """
 
 
 def configure_logging(
     settings: LoggingSettings, *, production: bool, stream: Stream = "stdout"
 ) -> None:
-    """Lead all logging to one place; may be called again, and the last call holds.
+    """Configure structlog and `logging`; a later call replaces an earlier one.
 
     Args:
-        settings: Least level, and the format if it is not to follow from `production`.
-        production: Whether lines are for machines.
-        stream: Where lines go. Commands whose output is a result log to `stderr`.
+        settings: Level and format.
+        production: The format is JSON unless the settings name another.
+        stream: Commands that print a result log to `stderr`.
     """
     level = logging.getLevelNamesMapping()[settings.level]
     as_json = (settings.format or ("json" if production else "console")) == "json"
-    chain = _chain(as_json=as_json, colours=getattr(sys, stream).isatty())
-
+    # In place: a cached logger keeps the list of its first use.
+    processors = structlog.get_config()["processors"]
+    processors[:] = [
+        structlog.contextvars.merge_contextvars,
+        ExceptionRenderer(_TRACEBACK) if as_json else ExceptionRenderer(),
+        redact,
+        _add_origin,
+        *([_render_json] if as_json else [_escape_control_characters, _console(stream)]),
+        _name_stream(stream),
+    ]
     structlog.configure(
-        processors=chain,
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *names: _Output(stream, *names),
-        # A cached logger would keep the format, the level and the stream of its first use.
-        cache_logger_on_first_use=False,
+        logger_factory=_Output,
+        cache_logger_on_first_use=True,
     )
-    handler = _StreamHandler(stream)
-    handler.addFilter(_is_news)
-    handler.setFormatter(
-        # A list of its own, because capturing the events of our loggers empties theirs.
-        ProcessorFormatter(foreign_pre_chain=[ExtraAdder(), _without_meta], processors=[*chain])
-    )
+    handler = _Handler()
     # At DEBUG some libraries log values, statements and headers, and gunicorn its environment.
     library_level = max(level, logging.INFO)
     handler.setLevel(library_level)
     root = logging.getLogger()
-    root.handlers = [*(other for other in root.handlers if not _is_ours(other)), handler]
+    root.handlers = [*(each for each in root.handlers if not isinstance(each, _Handler)), handler]
     root.setLevel(library_level)
     for name in _SERVERS:
         server = logging.getLogger(name)
@@ -90,45 +93,18 @@ def configure_logging(
     logging.captureWarnings(as_json)
 
 
-def _chain(*, as_json: bool, colours: bool) -> list[Processor]:
-    """What happens to each event, whoever wrote it."""
-    renderer: list[Processor] = (
-        [_render_json]
-        if as_json
-        else [
-            _trace_as_text,
-            _escape_control_characters,
-            structlog.dev.ConsoleRenderer(
-                colors=colours, exception_formatter=structlog.dev.plain_traceback
-            ),
-        ]
-    )
-    return [
-        structlog.contextvars.merge_contextvars,
-        # Local variables stay out: they are where the secrets are.
-        ExceptionRenderer(ExceptionDictTransformer(show_locals=False, max_frames=30)),
-        redact,
-        _add_origin,
-        *renderer,
-    ]
-
-
 class _Output:
-    """The end of our loggers: writes finished lines.
+    """Write lines to a stream, which is looked up each time: servers and test runners swap it."""
 
-    The stream is looked up for each line, since servers and test runners exchange it.
-    """
+    __slots__ = ("name",)
 
-    __slots__ = ("_stream", "name")
-
-    def __init__(self, stream: Stream, name: str = "app") -> None:
-        self._stream = stream
+    def __init__(self, name: str = "app") -> None:
         self.name = name
 
-    def msg(self, line: str) -> None:
-        """Write a line at once and whole, so that processes which share the stream don't mix."""
-        stream = getattr(sys, self._stream)
-        # Nobody reads any more: that is no reason to fail the request that the line is about.
+    def msg(self, line: str, stream_name: Stream) -> None:
+        """Write a line in one piece: processes share the stream."""
+        stream = getattr(sys, stream_name)
+        # A reader that has gone is no reason to fail the request.
         with suppress(OSError):
             stream.write(f"{line}\n")
             stream.flush()
@@ -136,91 +112,64 @@ class _Output:
     debug = info = warning = error = critical = exception = msg
 
 
-class _StreamHandler(logging.Handler):
-    """The end of the libraries' loggers."""
-
-    def __init__(self, stream: Stream) -> None:
-        super().__init__()
-        self._output = _Output(stream)
+class _Handler(logging.Handler):
+    """Pass the records of libraries on to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and isinstance(record.exc_info[1], LoggedError):
+            return
         try:
-            line = self.format(record)
+            event = record.getMessage()
         except Exception as error:  # noqa: BLE001 - a log line must not fail its writer
-            # `handleError` would print the arguments as they are, secrets and all.
-            record.msg, record.args, record.exc_info = "unreadable log record: %r", (error,), None
-            line = self.format(record)
-        self._output.msg(line)
+            # The handler of `logging` would print the arguments, secrets included.
+            event = f"unreadable log record: {error!r}"
+        extra = {name: value for name, value in vars(record).items() if name not in _RECORD}
+        logger = structlog.get_logger(record.name).bind(**extra)
+        level = min(record.levelno // 10 * 10, logging.CRITICAL)
+        logger.log(level, event, exc_info=record.exc_info)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], LoggedError))
-
-
-def _is_ours(handler: logging.Handler) -> bool:
-    return isinstance(handler, _StreamHandler)
-
-
-_add_time = TimeStamper(fmt="iso", utc=True)
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+def _add_origin(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    event["level"] = method
+    event["logger"] = logger.name
+    event["timestamp"] = f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z"
+    return event
 
 
 def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     try:
         line = to_json(event, ensure_ascii=True).decode("ascii")
     except PydanticSerializationError:
-        # Half of a surrogate pair, in what a client sent: only Python's encoder escapes that.
-        return _encode(event)
+        # A lone surrogate in a client's text, which only the standard library escapes.
+        line = json.dumps(event)
     return line.replace("\x7f", "\\u007f")
 
 
-def _without_meta(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Keep of a library's record what is ours to show: uvicorn adds a second, coloured message."""
-    event.pop("color_message", None)
-    event["logger"] = event.pop("_record").name
-    del event["_from_structlog"]
-    return event
+def _console(stream: Stream) -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=getattr(sys, stream).isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
 
 
-def _add_origin(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Add what needs no redaction."""
-    if "logger" not in event:
-        event["logger"] = logger.name
-    return _add_time(logger, method, add_log_level(logger, method, event))
+def _name_stream(stream: Stream) -> Processor:
+    """Return the processor that calls `_Output` with a line and the stream."""
+    return lambda _logger, _method, line: ((line, stream), {})
 
 
 def _escape_control_characters(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Keep each event on its line: neither a new line nor a terminal sequence gets out (SEC15)."""
+    """Keep new lines and terminal sequences of a value from forging a line (SEC15)."""
     trace = event.pop("exception", None)
-    escaped: EventDict = {
+    escaped = {
         _escaped(name): _escaped(value) if isinstance(value, str) else value
         for name, value in event.items()
     }
     if trace is not None:
-        escaped["exception"] = trace
+        escaped["exception"] = "\n".join(f"  {_escaped(line)}" for line in trace.split("\n"))
     return escaped
 
 
 def _escaped(text: str) -> str:
-    if text.isprintable():
-        return text
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
         for each in text
     )
-
-
-def _trace_as_text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Write a traceback as people read it, indented, so that none of its lines passes for ours."""
-    if isinstance(stacks := event.get("exception"), list):
-        event["exception"] = "\n".join(f"  {_escaped(line)}" for line in _trace_lines(stacks))
-    return event
-
-
-def _trace_lines(stacks: list[dict[str, Any]]) -> Iterator[str]:
-    for stack in stacks:
-        for frame in stack["frames"]:
-            yield f'File "{frame["filename"]}", line {frame["lineno"]}, in {frame["name"]}'
-        yield f"{stack['exc_type']}: {stack['exc_value']}"
-        for inner in stack.get("exceptions", []):
-            yield from (f"  {line}" for line in _trace_lines(inner))

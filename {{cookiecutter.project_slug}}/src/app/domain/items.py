@@ -1,6 +1,6 @@
 """Items: the example resource."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final, Literal, NewType, TypedDict
 from uuid import UUID
@@ -46,6 +46,10 @@ class Item:
     version: int
     created_at: datetime
     updated_at: datetime
+
+
+ITEM_COLUMNS: Final = tuple(field.name for field in fields(Item))
+"""Columns of an export."""
 
 
 class ItemFields(TypedDict, total=False):

@@ -10,7 +10,7 @@ import structlog
 from app.core.clock import utc_now
 from app.core.storage import FileStore
 from app.domain.exports import EXPORTS, ExportItems, Prune, RemoveExports
-from app.domain.items import Item
+from app.domain.items import ITEM_COLUMNS, Item
 from app.domain.tracking import JobFile, JobId, QueueUnavailable
 from app.infrastructure.database import Database
 from app.infrastructure.http.streaming import MEDIA_TYPES, exported
@@ -60,7 +60,8 @@ class ItemExport:
         media_type = MEDIA_TYPES[job.format]
         async with self.database.snapshot() as connection:
             batches = ItemRepository(connection).stream(job.owner_id, job.wanted)
-            text = exported(self._counted(batches, job.job_id), job.format)
+            counted = self._counted(batches, job.job_id)
+            text = exported(counted, columns=ITEM_COLUMNS, chosen=job.format)
             stored = await self.files.put(job.key, text, media_type=media_type)
         file = JobFile(
             key=job.key,

@@ -102,7 +102,12 @@ async def get_principal(
     if not bearer:
         raise Unauthenticated
     principal = await authenticator.authenticate(bearer)
-    identify(connection, principal)
+    identify(
+        connection,
+        principal.id,
+        session_id=principal.session_id,
+        api_key_id=principal.api_key_id,
+    )
     await limit_account(connection, resources_of(connection).rate_limiter, principal.id)
     principal.require(tuple(required.scopes))
     return principal

@@ -9,15 +9,18 @@ So malformed JSON (400) leaves the key unused, and an invalid body (422) or one 
 """
 
 import hashlib
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Header
 from starlette.requests import Request
+from starlette.responses import Response
 
 from app.api.deps.common import ResourcesDep
 from app.domain.idempotency import (
     Answer,
+    Claim,
     IdempotencyKey,
     IdempotencyKeyInUse,
     IdempotencyKeyRepeated,
@@ -25,7 +28,9 @@ from app.domain.idempotency import (
     IdempotencyUnavailable,
 )
 from app.infrastructure.http.context import request_context
-from app.infrastructure.http.problems import AnsweredBefore, raises
+from app.infrastructure.http.handlers import EarlyResponse
+from app.infrastructure.http.problems import raises
+from app.services.ports import IdempotencyStore
 
 IdempotencyKeyHeader = Annotated[
     str | None,
@@ -60,7 +65,7 @@ async def claim_idempotency_key(
     has not read is read here.
 
     Raises:
-        AnsweredBefore: The request was answered before; the handler sends that answer.
+        EarlyResponse: The request was answered before; this is that answer.
         IdempotencyKeyInUse: The first request of this key is under way.
         IdempotencyKeyRepeated: There are several keys.
         IdempotencyKeyReused: The key came with another request before.
@@ -77,11 +82,28 @@ async def claim_idempotency_key(
     name = IdempotencyKey(UUID(context.user_id), f"{request.method} {path}", key)
     claimed = await resources.state.idempotency.claim(name, await _fingerprint(request))
     if isinstance(claimed, Answer):
-        raise AnsweredBefore(claimed)
-    context.claim = claimed
+        headers = {**dict(claimed.headers), "Idempotency-Replayed": "true"}
+        raise EarlyResponse(Response(claimed.body, claimed.status, headers))
+    context.claim = HeldKey(resources.state.idempotency, claimed)
 
 
 IdempotencyDep = Annotated[None, Depends(claim_idempotency_key)]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """The key of a request, for the middleware that stores the response."""
+
+    store: IdempotencyStore
+    claim: Claim
+
+    async def keep(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Store the response."""
+        await self.store.keep(self.claim, Answer(status, tuple(headers), body))
+
+    async def release(self) -> None:
+        """Free the key."""
+        await self.store.release(self.claim)
 
 
 async def _fingerprint(request: Request) -> str:

@@ -19,7 +19,7 @@ from app.api.deps.items import (
 )
 from app.api.schemas.items import ItemCreate, ItemPage, ItemResponse, ItemUpdate
 from app.core.errors import PreconditionFailed
-from app.domain.items import ItemId, ItemNotFound
+from app.domain.items import ITEM_COLUMNS, ItemId, ItemNotFound
 from app.infrastructure.http.entity_tags import names_tag, tag_of
 from app.infrastructure.http.problems import problems
 from app.infrastructure.http.responses import (
@@ -88,7 +88,8 @@ async def export_items(
 
     In CSV, an apostrophe precedes text that a spreadsheet would evaluate as a formula.
     """
-    return Export(items.export(owner.id, query.to_filter()), query.format)
+    batches = items.export(owner.id, query.to_filter())
+    return Export(batches, name="items", columns=ITEM_COLUMNS, chosen=query.format)
 
 
 @router.get(

@@ -13,7 +13,7 @@ from app.domain.realtime import DESCRIPTION, permitted_channel
 from app.infrastructure.http.context import identify
 from app.infrastructure.realtime import Client
 from app.infrastructure.realtime.asyncapi import asyncapi
-from app.infrastructure.realtime.sockets import bearer_of, refuse, require_origin, serve
+from app.infrastructure.realtime.sockets import accept, bearer_of, refuse, require_origin, serve
 from app.messages import MESSAGES
 
 router = APIRouter(prefix="/ws", tags=["websockets"])
@@ -51,7 +51,12 @@ async def open_channel(
     try:
         require_origin(socket, settings.cors_origins)
         principal = await guard.admit(socket.query_params.get("ticket"), bearer_of(socket))
-        identify(socket, principal)
+        identify(
+            socket,
+            principal.id,
+            session_id=principal.session_id,
+            api_key_id=principal.api_key_id,
+        )
         await limit_account(socket, limiter, principal.id)
         client = Client(
             id=new_id(),
@@ -66,7 +71,7 @@ async def open_channel(
         await refuse(socket, error)
         return
     try:
-        await socket.accept()
+        await accept(socket)
         await serve(socket, connection, hub, MESSAGES, settings.realtime)
     finally:
         await hub.leave(connection)

@@ -1,39 +1,48 @@
-"""What is known of a request while it runs, kept in its ASGI scope."""
+"""State of a request, kept in its ASGI scope."""
 
 import re
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
-import structlog
 from starlette.requests import HTTPConnection
+from structlog.contextvars import bind_contextvars
 from uuid_utils import uuid7
 
-from app.domain.auth import Principal
-from app.domain.idempotency import Claim
 from app.infrastructure.rate_limits import Quota
 
-_KEY = "app.request"
-_HEAD = "app.head"
+HEAD = "app.head"
+"""Key of the scopes in which a HEAD is answered as a GET."""
+
+_CONTEXT = "app.request"
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 Scope = MutableMapping[str, Any]
 
 
+class Claim(Protocol):
+    """The idempotency key of a request."""
+
+    async def keep(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Store the response."""
+
+    async def release(self) -> None:
+        """Free the key."""
+
+
 @dataclass(slots=True)
 class RequestContext:
-    """One request, as its log line and its response headers will tell it.
+    """Facts about a request for its log line and its response headers.
 
     Attributes:
-        request_id: The client's `X-Request-ID` if it was well-formed, else one of ours.
-        status: The status that was sent; None until the response has begun.
-        code: The code of the problem that was answered, or that ended the answer, if there was one.
-        facts: The context of a domain error, for the log line alone.
-        user_id: Who is asking, once that is known.
-        session_id: The login by which they ask, if it is one.
-        api_key_id: The API key by which they ask, if it is one.
-        quotas: What is left of each rate limit that was asked.
-        claim: The idempotency key that the request has claimed, until its answer is kept.
+        request_id: The client's `X-Request-ID` if well-formed, else a new UUID.
+        status: The status sent; None until the response has started.
+        code: The code of the problem that was sent, or that broke the response off.
+        facts: The context of a domain error, for the log only.
+        user_id: The authenticated user.
+        quotas: The state of each rate limit that was checked.
+        claim: The idempotency key, until the response is stored.
     """
 
     request_id: str
@@ -41,59 +50,45 @@ class RequestContext:
     code: str | None = None
     facts: dict[str, object] | None = None
     user_id: str | None = None
-    session_id: str | None = None
-    api_key_id: str | None = None
     quotas: list[Quota] = field(default_factory=list)
     claim: Claim | None = None
 
 
-def begin(scope: Scope) -> RequestContext:
-    """Open the context of a request, with the client's id for it if that is fit to be logged."""
-    context = RequestContext(_request_id(scope["headers"]))
-    scope[_KEY] = context
+def request_context(scope: Scope) -> RequestContext:
+    """Return the context of a request, created on first use."""
+    context: RequestContext | None = scope.get(_CONTEXT)
+    if context is None:
+        context = scope[_CONTEXT] = RequestContext(_request_id(scope["headers"]))
     return context
 
 
-def request_context(scope: Scope) -> RequestContext:
-    """The context of a request; one is opened where none of our middleware came first."""
-    context: RequestContext | None = scope.get(_KEY)
-    return context or begin(scope)
-
-
-def as_get(scope: Scope) -> Scope:
-    """A HEAD as a GET, for routes, which have no other way to answer it."""
-    return {**scope, "method": "GET", _HEAD: True}
+def identify(
+    connection: HTTPConnection,
+    user_id: UUID,
+    *,
+    session_id: UUID | None = None,
+    api_key_id: UUID | None = None,
+) -> None:
+    """Add the user, and the session or API key in use, to all log lines of the request."""
+    request_context(connection.scope).user_id = str(user_id)
+    ids = {"user_id": user_id, "session_id": session_id, "api_key_id": api_key_id}
+    bind_contextvars(**{name: str(value) for name, value in ids.items() if value is not None})
 
 
 def is_head(scope: Scope) -> bool:
-    """Whether nobody will get the body of what is answered, so that it need not be fetched."""
-    return _HEAD in scope
-
-
-def identify(connection: HTTPConnection, principal: Principal) -> None:
-    """Name who is asking: from here on it stands in each log line of the request.
-
-    By which login or key stands in the last of them, so that a stolen one can be told and revoked.
-    """
-    context = request_context(connection.scope)
-    context.user_id = str(principal.id)
-    context.session_id = str(principal.session_id) if principal.session_id else None
-    context.api_key_id = str(principal.api_key_id) if principal.api_key_id else None
-    structlog.contextvars.bind_contextvars(user_id=context.user_id)
+    """Tell whether the body will be dropped, so that it need not be fetched."""
+    return HEAD in scope
 
 
 def route_template(scope: Scope) -> str | None:
-    """The full path template of the matched route, such as `/api/v1/items/{item_id}`.
-
-    The routes of an included router know their own part of the path only. FastAPI leaves the
-    effective route, prefixes and all, in its part of the scope.
-    """
+    """Return the path template of the matched route, such as `/api/v1/users/{user_id}`."""
+    # The route of an included router only knows its own part of the path.
     effective = scope.get("fastapi", {}).get("effective_route_context")
     route = scope.get("route") if effective is None else effective.starlette_route or effective
     if route is not None:
         template: str = route.path_format
         return template
-    # A plain Starlette route leaves no trace of itself; without parameters it is its own template.
+    # A plain Starlette route is not in the scope; without parameters its path is its template.
     return scope["path"] if "endpoint" in scope and not scope.get("path_params") else None
 
 

@@ -11,13 +11,18 @@ from starlette.types import Receive, Scope, Send
 from app.core.storage import ByteRange, Content
 from app.infrastructure.http.context import is_head, request_context
 from app.infrastructure.http.entity_tags import names_tag
-from app.infrastructure.http.problems import Kind, Responses, document, problem_response
+from app.infrastructure.http.problems import (
+    ProblemType,
+    Responses,
+    document,
+    problem_response,
+)
 
 # `int` refuses some thousands of digits.
 _RANGE: Final = re.compile(r"bytes=[ \t]*(\d{0,99})-(\d{0,99})[ \t]*", re.ASCII | re.IGNORECASE)
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9 !#$&+.^_`|~()\[\]{}@=,-]")
 
-_OUTSIDE: Final = Kind(
+_OUTSIDE: Final = ProblemType(
     416,
     "range_not_satisfiable",
     "The range lies outside of the content",

@@ -1,118 +1,126 @@
-"""The OpenAPI document: FastAPI's, with errors as they really are."""
+"""The OpenAPI document of FastAPI, with the errors of each operation as problems."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
-from app.api.deps.auth import api_key
 from app.core.errors import DomainError, InvalidInput, UnsupportedContent
-from app.domain.permissions import DELEGABLE
-from app.infrastructure.http.problem_schema import Problem, problem_schemas
 from app.infrastructure.http.problems import (
     INTERNAL,
     MALFORMED,
+    MEDIA_TYPE,
     TOO_LARGE,
+    Problem,
     document,
-    kind_of,
-    status_of,
+    problem_type,
 )
 
 DOCS_PATH = "/docs"
 REDOC_PATH = "/redoc"
 OPENAPI_PATH = "/openapi.json"
 
-_SUCCESS = "Successful Response"  # what FastAPI says of every success
-_NOTHING = {"description": "Done; there is nothing more to say."}
+_SCHEMAS = "#/components/schemas/{model}"
+_DEFAULT_DESCRIPTION = "Successful Response"
 
 
 def operation_id(route: APIRoute) -> str:
-    """The name of a route's function: unique, stable, and fit for a client's method."""
+    """Name an operation after its function, as a client names its method."""
     return route.name
 
 
 class DocumentedApi(FastAPI):
-    """A FastAPI whose document has every error of every operation as a problem (rule API11).
+    """A FastAPI that documents all errors of all operations (rule API11).
 
-    To what an operation names itself comes what its dependencies say they raise, and what goes
-    with its request: a body can be malformed, too large or of another type, parameters can be
-    invalid.
+    Those are the ones that an operation and its dependencies name, and the ones of its request.
+
+    Args:
+        attainable_scopes: For each security scheme with limited credentials, the scopes that they
+            can have. Operations that need others do not offer the scheme.
+        options: Those of FastAPI.
     """
 
+    def __init__(
+        self, *, attainable_scopes: Mapping[str, AbstractSet[str]] | None = None, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._attainable_scopes = attainable_scopes or {}
+
     def openapi(self) -> dict[str, Any]:
-        """The document; it is made once, and again if routes are added."""
-        known = self.openapi_schema
+        """Return the document, built once and again when routes are added."""
+        cached = self.openapi_schema
         schema = super().openapi()
-        if schema is not known:
-            _complete(schema, iter_route_contexts(self.routes))
+        if schema is not cached:
+            self._complete(schema)
         return schema
 
+    def _complete(self, schema: dict[str, Any]) -> None:
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        operations = []
+        for route in iter_route_contexts(self.routes):
+            if isinstance(route.original_route, APIRoute) and route.include_in_schema:
+                for method in route.methods or ():
+                    operation = schema["paths"][route.path_format][method.lower()]
+                    self._complete_operation(operation, route)
+                    operations.append(operation)
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        problem = Problem.model_json_schema(ref_template=_SCHEMAS, mode="serialization")
+        schemas |= {**problem.pop("$defs"), Problem.__name__: problem}
+        _describe_successes(operations, schemas)
+        schema["components"]["responses"] = _shared_problems(operations)
 
-def _complete(schema: dict[str, Any], routes: Iterable[RouteContext]) -> None:
-    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-    for route in routes:
-        if not isinstance(route.original_route, APIRoute) or not route.include_in_schema:
-            continue
-        path = schema["paths"][route.path_format]
-        for method in route.methods or ():
-            _complete_operation(path[method.lower()], route)
-    schemas.pop("HTTPValidationError", None)
-    schemas.pop("ValidationError", None)
-    schemas.update(problem_schemas("#/components/schemas/{model}"))
-    operations = [operation for path in schema["paths"].values() for operation in path.values()]
-    _describe_successes(operations, schemas)
-    schema["components"]["responses"] = _shared_problems(operations)
+    def _complete_operation(self, operation: dict[str, Any], route: RouteContext) -> None:
+        responses = operation["responses"]
+        if responses.get("422", {}).get("content", {}).pop("application/json", None):
+            document(responses, problem_type(InvalidInput), key="422")
+        for problem in map(problem_type, _raised(route.dependant)):
+            document(responses, problem, key=str(problem.status))
+        if "requestBody" in operation:
+            for problem in (MALFORMED, TOO_LARGE, problem_type(UnsupportedContent)):
+                document(responses, problem, key=str(problem.status))
+        document(responses, INTERNAL, key=str(INTERNAL.status))
+        operation["responses"] = dict(sorted(responses.items()))
+        if "security" in operation:
+            operation["security"] = list(filter(self._is_attainable, operation["security"]))
 
-
-def _complete_operation(operation: dict[str, Any], route: RouteContext) -> None:
-    responses = operation["responses"]
-    generated = responses.get("422", {}).get("content", {}).pop("application/json", None)
-    if generated:
-        document(responses, kind_of(InvalidInput), key="422")
-    for error in _raised(route.dependant):
-        document(responses, kind_of(error), key=str(status_of(error)))
-    if "requestBody" in operation:
-        document(responses, MALFORMED, key="400")
-        document(responses, TOO_LARGE, key="413")
-        document(responses, kind_of(UnsupportedContent), key="415")
-    document(responses, INTERNAL, key="500")
-    operation["responses"] = dict(sorted(responses.items()))
-    if "security" in operation:
-        operation["security"] = [each for each in operation["security"] if _can_be_met(each)]
-
-
-def _can_be_met(requirement: dict[str, list[str]]) -> bool:
-    """Whether some client can have what is asked for: an API key never holds all permissions."""
-    return DELEGABLE.issuperset(requirement.get(api_key.scheme_name, ()))
-
-
-def _describe_successes(operations: list[dict[str, Any]], schemas: dict[str, Any]) -> None:
-    """Say what comes back where FastAPI says that something does: in the words of its model."""
-    for operation in operations:
-        for response in operation["responses"].values():
-            if response.get("description") == _SUCCESS:
-                media_type = response.get("content", {}).get("application/json", {})
-                model = media_type.get("schema", {}).get("$ref", "").rpartition("/")[2]
-                words = schemas.get(model, _NOTHING).get("description", _SUCCESS)
-                response["description"] = words
-
-
-def _shared_problems(operations: list[dict[str, Any]]) -> dict[str, Any]:
-    """Let each response with problems stand once: most operations fail in the same few ways."""
-    shared: dict[str, Any] = {}
-    for operation in operations:
-        for status, response in operation["responses"].items():
-            problem = response.get("content", {}).get(Problem.MEDIA_TYPE)
-            if problem is not None:
-                name = "-".join(problem["examples"])
-                if shared.setdefault(name, response) == response:
-                    operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
-    return shared
+    def _is_attainable(self, requirement: dict[str, list[str]]) -> bool:
+        attainable = self._attainable_scopes
+        return all(
+            set(scopes) <= attainable.get(scheme, set(scopes))
+            for scheme, scopes in requirement.items()
+        )
 
 
 def _raised(dependant: Dependant) -> Iterator[type[DomainError]]:
     yield from getattr(dependant.call, "problems", ())
     for dependency in dependant.dependencies:
         yield from _raised(dependency)
+
+
+def _describe_successes(operations: list[dict[str, Any]], schemas: dict[str, Any]) -> None:
+    """Describe successful responses by their models."""
+    for operation in operations:
+        for response in operation["responses"].values():
+            if response.get("description") == _DEFAULT_DESCRIPTION:
+                media_type = response.get("content", {}).get("application/json", {})
+                model = media_type.get("schema", {}).get("$ref", "").rpartition("/")[2]
+                no_content = {"description": "No content."}
+                words = schemas.get(model, no_content).get("description", _DEFAULT_DESCRIPTION)
+                response["description"] = words
+
+
+def _shared_problems(operations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Move problems to the components, as most operations share them."""
+    shared: dict[str, Any] = {}
+    for operation in operations:
+        for status, response in operation["responses"].items():
+            problem = response.get("content", {}).get(MEDIA_TYPE)
+            if problem is not None:
+                name = "-".join(problem["examples"])
+                if shared.setdefault(name, response) == response:
+                    operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
+    return shared

@@ -1,20 +1,21 @@
-"""Rows as text, in batches, and the response that streams them."""
+"""Stream rows as CSV or NDJSON."""
 
 import csv
 import io
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.domain.items import ExportFormat, Item
 from app.infrastructure.http.context import is_head
 from app.infrastructure.http.responses import ATTACHMENT
 
-MEDIA_TYPES: Final[dict[ExportFormat, str]] = {
+Format = Literal["csv", "ndjson"]
+
+MEDIA_TYPES: Final[dict[Format, str]] = {
     "csv": "text/csv; charset=utf-8",
     "ndjson": "application/x-ndjson",
 }
@@ -25,69 +26,70 @@ DOCUMENTED: Final[dict[str, Any]] = {
     },
     "headers": ATTACHMENT,
 }
-"""Documents a response with items as a file, but for its words."""
+"""Documents a response with a file of rows, but for its description."""
 
-_COLUMNS: Final = ("id", "title", "description", "status", "version", "created_at", "updated_at")
-# The last four are the signs at full width: spreadsheets of East Asia read them as the others.
+# The last four are the full-width forms, which East Asian spreadsheets read like the others.
 _FORMULA_STARTS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-_ITEM: Final = TypeAdapter(Item)
 
 T = TypeVar("T")
 
 
 class Export(StreamingResponse):
-    """Sends items to be saved as a file, as the database gives them.
+    """Send rows as a file, as the database returns them.
 
-    The first are read before the response begins, so that a refusal can still be answered with its
-    status. For HEAD, which would get none of them, none is read.
+    The first batch is read before the response starts, so that an error gets its own status. HEAD
+    reads nothing.
 
     Args:
-        batches: The items.
-        chosen: The format.
+        batches: The rows.
+        name: Name of the file, without its extension.
+        columns: Attributes of a row, in order.
+        chosen: Format of the file.
     """
 
-    def __init__(self, batches: AsyncIterator[Sequence[Item]], chosen: ExportFormat) -> None:
+    def __init__(
+        self,
+        batches: AsyncIterator[Sequence[object]],
+        *,
+        name: str,
+        columns: Sequence[str],
+        chosen: Format,
+    ) -> None:
         super().__init__(
             _nothing(),
             media_type=MEDIA_TYPES[chosen],
-            headers={"Content-Disposition": f'attachment; filename="items.{chosen}"'},
+            headers={"Content-Disposition": f'attachment; filename="{name}.{chosen}"'},
         )
         self._batches = batches
+        self._columns = columns
         self._chosen = chosen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them."""
+        """Send the response."""
         if not is_head(scope):
-            self.body_iterator = exported(await _started(self._batches), self._chosen)
+            batches = await _started(self._batches)
+            self.body_iterator = exported(batches, columns=self._columns, chosen=self._chosen)
         await super().__call__(scope, receive, send)
 
 
 async def exported(
-    batches: AsyncIterator[Sequence[Item]], chosen: ExportFormat
+    batches: AsyncIterator[Sequence[object]], *, columns: Sequence[str], chosen: Format
 ) -> AsyncIterator[bytes]:
-    """Yield items as text.
-
-    Args:
-        batches: The items, as the database gives them.
-        chosen: CSV with a header line (RFC 4180), or one JSON object per line.
-    """
-    encode: Callable[[Sequence[Item]], bytes]
+    """Yield rows as CSV with a header line (RFC 4180), or as one JSON object per line."""
     if chosen == "csv":
-        yield ",".join(_COLUMNS).encode() + b"\r\n"
-        encode = _csv
-    else:
-        encode = _ndjson
+        yield ",".join(columns).encode() + b"\r\n"
     async for batch in batches:
-        yield encode(batch)
+        rows = ([getattr(row, name) for name in columns] for row in batch)
+        yield _csv(rows) if chosen == "csv" else _ndjson(columns, rows)
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    """Yield a part without content: what comes in parts is compressed whatever its size."""
+    """Yield one empty chunk: chunked responses bypass the compression threshold."""
     yield b""
 
 
 async def _started(batches: AsyncIterator[T]) -> AsyncIterator[T]:
-    """Wait for the first batch: until then an error can still be answered with its status."""
+    """Wait for the first batch."""
     try:
         first = await anext(batches)
     except StopAsyncIteration:
@@ -101,32 +103,20 @@ async def _chained(first: T, rest: AsyncIterator[T]) -> AsyncIterator[T]:
         yield batch
 
 
-def _ndjson(batch: Sequence[Item]) -> bytes:
-    return b"".join(_ITEM.dump_json(item) + b"\n" for item in batch)
+def _ndjson(columns: Sequence[str], rows: Iterable[list[object]]) -> bytes:
+    return b"".join(to_json(dict(zip(columns, row, strict=True))) + b"\n" for row in rows)
 
 
-def _moment(moment: datetime) -> str:
-    """A moment in UTC as all other answers write it."""
-    return moment.isoformat().replace("+00:00", "Z")
-
-
-def _csv(batch: Sequence[Item]) -> bytes:
+def _csv(rows: Iterable[list[object]]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(
-        (
-            item.id,
-            _harmless(item.title),
-            _harmless(item.description),
-            item.status,
-            item.version,
-            _moment(item.created_at),
-            _moment(item.updated_at),
-        )
-        for item in batch
-    )
+    csv.writer(text).writerows([_cell(value) for value in row] for row in rows)
     return text.getvalue().encode()
 
 
-def _harmless(text: str) -> str:
-    """Keep a spreadsheet from taking text for a formula (OWASP, CSV Injection)."""
-    return f"'{text}" if text[:1] in _FORMULA_STARTS else text
+def _cell(value: object) -> object:
+    """Keep spreadsheets from reading text as a formula (OWASP, CSV Injection)."""
+    if isinstance(value, str):
+        return f"'{value}" if value[:1] in _FORMULA_STARTS else value
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value

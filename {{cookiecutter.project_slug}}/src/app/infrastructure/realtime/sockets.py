@@ -6,6 +6,7 @@ None of them holds a database connection.
 
 import asyncio
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from app.core.config.realtime import RealtimeSettings
 from app.core.errors import DomainError, Forbidden, Unauthenticated
 from app.infrastructure.http.context import request_context
-from app.infrastructure.http.problems import log_broken_off
+from app.infrastructure.http.handlers import log_broken_off
 from app.infrastructure.realtime.connections import (
     FORBIDDEN,
     INTERNAL,
@@ -99,10 +100,17 @@ def require_origin(socket: WebSocket, origins: list[str]) -> None:
         raise OriginForbidden(origin=origin[:_DETAIL_LENGTH])
 
 
+async def accept(socket: WebSocket) -> None:
+    """Accept a WebSocket, with the request ID in the response."""
+    context = request_context(socket.scope)
+    context.status = HTTPStatus.SWITCHING_PROTOCOLS
+    await socket.accept(headers=[(b"x-request-id", context.request_id.encode())])
+
+
 async def refuse(socket: WebSocket, error: DomainError) -> None:
     """Accept and close a WebSocket: without the former, the client would see a 403 and no code."""
     request_context(socket.scope).code = error.code
-    await socket.accept()
+    await accept(socket)
     code = TRY_LATER
     if isinstance(error, Unauthenticated):
         code = UNAUTHENTICATED

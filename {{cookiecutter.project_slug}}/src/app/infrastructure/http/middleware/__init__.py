@@ -1,80 +1,65 @@
-"""What every request passes through, and the reason for each position (rule MID01).
+"""The middleware of every request, as plain ASGI (rule MID01)."""
 
-All of it is plain ASGI. What does not apply to a configuration is left out rather than passed.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.api import metrics
-from app.config import Settings
-from app.infrastructure.http.middleware.access import RequestLog
-from app.infrastructure.http.middleware.bodies import (
-    BodyLimit,
-    Compression,
-    HeadAsGet,
-    LingeringClose,
-)
-from app.infrastructure.http.middleware.boundary import ErrorBoundary
-from app.infrastructure.http.middleware.headers import ResponseHeaders
-from app.infrastructure.http.middleware.idempotency import KeptAnswers
+from app.core.config import HttpSettings
+from app.infrastructure.http import metrics
+from app.infrastructure.http.middleware.bodies import BodyLimit, Compression
+from app.infrastructure.http.middleware.idempotency import IdempotencyMiddleware
 from app.infrastructure.http.middleware.origins import Cors, TrustedHosts
+from app.infrastructure.http.middleware.requests import ErrorBoundary, RequestMiddleware
 
 __all__ = ["middleware"]
 
 
 def middleware(
-    settings: Settings,
+    settings: HttpSettings,
+    *,
+    cors_origins: Collection[str] = (),
+    production: bool = False,
     registry: CollectorRegistry | None = None,
     body_limits: Mapping[str, int] | None = None,
 ) -> list[Middleware]:
-    """The layers from the outside in.
+    """Return the layers, outermost first.
 
     Args:
-        settings: What is to be let in, and how large.
-        registry: Where requests are counted, if they are to be.
-        body_limits: The largest bodies of paths that take more, or less, than others.
+        settings: Hosts, proxies and limits.
+        cors_origins: Origins whose pages may call the service.
+        production: Whether browsers are told to insist on HTTPS.
+        registry: Where requests are counted, if they are.
+        body_limits: Size limits of the paths that have one of their own.
     """
-    http = settings.http
-    hsts = http.hsts_seconds if settings.is_production else 0
+    hsts_seconds = settings.hsts_seconds if production else 0
     layers = [
-        # Around everything: what it waits for is no part of the time that a request took.
-        Middleware(LingeringClose),
-        # So early that everything after it sees the client, not the proxy.
-        Middleware(ProxyHeadersMiddleware, trusted_hosts=http.forwarded_allow_ips),
-        # Around all that may answer: each answer has an id and a time, and gets its line.
-        Middleware(RequestLog),
-        # Around all that may refuse: a refusal carries the same headers as any other answer.
-        Middleware(ResponseHeaders, hsts_seconds=hsts),
+        # First, so that all others see the client instead of the proxy.
+        Middleware(ProxyHeadersMiddleware, trusted_hosts=settings.forwarded_allow_ips),
+        # Around everything that responds: each response gets its headers and a log line.
+        Middleware(RequestMiddleware, hsts_seconds=hsts_seconds),
     ]
     if registry is not None:
-        # Around all that may refuse: refusals count, too.
         layers.append(metrics.middleware(registry))
-    if "*" not in http.trusted_hosts:
-        # Before anything is done for a request that was meant for another.
-        layers.append(Middleware(TrustedHosts, hosts=http.trusted_hosts))
-    if settings.cors_origins:
-        # Around whatever makes errors: a page can't read one that lacks its headers.
+    if "*" not in settings.trusted_hosts:
+        layers.append(Middleware(TrustedHosts, hosts=settings.trusted_hosts))
+    if cors_origins:
+        # Around everything that fails: pages can't read an error without CORS headers.
         layers.append(
             Middleware(
                 Cors,
-                origins=settings.cors_origins,
-                allow_credentials=http.cors_allow_credentials,
+                origins=cors_origins,
+                allow_credentials=settings.cors_allow_credentials,
             )
         )
     return [
         *layers,
-        # Before anything reads: a body that says it is too large is not even begun.
-        Middleware(BodyLimit, max_bytes=http.max_body_bytes, of_paths=body_limits),
-        # Around compression: HEAD has the headers that GET would have.
-        Middleware(HeadAsGet),
-        # Sees the bodies as the routes make them; all outside it sees them as they leave.
-        Middleware(Compression, minimum_size=http.compress_min_bytes),
-        # Around what answers in place of a failed route: then the key is free again.
-        Middleware(KeptAnswers),
-        # Last: what it answers in place of a failed route passes through all of the above.
+        # Before anything reads the body.
+        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, of_paths=body_limits),
+        Middleware(Compression, minimum_size=settings.compress_min_bytes),
+        # Inside of compression: stored responses are replayed to clients that may not accept gzip.
+        Middleware(IdempotencyMiddleware),
+        # Last: its response passes through all others.
         Middleware(ErrorBoundary),
     ]

@@ -1,4 +1,4 @@
-"""Which hosts are served, and which pages of other origins may ask."""
+"""Hosts that are served, and origins whose pages may call the service."""
 
 import re
 from collections.abc import Collection
@@ -8,22 +8,46 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.infrastructure.http.middleware.cors_headers import REQUEST_HEADERS, RESPONSE_HEADERS
 from app.infrastructure.http.problems import CORS_REFUSED, INVALID_HOST, problem_response
 
-# Orchestrators ask by address; what these answer is the same for every host.
+# Orchestrators call these by address; their responses do not depend on the host.
 _PROBES = frozenset({"/health", "/live", "/ready"})
 _HOST = re.compile(rb"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+REQUEST_HEADERS = (
+    "Authorization",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "If-Range",
+    "Range",
+    "X-Request-ID",
+)
+"""Headers that pages of other origins may send."""
+
+RESPONSE_HEADERS = (
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Idempotency-Replayed",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Process-Time",
+    "X-Request-ID",
+)
+"""Headers that pages of other origins may read."""
 
 
 class TrustedHosts:
-    """Refuses requests for hosts that are not ours (DNS rebinding, poisoned links).
+    """Refuse requests for other hosts (DNS rebinding, poisoned links).
 
     Args:
-        app: What the others go to.
-        hosts: Names and addresses; `*.example.com` stands for all names under it.
+        app: The next layer.
+        hosts: Names and addresses; `*.example.com` matches all subdomains.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
@@ -33,13 +57,13 @@ class TrustedHosts:
         self._suffixes = tuple(name[1:] for name in names if name.startswith("*."))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is meant for us."""
-        if scope["type"] == "lifespan" or scope["path"] in _PROBES or self._serves(scope):
+        """Handle a request."""
+        if scope["type"] == "lifespan" or scope["path"] in _PROBES or self._is_trusted(scope):
             await self.app(scope, receive, send)
         else:
             await problem_response(scope, INVALID_HOST)(scope, receive, send)
 
-    def _serves(self, scope: Scope) -> bool:
+    def _is_trusted(self, scope: Scope) -> bool:
         values = [value for name, value in scope["headers"] if name == b"host"]
         found = _HOST.fullmatch(values[0]) if len(values) == 1 else None
         if found is None:
@@ -49,12 +73,12 @@ class TrustedHosts:
 
 
 class Cors(CORSMiddleware):
-    """Cross-origin requests as the Fetch standard has them; refusals are problems.
+    """CORS (Fetch standard), with problems for refusals.
 
     Args:
-        app: What the permitted ones go to.
-        origins: Origins whose pages may ask.
-        allow_credentials: Whether their browsers may send cookies along.
+        app: The next layer.
+        origins: Origins whose pages may call the service.
+        allow_credentials: Whether their browsers may send cookies.
     """
 
     def __init__(self, app: ASGIApp, origins: Collection[str], *, allow_credentials: bool) -> None:
@@ -68,7 +92,7 @@ class Cors(CORSMiddleware):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer preflight requests; complete the headers of the others."""
+        """Answer preflight requests; add headers to the responses of others."""
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             headers = Headers(scope=scope)
             if "origin" in headers and "access-control-request-method" in headers:

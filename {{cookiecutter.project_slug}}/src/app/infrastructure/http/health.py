@@ -1,0 +1,186 @@
+"""Probes for load balancers and orchestrators: neither limited nor authenticated."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal
+
+import structlog
+from fastapi import FastAPI, Request
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypeAliasType
+
+from app.core.errors import FieldError, Unavailable
+from app.core.health import HealthCheck
+from app.infrastructure.http.problems import problems
+
+logger = structlog.stdlib.get_logger(__name__)
+
+TAG: Final = {"name": "health", "description": "Probes for load balancers and orchestrators."}
+
+DependencyStatus = TypeAliasType("DependencyStatus", Literal["up", "degraded"])
+ReadinessStatus = TypeAliasType("ReadinessStatus", Literal["ready", "degraded"])
+
+
+class Health(BaseModel):
+    """Name and version of the service."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "ok", "name": "A service", "version": "1.0.0"}]}
+    )
+
+    status: Literal["ok"] = Field(description="Always `ok`.", examples=["ok"])
+    name: str = Field(description="Name of the service.", examples=["A service"])
+    version: str = Field(description="Version of the service.", examples=["1.0.0"])
+
+
+class Liveness(BaseModel):
+    """Liveness of the process."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "alive"}]})
+
+    status: Literal["alive"] = Field(description="Always `alive`.", examples=["alive"])
+
+
+class DependencyHealth(BaseModel):
+    """Result of one health check."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "database", "status": "up", "milliseconds": 1.2}]}
+    )
+
+    name: str = Field(description="Name of the dependency.", examples=["database"])
+    status: DependencyStatus = Field(
+        description="`degraded`: down, but not required.", examples=["up"]
+    )
+    milliseconds: float = Field(ge=0, description="Duration of the check.", examples=[1.2])
+
+
+class Readiness(BaseModel):
+    """Readiness of the service and its dependencies."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "ready",
+                    "checks": [{"name": "database", "status": "up", "milliseconds": 1.2}],
+                }
+            ]
+        }
+    )
+
+    status: ReadinessStatus = Field(
+        description="`degraded`: a dependency that is not required is down.", examples=["ready"]
+    )
+    checks: list[DependencyHealth] = Field(
+        description="Results of all health checks.",
+        examples=[[{"name": "database", "status": "up", "milliseconds": 1.2}]],
+    )
+
+
+class NotReady(Unavailable):
+    """A required dependency is down."""
+
+    code = "not_ready"
+    title = "Not ready"
+
+    def __init__(self, failed: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name} is {status}" for name, status in failed.items()) + ".")
+        self.errors = tuple(
+            FieldError(name, f"{name} is {status}", status) for name, status in failed.items()
+        )
+
+
+def add_routes(
+    app: FastAPI,
+    *,
+    name: str,
+    version: str,
+    checks: Callable[[Request], Sequence[HealthCheck]],
+    time_limit: float,
+) -> None:
+    """Add the routes, on the application itself: FastAPI takes longer to match included routers.
+
+    Args:
+        app: The application.
+        name: Name of the service.
+        version: Version of the service.
+        checks: Returns the health checks of the application.
+        time_limit: Seconds a check may take.
+    """
+
+    @app.get("/health", status_code=200, tags=[TAG["name"]], summary="Get health")
+    async def get_health() -> Health:
+        """Return the name and version of the service. Checks no dependency."""
+        return Health(status="ok", name=name, version=version)
+
+    @app.get("/live", status_code=200, tags=[TAG["name"]], summary="Get liveness")
+    async def get_liveness() -> Liveness:
+        """Return that the process responds. Orchestrators restart one that does not."""
+        return Liveness(status="alive")
+
+    @app.get(
+        "/ready",
+        status_code=200,
+        tags=[TAG["name"]],
+        summary="Get readiness",
+        responses=problems(NotReady),
+    )
+    async def get_readiness(request: Request) -> Readiness:
+        """Check all dependencies, with a time limit.
+
+        Load balancers send requests while this returns 200. Dependencies that are down are named
+        in either case.
+        """
+        return await examine(checks(request), time_limit)
+
+
+async def examine(checks: Sequence[HealthCheck], time_limit: float) -> Readiness:
+    """Run all checks at once, each for `time_limit` seconds at most.
+
+    Raises:
+        NotReady: A required dependency is down or did not answer in time.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_examine(check, time_limit)) for check in checks]
+    results = {check.name: task.result() for check, task in zip(checks, tasks, strict=True)}
+    failed = {name: status for name, (status, _) in results.items() if status != "up"}
+    if "down" in failed.values():
+        raise NotReady(failed)
+    return Readiness(
+        status="degraded" if failed else "ready",
+        checks=[
+            DependencyHealth(
+                name=name,
+                status="degraded" if name in failed else "up",
+                milliseconds=milliseconds,
+            )
+            for name, (_, milliseconds) in results.items()
+        ],
+    )
+
+
+async def _examine(
+    check: HealthCheck, time_limit: float
+) -> tuple[Literal["up", "degraded", "down"], float]:
+    started = time.perf_counter()
+    task = asyncio.ensure_future(check.check())
+    task.add_done_callback(_retrieve_exception)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=time_limit)
+    finally:
+        # Cleaning up may take longer than the limit: it is not awaited.
+        task.cancel()
+    milliseconds = round((time.perf_counter() - started) * 1000, 3)
+    failure = task.exception() if done else TimeoutError()
+    if failure is None:
+        return "up", milliseconds
+    logger.warning("health check failed", name=check.name, cause=type(failure).__name__)
+    return "down" if check.required else "degraded", milliseconds
+
+
+def _retrieve_exception(task: asyncio.Future[None]) -> None:
+    """Keep asyncio from logging an exception that nobody awaited."""
+    if not task.cancelled():
+        task.exception()
