@@ -35,7 +35,7 @@ async def app(
 
 
 @pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+async def own_client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     async with async_client_of(app) as client:
         yield client
 
@@ -70,7 +70,7 @@ async def request_of(operation: Operation, owner: Someone, arrange: Arrange) -> 
 
 @pytest.mark.parametrize("by_key", [False, True], ids=["by token", "by API key"])
 async def test_every_operation_does_with_one(
-    client: httpx2.AsyncClient, app: FastAPI, arrange: Arrange, by_key: bool
+    own_client: httpx2.AsyncClient, app: FastAPI, arrange: Arrange, by_key: bool
 ) -> None:
     statuses = {}
     for operation in OPERATIONS:
@@ -79,7 +79,7 @@ async def test_every_operation_does_with_one(
         if any(each["name"] == "Idempotency-Key" for each in operation.parameters):
             headers = headers | {"Idempotency-Key": new_id().hex}
         request = await request_of(operation, owner, arrange)
-        response = await client.request(**request, headers=headers)
+        response = await own_client.request(**request, headers=headers)
         statuses[operation.id] = response.status_code
         assert response.status_code < 500, (operation.id, response.text)
         assert app.state.resources.database.engine.pool.checkedout() == 0

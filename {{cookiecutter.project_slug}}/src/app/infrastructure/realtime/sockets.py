@@ -53,7 +53,7 @@ class OriginForbidden(Forbidden):
 
 
 class Allowance:
-    """A token bucket: messages that a connection may still send.
+    """The messages that a connection may still send, refilled at a constant rate.
 
     Args:
         rate: Messages per second.
