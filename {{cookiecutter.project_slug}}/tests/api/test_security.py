@@ -38,33 +38,10 @@ USERS = "/api/v1/users"
 TOKEN = "/api/v1/auth/token"
 REFRESH = "/api/v1/auth/refresh"
 JWKS = "/.well-known/jwks.json"
-SOME_ID = "01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"
 WRONG = "Difference2Engine"
 
 Forge = Callable[..., str]
 Serve = Callable[[SigningKeys], AbstractAsyncContextManager[httpx2.AsyncClient]]
-Operation = dict[str, Any]
-
-
-def operations(condition: Callable[[Operation], object]) -> list[Any]:
-    """The operations under `/api/v1` that meet a condition, as parameters of a test."""
-    paths = create_app(Settings(environment="test")).openapi()["paths"]
-    return [
-        pytest.param(
-            method.upper(),
-            re.sub(r"{\w+}", SOME_ID, path),
-            operation,
-            id=operation["operationId"],
-        )
-        for path, methods in paths.items()
-        for method, operation in methods.items()
-        if path.startswith(API) and condition(operation)
-    ]
-
-
-def scopes_of(operation: Operation) -> set[str]:
-    scopes: set[str] = set(operation["security"][0]["AccessToken"])
-    return scopes
 
 
 def status_and_code(response: httpx2.Response) -> tuple[int, str]:
@@ -83,39 +60,6 @@ def user(arrange: ArrangeSync) -> Someone:
 @pytest.fixture
 def admin(arrange: ArrangeSync) -> Someone:
     return arrange.someone(role="admin")
-
-
-@pytest.mark.parametrize(("method", "path", "operation"), operations(lambda it: "security" in it))
-class TestProtectedOperations:
-    def test_ask_who_is_there(
-        self, client: TestClient, method: str, path: str, operation: Operation
-    ) -> None:
-        response = client.request(method, path)
-        assert status_and_code(response) == (401, "unauthenticated")
-        assert response.headers["www-authenticate"] == "Bearer"
-
-    def test_refuse_a_token_that_is_not_ours(
-        self, client: TestClient, method: str, path: str, operation: Operation
-    ) -> None:
-        response = client.request(method, path, headers=bearer("eyJhbGciOiJub25lIn0.e30."))
-        assert status_and_code(response) == (401, "invalid_token")
-        assert response.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
-
-    def test_refuse_a_token_that_lacks_their_permission(
-        self,
-        client: TestClient,
-        arrange: ArrangeSync,
-        method: str,
-        path: str,
-        operation: Operation,
-    ) -> None:
-        needed = scopes_of(operation)
-        assert needed, "an operation that anybody may do would not ask who is there"
-        others = frozenset(name for name in PERMISSIONS if name not in needed)
-        response = client.request(method, path, headers=arrange.someone("admin", others).headers)
-        assert status_and_code(response) == (403, "insufficient_scope")
-        challenge = response.headers["www-authenticate"]
-        assert set(re.findall(r'scope="(.*)"', challenge)[0].split()) == needed
 
 
 class TestForgedTokens:
@@ -508,23 +452,6 @@ class TestRateLimits:
             use(rate_limiter=RateLimiter(RateLimitSettings(**limits)))
 
         return to
-
-    @pytest.mark.parametrize(("method", "path", "operation"), operations(lambda _: True))
-    def test_stand_before_every_operation(
-        self,
-        client: TestClient,
-        limit: Callable[..., None],
-        method: str,
-        path: str,
-        operation: Operation,
-    ) -> None:
-        limit(general_address="1/day")
-        assert client.request(method, path).status_code in {401, 422}
-        response = client.request(method, path)
-        assert status_and_code(response) == (429, "too_many_requests")
-        assert int(response.headers["retry-after"]) >= 1
-        assert response.headers["ratelimit"].startswith('"general-address";r=0;t=')
-        assert response.headers["ratelimit-policy"] == '"general-address";q=1;w=86400'
 
     @pytest.mark.parametrize(
         ("method", "path"),
