@@ -8,7 +8,6 @@ several requests, or breaks the database, takes `own_client`.
 import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,11 @@ from app.core.logging import configure_logging
 from app.core.security.keys import SigningKeys
 from app.main import create_app
 from app.resources import Resources, open_resources
+from app.tasks import TASKS
 from tests.support import hooks
 from tests.support.answers import Recorded
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync
-from tests.support.resources import RecordedJobs, isolated
+from tests.support.resources import RecordedJobs, isolated, replaced
 from tests.support.waiting import PATIENCE
 
 pytest_plugins = [
@@ -184,7 +184,7 @@ async def own_app(
 ) -> AsyncIterator[FastAPI]:
     """An application with a database of its own, in which commits are commits."""
     app = app_without_resources
-    async with open_resources(make_settings(own_database_url)) as resources:
+    async with open_resources(make_settings(own_database_url), TASKS) as resources:
         app.state.resources = resources
         yield app
     app.dependency_overrides.clear()
@@ -208,7 +208,7 @@ def use(app: FastAPI) -> Callable[..., None]:
     """Replace resources of the application behind `client`, for this test."""
 
     def replace_resources(**replacements: Any) -> None:
-        app.state.resources = replace(app.state.resources, **replacements)
+        app.state.resources = replaced(app.state.resources, **replacements)
 
     return replace_resources
 

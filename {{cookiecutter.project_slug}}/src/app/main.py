@@ -22,6 +22,7 @@ from app.infrastructure.http.openapi import (
     operation_id,
 )
 from app.resources import Resources, open_resources
+from app.tasks import TASKS
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -34,7 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings) as resources:
+        async with open_resources(settings, TASKS) as resources:
             app.state.resources = resources
             yield
 

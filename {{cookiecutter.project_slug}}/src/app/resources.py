@@ -1,25 +1,42 @@
-"""What the service stands on: opened together, closed in reverse order."""
+"""Resources that live as long as the process."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from app.config import Settings
 from app.core.health import HealthCheck
-from app.core.ports import Events, Jobs
+from app.core.idempotency import IdempotencyStore
+from app.core.ports import Cache, Events, Job, Jobs, Mailer
 from app.core.security.keys import SigningKeys, load_signing_keys
 from app.core.security.passwords import PasswordHasher
 from app.core.security.tokens import AccessTokens
 from app.domain.auth import TooManyLoginAttempts
 from app.infrastructure.database import Database
 from app.infrastructure.events import LoggedEvents
-from app.infrastructure.jobs.queue import OpenJobs, open_jobs
-from app.infrastructure.mail import build_mailer
-from app.infrastructure.rate_limits import RateLimiter
-from app.infrastructure.shared import SharedState
 
+# {%- if cookiecutter.use_arq +%}
+from app.infrastructure.jobs import JobQueue, JobStore, open_job_redis
+
+# {%- else +%}
+from app.infrastructure.jobs_in_process import InProcessJobs
+
+# {%- endif +%}
+from app.infrastructure.limits import RateLimiter
+from app.infrastructure.mail import build_mailer
+
+# {%- if cookiecutter.use_redis +%}
+from app.infrastructure.redis import GuardedRedis
+from app.infrastructure.redis.cache import RedisCache
+from app.infrastructure.redis.idempotency import RedisIdempotency
+from app.infrastructure.redis.limits import RedisRateLimiter
+
+# {%- else +%}
+from app.infrastructure.replays import DatabaseIdempotency
+
+# {%- endif +%}
 # {%- if cookiecutter.use_s3 or cookiecutter.use_arq +%}
-from app.infrastructure.storage import Storage, open_storage
+from app.infrastructure.storage import open_storage
 
 # {%- endif +%}
 from app.infrastructure.throttle import Throttle
@@ -36,46 +53,44 @@ from app.services.files import FileSweep
 # {%- endif +%}
 from app.services.maintenance import Maintenance
 
+Tasks = Mapping[type[Job], Callable[[Any, "Resources"], Awaitable[None]]]
+"""The task of each kind of job."""
 
-@dataclass(frozen=True, slots=True)
+
 class Resources:
-    """All that lives as long as the process, and reaches the code by dependency.
-
-    Attributes:
-        settings: The configuration.
-        database: Units of work.
-        keys: What access tokens are signed and verified with.
-        tokens: Makes and checks access tokens.
-        hasher: Hashes and checks passwords.
-        state: What the processes of the service share.
-        rate_limiter: Counts requests.
-        queue: Where jobs go.
-        jobs: Takes what is to be done after the answer.
-        events: Tells others what has happened.
-        health_checks: What `/ready` asks.
-    """
+    """What a process opens once: dependencies and tasks take it from here."""
 
     settings: Settings
-    database: Database
     keys: SigningKeys
     tokens: AccessTokens
     hasher: PasswordHasher
-    state: SharedState
+    mailer: Mailer
+    database: Database
     rate_limiter: RateLimiter
-    queue: OpenJobs
-    jobs: Jobs
+    cache: Cache
+    idempotency: IdempotencyStore
     events: Events
-    # {% if cookiecutter.use_s3 or cookiecutter.use_arq %}
-    storage: Storage
-    # {% endif %}
+    jobs: Jobs
     health_checks: tuple[HealthCheck, ...]
+
+    def __init__(self, settings: Settings, tasks: Tasks) -> None:
+        self.settings = settings
+        self.tasks = tasks
+
+    async def run(self, job: Job) -> None:
+        """Do a job.
+
+        Raises:
+            KeyError: No task of its kind is registered.
+        """
+        await self.tasks[type(job)](job, self)
 
     async def prune(self) -> dict[str, int]:
         """Delete expired rows and leftovers of files, and return their numbers."""
         throttle = Throttle(
             LoginThrottle, self.settings.throttle, TooManyLoginAttempts, scope="login"
         )
-        rows = Maintenance(self.database, throttle, self.state.idempotency, self.settings.auth)
+        rows = Maintenance(self.database, throttle, self.idempotency, self.settings.auth)
         return {
             **await rows.prune(),
             # {% if cookiecutter.use_s3 %}
@@ -83,46 +98,64 @@ class Resources:
             # {% endif %}
         }
 
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open everything; the stack closes it in reverse order."""
+        settings, opened = self.settings, stack.enter_async_context
+        self.keys = load_signing_keys(
+            settings.auth, development=settings.environment == "development"
+        )
+        self.tokens = AccessTokens(self.keys, settings.auth)
+        self.mailer = build_mailer(settings.mail)
+        self.database = await opened(
+            Database.open(settings.database, pool_size=settings.database_pool_size)
+        )
+        self.hasher = await opened(PasswordHasher.open(settings.passwords))
+        checks = [HealthCheck("database", self.database.ping, required=True)]
+        # {% if cookiecutter.use_redis %}
+        redis = await opened(
+            GuardedRedis.open(settings.redis, connections=settings.server.concurrency)
+        )
+        checks.append(HealthCheck("redis", redis.ping, required=False))
+        prefix = settings.redis.prefix
+        self.rate_limiter = RedisRateLimiter(settings.rate_limits, redis, prefix)
+        self.cache = RedisCache(redis, prefix)
+        self.idempotency = await opened(
+            RedisIdempotency.open(redis, settings.redis, settings.idempotency)
+        )
+        # {% else %}
+        self.rate_limiter = RateLimiter(settings.rate_limits)
+        self.cache = Cache()
+        self.idempotency = await opened(
+            DatabaseIdempotency.open(self.database, settings.idempotency)
+        )
+        # {% endif %}
+        # {% if cookiecutter.use_s3 or cookiecutter.use_arq %}
+        self.storage = await opened(open_storage(settings.storage))
+        checks.append(HealthCheck("storage", self.storage.ping, required=False))
+        # {% endif %}
+        self.events = LoggedEvents()
+        # {% if cookiecutter.use_websockets %}
+        self.events = await opened(open_events(settings, self.database, self.events))
+        # {% endif %}
+        # {% if cookiecutter.use_arq %}
+        job_redis = await opened(open_job_redis(settings.redis, settings.jobs, guarded=True))
+        self.job_store = JobStore(job_redis, settings.jobs)
+        checks.append(HealthCheck("workers", self.job_store.require_worker, required=False))
+        self.jobs = await opened(JobQueue.open(self.job_store, settings.jobs))
+        # {% else %}
+        self.jobs = await opened(InProcessJobs.open(self.run, settings.jobs.drain_seconds))
+        # {% endif %}
+        self.health_checks = tuple(checks)
+
 
 @asynccontextmanager
-async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open everything, and close it again in reverse order, whatever happens.
+async def open_resources(settings: Settings, tasks: Tasks) -> AsyncIterator[Resources]:
+    """Yield the resources, and close them afterwards.
 
     Raises:
         ConfigurationError: There is no usable signing key.
     """
-    keys = load_signing_keys(settings.auth, development=settings.environment == "development")
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(
-            Database.open(settings.database, pool_size=settings.database_pool_size)
-        )
-        hasher = await stack.enter_async_context(PasswordHasher.open(settings.passwords))
-        state = await stack.enter_async_context(SharedState.open(settings, database))
-        queue = await stack.enter_async_context(open_jobs(settings, build_mailer(settings.mail)))
-        events: Events = LoggedEvents()
-        # {% if cookiecutter.use_websockets %}
-        events = await stack.enter_async_context(open_events(settings, database, events))
-        # {% endif %}
-        resources = Resources(
-            settings=settings,
-            database=database,
-            keys=keys,
-            tokens=AccessTokens(keys, settings.auth),
-            hasher=hasher,
-            state=state,
-            rate_limiter=RateLimiter(settings.rate_limits, state.rate_limits),
-            queue=queue,
-            jobs=queue.jobs,
-            events=events,
-            # {% if cookiecutter.use_s3 or cookiecutter.use_arq %}
-            storage=await stack.enter_async_context(open_storage(settings.storage)),
-            # {% endif %}
-            health_checks=(),
-        )
-        yield replace(resources, health_checks=tuple(_checks_of(resources)))
-
-
-def _checks_of(resources: Resources) -> Iterator[HealthCheck]:
-    """Yield the checks that resources bring along, by an attribute of this name."""
-    for field in fields(resources):
-        yield from getattr(getattr(resources, field.name), "health_checks", ())
+        resources = Resources(settings, tasks)
+        await resources.open(stack)
+        yield resources

@@ -7,7 +7,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -55,6 +54,7 @@ from tests.support.files import (
     keys_of,
     with_storage_settings,
 )
+from tests.support.resources import replaced
 from tests.support.s3_plugin import nobody
 
 NOTHING = {"expired_uploads": 0, "objects_without_a_file": 0, "unfinished_parts": 0}
@@ -65,7 +65,7 @@ PATIENCE = 10.0
 @pytest.fixture
 def resources(own_app: FastAPI, own_storage: Storage) -> Resources:
     """Resources with a database and a folder of their own."""
-    own_app.state.resources = replace(own_app.state.resources, storage=own_storage)
+    own_app.state.resources = replaced(own_app.state.resources, storage=own_storage)
     opened: Resources = own_app.state.resources
     return opened
 
@@ -114,7 +114,7 @@ async def content_of(resources: Resources, file: File) -> bytes:
 
 def with_storage(resources: Resources, storage: Any) -> Resources:
     """The same resources, with what stands for the store."""
-    return replace(resources, storage=storage)
+    return replaced(resources, storage=storage)
 
 
 async def refusal(attempt: Awaitable[object]) -> DomainError | None:
@@ -216,7 +216,7 @@ class TestUpload:
                 **where, UploadId=begun["UploadId"], PartNumber=1, Body=bytes(5 * MEBIBYTE)
             )
 
-            swept = await sweep(replace(resources, storage=storage))
+            swept = await sweep(replaced(resources, storage=storage))
 
             assert swept["unfinished_parts"] == 1
             listed = await client.list_multipart_uploads(Bucket=moto_settings.bucket)
@@ -226,7 +226,7 @@ class TestUpload:
         self, resources: Resources, arrange_own: Arrange, ada: Someone
     ) -> None:
         database = FailingOnce(resources.database, 2, after_commit=False)
-        service = file_service(replace(resources, database=database))
+        service = file_service(replaced(resources, database=database))
 
         with pytest.raises(DatabaseUnavailable):
             await service.upload(ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None))
@@ -238,7 +238,7 @@ class TestUpload:
         self, resources: Resources, arrange_own: Arrange, ada: Someone
     ) -> None:
         database = FailingOnce(resources.database, 2, after_commit=True)
-        service = file_service(replace(resources, database=database))
+        service = file_service(replaced(resources, database=database))
 
         with pytest.raises(DatabaseUnavailable):
             await service.upload(ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None))
@@ -273,7 +273,7 @@ class TestDelete:
         )
         absent = nobody(resources.settings.storage)
         async with AsyncExitStack() as stack:
-            own_app.state.resources = replace(resources, storage=Storage(absent, stack))
+            own_app.state.resources = replaced(resources, storage=Storage(absent, stack))
             response = await own_client.delete(f"{FILES}/{file.id}", headers=ada.headers)
             with pytest.raises(FileStoreUnavailable):
                 await sweep(own_app.state.resources)
@@ -394,7 +394,7 @@ class TestDirectUpload:
         database = FailingOnce(resources.database, 1, after_commit=False)
 
         with pytest.raises(DatabaseUnavailable):
-            await direct_uploads(replace(resources, database=database)).complete(ada.id, upload)
+            await direct_uploads(replaced(resources, database=database)).complete(ada.id, upload)
 
         assert await rows(arrange_own) == ["pending"]
         assert await sweep(resources) == NOTHING
@@ -410,7 +410,7 @@ class TestDirectUpload:
         database = FailingOnce(resources.database, 1, after_commit=True)
 
         with pytest.raises(DatabaseUnavailable):
-            await direct_uploads(replace(resources, database=database)).complete(ada.id, upload)
+            await direct_uploads(replaced(resources, database=database)).complete(ada.id, upload)
 
         assert await rows(arrange_own) == ["ready"]
         assert await sweep(resources) == NOTHING

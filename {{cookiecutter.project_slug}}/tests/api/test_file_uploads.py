@@ -3,7 +3,6 @@
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 
 import httpx2
 import pytest
@@ -33,6 +32,7 @@ from tests.support.files import (
     part,
     with_storage_settings,
 )
+from tests.support.resources import replaced
 from tests.support.s3_plugin import SMALLEST_PART
 from tests.support.serving import served
 from tests.support.waiting import PATIENCE, eventually
@@ -52,7 +52,7 @@ async def app(
     }
     app = recorded(create_app(make_settings(own_database_url, storage=storage)))
     async with app.router.lifespan_context(app):
-        app.state.resources = replace(app.state.resources, storage=own_storage)
+        app.state.resources = replaced(app.state.resources, storage=own_storage)
         yield app
 
 
@@ -162,7 +162,7 @@ class TestAtOnce:
         resources: Resources = app.state.resources
         storage = resources.settings.storage.model_copy(update={"quota_files": 3})
         settings = resources.settings.model_copy(update={"storage": storage})
-        app.state.resources = replace(resources, settings=settings)
+        app.state.resources = replaced(resources, settings=settings)
 
         async with asyncio.TaskGroup() as group:
             tasks = [

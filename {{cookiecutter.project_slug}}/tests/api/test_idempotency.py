@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Annotated, Any
 from unittest.mock import AsyncMock
@@ -21,8 +20,8 @@ from app.api.deps.idempotency import HeldKey, IdempotencyDep
 from app.api.deps.items import get_item_service
 from app.core.config import HttpSettings
 from app.core.errors import DatabaseUnavailable
+from app.core.idempotency import Answer, Claim, IdempotencyKey, IdempotencyUnavailable
 from app.core.ids import new_id
-from app.domain.idempotency import Answer, Claim, IdempotencyKey, IdempotencyUnavailable
 from app.infrastructure.http.context import identify, request_context
 from app.infrastructure.http.handlers import add_exception_handlers
 from app.infrastructure.http.middleware import middleware
@@ -253,7 +252,7 @@ class TestStoreIsAway:
     def test_refuses_what_has_a_key_and_nothing_else(
         self, client: TestClient, app: FastAPI, user: Someone, use: Callable[..., None]
     ) -> None:
-        use(state=replace(app.state.resources.state, idempotency=Away()))
+        use(idempotency=Away())
         response = create(client, user, new_id().hex)
         assert (response.status_code, response.json()["code"]) == (503, "idempotency_unavailable")
         assert int(response.headers["retry-after"]) >= 1
@@ -263,13 +262,13 @@ class TestStoreIsAway:
     def test_answers_what_is_done_already(
         self, client: TestClient, app: FastAPI, user: Someone, use: Callable[..., None]
     ) -> None:
-        state = app.state.resources.state
+        store = app.state.resources.idempotency
 
         class Lost(Away):
             async def claim(self, *arguments: Any) -> object:
-                return await state.idempotency.claim(*arguments)
+                return await store.claim(*arguments)
 
-        use(state=replace(state, idempotency=Lost()))
+        use(idempotency=Lost())
         assert create(client, user, new_id().hex).status_code == 201
 
 
@@ -335,7 +334,7 @@ class TestAnyRoute:
     async def caller(self, store: Store) -> AsyncIterator[httpx2.AsyncClient]:
         app = FastAPI(middleware=middleware(HttpSettings()))
         add_exception_handlers(app)
-        app.state.resources = SimpleNamespace(state=SimpleNamespace(idempotency=store))
+        app.state.resources = SimpleNamespace(idempotency=store)
 
         async def parts() -> AsyncIterator[bytes]:
             yield b"one, "

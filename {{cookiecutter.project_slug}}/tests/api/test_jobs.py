@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -14,17 +15,12 @@ from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.core.ids import new_id
-from app.domain.exports import EXPORTS, ExportItems
-from app.domain.tracking import JobId
-from app.infrastructure.jobs.connection import open_job_redis
-from app.infrastructure.jobs.queue import OpenJobs, open_jobs
-from app.infrastructure.jobs.store import JobStore
-from app.infrastructure.mail import ConsoleMailer
-from app.services.handlers import Handlers
-from app.services.jobs import JobService
-from app.worker.tasks import worker_handlers
+from app.core.ports import Job
+from app.infrastructure.jobs import JobStore, open_job_redis
+from app.resources import Resources
+from app.services.jobs import EXPORTS, JobService
 from tests.support.arrange import ArrangeSync, Someone
-from tests.support.queues import Witness, on, quick, working
+from tests.support.queues import Run, Witness, on, quick, working
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
 
@@ -47,34 +43,39 @@ def own(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def queue(client: TestClient, use: Callable[..., None], own: Settings) -> Iterator[OpenJobs]:
-    """A queue of this test's own, which the application takes for its jobs."""
+def queue(client: TestClient, use: Callable[..., None], own: Settings) -> Iterator[JobStore]:
+    """A queue of the test's own, used by the application."""
+    with opened(client, own) as store:
+        use(job_store=store)
+        yield store
+
+
+@contextmanager
+def opened(client: TestClient, settings: Settings) -> Iterator[JobStore]:
     assert client.portal is not None
-    opening = open_jobs(own, ConsoleMailer())
-    with client.portal.wrap_async_context_manager(opening) as opened:
-        use(queue=opened)
-        yield opened
+    opening = open_job_redis(settings.redis, settings.jobs, guarded=True)
+    with client.portal.wrap_async_context_manager(opening) as redis:
+        yield JobStore(redis, settings.jobs)
 
 
 @pytest.fixture
-def work(client: TestClient, app: FastAPI, queue: OpenJobs, own: Settings) -> Work:
-    """Have a worker do jobs until one of them is over."""
+def work(client: TestClient, app: FastAPI, queue: JobStore, own: Settings) -> Work:
+    """Run a worker until a job has ended."""
 
-    async def run(job_id: JobId, handlers: Handlers | None) -> None:
-        async with open_job_redis(own) as redis:
-            known = handlers or worker_handlers(app.state.resources, JobStore(redis, own.jobs))
+    async def run(job_id: UUID, does: Run | None) -> None:
+        resources: Resources = app.state.resources
 
-            async def is_over() -> bool:
-                job = await queue.tracked.find(job_id)
-                assert job is not None
-                return job.state in OVER
+        async def is_over() -> bool:
+            job = await queue.find(job_id)
+            assert job is not None
+            return job.state in OVER
 
-            async with working(own, known, Witness()):
-                await eventually(is_over)
+        async with working(own, does or resources.run, Witness()):
+            await eventually(is_over)
 
-    def do(job: Json, handlers: Handlers | None = None) -> None:
+    def do(job: Json, does: Run | None = None) -> None:
         assert client.portal is not None
-        client.portal.call(run, JobId(UUID(job["id"])), handlers)
+        client.portal.call(run, UUID(job["id"]), does)
 
     return do
 
@@ -133,12 +134,12 @@ class TestStartExport:
         self, client: TestClient, ada: Someone, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         headers = {**ada.headers, "Idempotency-Key": new_id().hex}
-        export_items, meanwhile = JobService.export_items, []
+        start_job, meanwhile = JobService.start, []
 
-        async def asked_twice(service: JobService, *args: Any) -> Any:
+        async def asked_twice(service: JobService, *args: Any, **named: Any) -> Any:
             monkeypatch.undo()
             meanwhile.append(await client_again())
-            return await export_items(service, *args)
+            return await start_job(service, *args, **named)
 
         async def client_again() -> Any:
             from tests.conftest import async_client_of  # noqa: PLC0415
@@ -147,7 +148,7 @@ class TestStartExport:
             async with async_client_of(client.app) as other:
                 return await other.post(EXPORT, headers=headers, json={})
 
-        monkeypatch.setattr(JobService, "export_items", asked_twice)
+        monkeypatch.setattr(JobService, "start", asked_twice)
         assert client.post(EXPORT, headers=headers, json={}).status_code == 202
         assert status_and_code(meanwhile[0]) == (409, "idempotency_key_in_use")
 
@@ -179,10 +180,8 @@ class TestStartExport:
         use: Callable[..., None],
     ) -> None:
         server = own_redis()
-        assert client.portal is not None
-        opening = open_jobs(on(own, server), ConsoleMailer())
-        with client.portal.wrap_async_context_manager(opening) as opened:
-            use(queue=opened)
+        with opened(client, on(own, server)) as store:
+            use(job_store=store)
             job = start(client, ada)
             server.kill()
             for response in (
@@ -196,7 +195,7 @@ class TestStartExport:
 
 class TestReadJob:
     def test_is_its_owners_alone(
-        self, client: TestClient, arrange: ArrangeSync, queue: OpenJobs, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, queue: JobStore, ada: Someone
     ) -> None:
         job, other = start(client, ada), arrange.someone()
         for method, path in (
@@ -222,13 +221,11 @@ class TestReadJob:
     def test_tells_that_it_has_failed_and_not_why(
         self, client: TestClient, ada: Someone, work: Work
     ) -> None:
-        async def fail(_: ExportItems) -> None:
+        async def fail(_: Job) -> None:
             raise OSError("hunter2")
 
-        handlers = Handlers()
-        handlers.add(ExportItems, fail)
         job = start(client, ada)
-        work(job, handlers)
+        work(job, fail)
         response = client.get(f"{JOBS}/{job['id']}", headers=ada.headers)
         assert (response.json()["state"], response.json()["result"]) == ("failed", None)
         assert "hunter2" not in response.text
@@ -242,14 +239,14 @@ class TestReadJob:
             )
             work(response.json())
         of_job = [line for line in lines if line.get("job_id") == response.json()["id"]]
-        assert [line["event"] for line in of_job] == ["job begins", "job ends"]
+        assert [line["event"] for line in of_job] == ["job started", "job ended"]
         for line in of_job:
             assert line["request_id"] == "request-1"
             assert line["user_id"] == str(ada.id)
 
 
 class TestCancelJob:
-    def test_ends_one_that_waits(self, client: TestClient, queue: OpenJobs, ada: Someone) -> None:
+    def test_ends_one_that_waits(self, client: TestClient, queue: JobStore, ada: Someone) -> None:
         job = start(client, ada)
         path = f"{JOBS}/{job['id']}"
         assert client.delete(path, headers=ada.headers).status_code == 204
@@ -291,7 +288,7 @@ class TestDownloadResult:
             assert len([json.loads(line) for line in response.text.splitlines()]) == 2
 
     def test_is_not_there_before_the_job_is_done(
-        self, client: TestClient, queue: OpenJobs, ada: Someone
+        self, client: TestClient, queue: JobStore, ada: Someone
     ) -> None:
         job = start(client, ada)
         response = client.get(f"{JOBS}/{job['id']}/result", headers=ada.headers)

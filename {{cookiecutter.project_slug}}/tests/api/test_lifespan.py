@@ -13,19 +13,19 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from app import models, resources
+from app import models
 from app.config import Settings
 from app.core.security.passwords import PasswordHasher
 from app.infrastructure.database import Database
 from app.main import create_app
 from app.resources import Resources, open_resources
+from app.tasks import TASKS
 from tests.support.arrange import Arrange, Someone
 from tests.support.processes import server_process
 
 RESOURCES: Final[dict[str, tuple[Any, str]]] = {
     "Database": (Database, "open"),
     "PasswordHasher": (PasswordHasher, "open"),
-    "jobs": (resources, "open_jobs"),
 }
 """What is opened, in this order, and where that is looked up."""
 
@@ -82,15 +82,13 @@ class TestLifespan:
     ) -> None:
         steps = recorded_steps(monkeypatch)
 
-        async with open_resources(settings):
+        async with open_resources(settings, TASKS):
             steps.append("serve")
 
         assert steps == [
             "open Database",
             "open PasswordHasher",
-            "open jobs",
             "serve",
-            "close jobs",
             "close PasswordHasher",
             "close Database",
         ]
@@ -101,10 +99,10 @@ class TestLifespan:
         steps = recorded_steps(monkeypatch)
 
         with pytest.raises(OSError, match="lost"):
-            async with open_resources(settings):
+            async with open_resources(settings, TASKS):
                 raise OSError("lost")
 
-        assert steps[3:] == ["close jobs", "close PasswordHasher", "close Database"]
+        assert steps[2:] == ["close PasswordHasher", "close Database"]
 
     async def test_closes_the_first_when_the_second_does_not_open(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
@@ -112,7 +110,7 @@ class TestLifespan:
         steps = recorded_steps(monkeypatch, "PasswordHasher")
 
         with pytest.raises(OSError, match="PasswordHasher does not open"):
-            async with open_resources(settings):
+            async with open_resources(settings, TASKS):
                 steps.append("serve")
 
         assert steps == ["open Database", "close Database"]
@@ -121,13 +119,13 @@ class TestLifespan:
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         steps = recorded_steps(monkeypatch)
-        monkeypatch.setattr(resources, "open_events", fails_to_close)
+        monkeypatch.setattr(PasswordHasher, "open", fails_to_close)
 
         with pytest.raises(OSError, match="does not close"):
-            async with open_resources(settings):
+            async with open_resources(settings, TASKS):
                 pass
 
-        assert steps[3:] == ["close jobs", "close PasswordHasher", "close Database"]
+        assert steps == ["open Database", "close Database"]
 
 
 class TestShutdown:

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -25,11 +24,12 @@ from app.core.logging import configure_logging
 from app.core.security.keys import SigningKeys
 from app.core.security.passwords import PasswordHasher, Verification
 from app.domain.permissions import PERMISSIONS, scope_of
-from app.infrastructure.rate_limits import RateLimiter
+from app.infrastructure.limits import RateLimiter
 from app.main import create_app
 from tests.support.answers import Recorded
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
 from tests.support.logs import logging_restored
+from tests.support.resources import replaced
 from tests.support.waiting import eventually
 
 API = "/api/v1"
@@ -325,7 +325,7 @@ class TestThrottle:
     @pytest.fixture
     def own_app(self, own_app: FastAPI) -> FastAPI:
         resources = own_app.state.resources
-        own_app.state.resources = replace(resources, settings=self.patient(resources.settings))
+        own_app.state.resources = replaced(resources, settings=self.patient(resources.settings))
         return own_app
 
     def patient(self, settings: Settings) -> Settings:
@@ -424,7 +424,7 @@ class TestThrottle:
         await arrange_own.someone(username="ada")
         resources = own_app.state.resources
         gate = Gate(resources.hasher)
-        own_app.state.resources = replace(resources, hasher=gate)
+        own_app.state.resources = replaced(resources, hasher=gate)
         passwords = [WRONG] * 7 + [PASSWORD]
         async with asyncio.TaskGroup() as guesses:
             sent = []

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +21,7 @@ from app.resources import Resources
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone
 from tests.support.factories import ItemFactory
-from tests.support.resources import RecordedJobs
+from tests.support.resources import RecordedJobs, replaced
 
 NEW_PASSWORD = "Difference2Engine"
 JOB = SendMail(Mail(to="ada@example.com", subject="Hello", text="It is done."))
@@ -51,7 +50,7 @@ async def own(
     """An application like `own_app`, whose answers these tests make up."""
     app = create_app(make_settings(own_database_url, rate_limits={"enabled": False}))
     async with app.router.lifespan_context(app):
-        app.state.resources = replace(app.state.resources, jobs=RecordedJobs())
+        app.state.resources = replaced(app.state.resources, jobs=RecordedJobs())
         yield app
 
 
@@ -118,7 +117,7 @@ class TestCommit:
         self, own: FastAPI, caller: httpx2.AsyncClient, ada: Someone, password_hash: str
     ) -> None:
         witness = Witness(own.state.resources)
-        own.state.resources = replace(own.state.resources, jobs=witness)
+        own.state.resources = replaced(own.state.resources, jobs=witness)
 
         response = await change_password(caller, ada)
 

@@ -20,7 +20,7 @@ from app.core.ports import SendMail
 from app.domain.auth import Principal
 from app.domain.permissions import ROLES
 from app.domain.users import UserId, UserProfile
-from app.infrastructure.rate_limits import RateLimiter
+from app.infrastructure.limits import RateLimiter
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
 from tests.support.resources import RecordedJobs
 

@@ -16,7 +16,7 @@ from app.config import Settings
 from app.core.config import RateLimitSettings
 from app.domain.permissions import ROLES
 from app.infrastructure.database import Database
-from app.infrastructure.rate_limits import RateLimiter
+from app.infrastructure.limits import RateLimiter
 from tests.support.arrange import ArrangeSync, gone
 from tests.support.document import OPERATIONS, PROBLEM, Json, Operation, documenting, faults
 from tests.support.models import open_database

@@ -11,7 +11,7 @@ from app.config import Settings
 from app.core.config import RateLimitSettings
 from app.core.ids import new_id
 from app.infrastructure.events import LoggedEvents
-from app.infrastructure.rate_limits import RateLimiter
+from app.infrastructure.limits import RateLimiter
 from app.infrastructure.realtime import Hub, LiveEvents
 from tests.support.arrange import ArrangeSync, Someone, bearer
 from tests.support.models import open_database

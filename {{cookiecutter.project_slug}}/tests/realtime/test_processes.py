@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.resources import open_resources
+from app.tasks import TASKS
 from tests.support.arrange import Arrange
 from tests.support.processes import ServerProcess, server_process
 from tests.support.sockets import opened, raw_connection
@@ -47,7 +48,7 @@ def own_settings(make_settings: Callable[..., Settings], own_database_url: str) 
 @pytest.fixture
 async def arrange(own_settings: Settings, password_hash: str) -> AsyncIterator[Arrange]:
     with capture_logs():
-        async with open_resources(own_settings) as resources:
+        async with open_resources(own_settings, TASKS) as resources:
             yield Arrange(lambda: resources, password_hash)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from app.config import Settings
 from app.resources import open_resources
+from app.tasks import TASKS
 from tests.support.arrange import Arrange
 from tests.support.databases import TestDatabases
 from tests.support.processes import ServerProcess, server_process
@@ -67,7 +68,7 @@ async def pair(
     )
     directories: list[Path] = [tmp_path_factory.mktemp(name) for name in ("one", "other")]
     async with AsyncExitStack() as stack:
-        resources = await stack.enter_async_context(open_resources(settings))
+        resources = await stack.enter_async_context(open_resources(settings, TASKS))
         async with asyncio.TaskGroup() as starts:
             one, other = [
                 starts.create_task(stack.enter_async_context(server_process(settings, each)))

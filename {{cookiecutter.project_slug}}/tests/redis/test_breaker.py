@@ -1,4 +1,4 @@
-"""The circuit that keeps requests from waiting for a Redis that is gone."""
+"""The circuit breaker of Redis."""
 
 import asyncio
 
@@ -52,18 +52,18 @@ class TestClosed:
         assert not breaker.is_open
 
     @pytest.mark.parametrize("error", [ConnectionError(), TimeoutError(), ReadOnlyError()])
-    async def test_says_that_redis_is_of_no_use(self, breaker: Breaker, error: Exception) -> None:
+    async def test_translates_failures(self, breaker: Breaker, error: Exception) -> None:
         with pytest.raises(RedisUnavailable) as raised:
             await breaker.call(Redis(error))
         assert raised.value.__cause__ is error
 
-    async def test_takes_no_mistake_of_ours_for_a_failure(self, breaker: Breaker) -> None:
+    async def test_does_not_count_our_own_mistakes(self, breaker: Breaker) -> None:
         for _ in range(5):
             with pytest.raises(DataError):
                 await breaker.call(Redis(DataError()))
         assert not breaker.is_open
 
-    async def test_forgets_failures_that_are_not_in_a_row(self, breaker: Breaker) -> None:
+    async def test_counts_failures_in_a_row_only(self, breaker: Breaker) -> None:
         for _ in range(3):
             await failed(breaker, Redis(ConnectionError()), 2)
             await breaker.call(Redis())
@@ -71,14 +71,14 @@ class TestClosed:
 
 
 class TestOpen:
-    async def test_refuses_at_once_without_asking(self, breaker: Breaker) -> None:
+    async def test_refuses_calls_at_once(self, breaker: Breaker) -> None:
         redis = Redis(ConnectionError())
         with capture_logs() as logs:
             await failed(breaker, redis, 10)
         assert redis.asked == 3
         assert breaker.is_open
         assert [(log["event"], log["cause"]) for log in logs] == [
-            ("redis is away", "ConnectionError")
+            ("redis unavailable", "ConnectionError")
         ]
 
     async def test_closes_when_a_probe_succeeds(self, breaker: Breaker, clock: Clock) -> None:
@@ -87,9 +87,9 @@ class TestOpen:
         with capture_logs() as logs:
             assert await breaker.call(Redis()) == "PONG"
         assert not breaker.is_open
-        assert [log["event"] for log in logs] == ["redis is back"]
+        assert [log["event"] for log in logs] == ["redis available"]
 
-    async def test_waits_anew_when_a_probe_fails(self, breaker: Breaker, clock: Clock) -> None:
+    async def test_stays_open_when_a_probe_fails(self, breaker: Breaker, clock: Clock) -> None:
         redis = Redis(ConnectionError())
         await failed(breaker, redis, 3)
         clock.now += 5
@@ -112,7 +112,7 @@ class TestOpen:
         await probe
         assert await breaker.call(redis) == "PONG"
 
-    async def test_lets_another_through_when_a_probe_is_cancelled(
+    async def test_lets_another_probe_through_after_a_cancelled_one(
         self, breaker: Breaker, clock: Clock
     ) -> None:
         await failed(breaker, Redis(ConnectionError()), 3)

@@ -1,25 +1,29 @@
-"""What becomes of counters and idempotency keys while Redis is away, and when it is back."""
+"""Rate limits and idempotency keys, with Redis and while it is unavailable."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from app.core.config import IdempotencySettings, RateLimitSettings
 from app.core.config.redis import RedisSettings
-from app.core.ids import new_id
-from app.domain.idempotency import (
+from app.core.idempotency import (
     Answer,
     Claim,
     IdempotencyKey,
     IdempotencyKeyInUse,
     IdempotencyUnavailable,
 )
+from app.core.ids import new_id
+from app.infrastructure.limits import Quota, RateLimiter
 from app.infrastructure.outbox import Outbox
 from app.infrastructure.redis import GuardedRedis, RedisUnavailable, Script
 from app.infrastructure.redis.idempotency import RedisIdempotency
-from app.infrastructure.redis.rate_limits import SharedCounters
+from app.infrastructure.redis.limits import RedisRateLimiter
 
-KEY = IdempotencyKey(new_id(), "POST /items", "key")
+KEY = IdempotencyKey(new_id(), "POST /widgets", "key")
 ANSWER = Answer(201, (("etag", '"1"'),), b"{}")
 
 
@@ -48,45 +52,61 @@ async def redis(redis_settings: RedisSettings) -> AsyncIterator[Switched]:
         yield redis
 
 
-class TestCounters:
+class TestRateLimiter:
     @pytest.fixture
-    def counters(self, redis: Switched, redis_settings: RedisSettings) -> SharedCounters:
-        return SharedCounters(redis, redis_settings.prefix)
+    def limiter(self, redis: Switched, redis_settings: RedisSettings) -> RedisRateLimiter:
+        settings = RateLimitSettings(auth_address="3/hour")
+        return RedisRateLimiter(settings, redis, redis_settings.prefix)
 
-    async def hits(self, counters: SharedCounters, times: int = 4) -> list[bool]:
-        return [(await counters.hit("key", 3, 3600)).allowed for _ in range(times)]
+    async def hits(self, limiter: RateLimiter, times: int = 4) -> list[Quota]:
+        quotas = [await limiter.hit("auth-address", "somebody") for _ in range(times)]
+        return [quota for quota in quotas if quota]
 
-    async def test_are_those_of_the_process_while_redis_is_away(
-        self, counters: SharedCounters, redis: Switched
+    async def allowed(self, limiter: RateLimiter, times: int = 4) -> list[bool]:
+        return [quota.allowed for quota in await self.hits(limiter, times)]
+
+    async def test_agrees_with_that_of_the_process(self, limiter: RedisRateLimiter) -> None:
+        local = RateLimiter(RateLimitSettings(auth_address="3/hour"))
+        ours, theirs = await self.hits(limiter), await self.hits(local)
+        # The clocks of Redis and of this process may differ by a second.
+        assert all(
+            abs(a.reset_after - b.reset_after) <= 2 for a, b in zip(ours, theirs, strict=True)
+        )
+        assert [replace(quota, reset_after=0) for quota in ours] == [
+            replace(quota, reset_after=0) for quota in theirs
+        ]
+
+    async def test_allows_no_more_to_concurrent_requests(self, limiter: RedisRateLimiter) -> None:
+        quotas = await asyncio.gather(*(limiter.hit("auth-address", "many") for _ in range(40)))
+        assert sum(quota.allowed for quota in quotas if quota) == 3
+
+    async def test_weighs_the_previous_window(
+        self, limiter: RedisRateLimiter, redis: Switched, redis_settings: RedisSettings
     ) -> None:
-        redis.is_there = False
-        assert await self.hits(counters) == [True, True, True, False]
-        assert (await counters.get_sliding_window("key", 3600))[2] == 3
-        assert [await counters.incr("other", 60), await counters.get("other")] == [1, 1]
-        assert await counters.get_expiry("other") > 0
-        assert not await counters.check()
+        seconds, _ = await redis.command("TIME")
+        previous = int(seconds) // 3600 - 1
+        key = f"{redis_settings.prefix}:limits:auth-address:somebody"
+        await redis.command("HSET", key, "w", previous, "c", 10**6, "p", 0)
+        (quota,) = await self.hits(limiter, 1)
+        assert (quota.allowed, quota.remaining, quota.reset_after) == (False, 0, 1)
 
-    async def test_are_shared_again_when_it_is_back(
-        self, counters: SharedCounters, redis: Switched
+    async def test_counts_in_this_process_while_redis_is_unavailable(
+        self, limiter: RedisRateLimiter, redis: Switched
     ) -> None:
-        assert await self.hits(counters, 1) == [True]
+        assert await self.allowed(limiter, 1) == [True]
         redis.is_there = False
-        assert await self.hits(counters) == [True, True, True, False]
+        assert await self.allowed(limiter) == [True, True, True, False]
         redis.is_there = True
-        assert await self.hits(counters, 3) == [True, True, False]
+        assert await self.allowed(limiter, 3) == [True, True, False]
 
-    async def test_leave_one_key_for_each_subject_which_expires(
-        self, counters: SharedCounters, redis: Switched, redis_settings: RedisSettings
+    async def test_sends_one_command_and_stores_one_key_that_expires(
+        self,
+        limiter: RedisRateLimiter,
+        redis: Switched,
+        redis_settings: RedisSettings,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        await self.hits(counters)
-        (key,) = await redis.command("KEYS", f"{redis_settings.prefix}:*")
-        assert key.decode() == f"{redis_settings.prefix}:limits:key"
-        assert 0 < await redis.command("TTL", key) <= 7200
-
-    async def test_take_one_call(
-        self, counters: SharedCounters, redis: Switched, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        await self.hits(counters, 1)
+        await self.hits(limiter, 1)
         sent: list[object] = []
         send = redis._send
 
@@ -95,8 +115,11 @@ class TestCounters:
             return await send(words)
 
         monkeypatch.setattr(redis, "_send", note)
-        await self.hits(counters, 1)
+        await self.hits(limiter, 1)
         assert sent == ["EVALSHA"]
+        (key,) = await redis.command("KEYS", f"{redis_settings.prefix}:*")
+        assert key.decode() == f"{redis_settings.prefix}:limits:auth-address:somebody"
+        assert 0 < await redis.command("TTL", key) <= 7200
 
 
 class TestIdempotency:
@@ -109,9 +132,8 @@ class TestIdempotency:
     def store(
         self, redis: Switched, outbox: Outbox, redis_settings: RedisSettings
     ) -> RedisIdempotency:
-        return RedisIdempotency(
-            redis, outbox, prefix=redis_settings.prefix, answer_seconds=60, claim_seconds=60
-        )
+        settings = IdempotencySettings(answer_seconds=60, claim_seconds=60)
+        return RedisIdempotency(redis, outbox, redis_settings.prefix, settings)
 
     async def claimed(self, store: RedisIdempotency) -> Claim:
         claim = await store.claim(KEY, "f")

@@ -12,6 +12,7 @@ from app import models
 from app.config import Settings
 from app.core.ids import new_id
 from app.resources import Resources, open_resources
+from app.tasks import TASKS
 from tests.support.arrange import Arrange, Someone
 from tests.support.databases import TestDatabases
 from tests.support.processes import server_process
@@ -45,7 +46,7 @@ async def addresses(
 
 @pytest.fixture(scope="module")
 async def resources(shared: Settings) -> AsyncIterator[Resources]:
-    async with open_resources(shared) as resources:
+    async with open_resources(shared, TASKS) as resources:
         yield resources
 
 

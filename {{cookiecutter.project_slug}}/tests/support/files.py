@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from copy import copy
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from app.core.ids import new_id
 from app.domain.files import INCOMING, STORED, ContentId, FileId, stored_key
 from app.infrastructure.storage import Storage
 from app.resources import Resources
+from tests.support.resources import replaced
 
 FILES: Final = "/api/v1/files"
 UPLOADS: Final = f"{FILES}/uploads"
@@ -71,7 +71,7 @@ def key_of(row: models.File) -> str:
 def with_storage_settings(resources: Resources, **changes: Any) -> Resources:
     """The same resources, with other settings of the store."""
     storage = resources.settings.storage.model_copy(update=changes)
-    return replace(resources, settings=resources.settings.model_copy(update={"storage": storage}))
+    return replaced(resources, settings=resources.settings.model_copy(update={"storage": storage}))
 
 
 async def keys_of(resources: Resources) -> set[str]:

@@ -1,29 +1,31 @@
-"""What takes jobs, with a way to wait for them: the contract of `Jobs` is tried on it."""
+"""The job queue of this variant, and workers on it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from app.config import Settings
 from app.core.ids import new_id
-from app.core.ports import Jobs, Mailer
+from app.core.ports import Job, Jobs
+from app.infrastructure.jobs import JobQueue, JobStore, open_job_redis
 from app.infrastructure.jobs.claims import Claims
-from app.infrastructure.jobs.connection import open_job_redis
-from app.infrastructure.jobs.queue import JobQueue, open_jobs
-from app.infrastructure.jobs.store import JobStore
-from app.services.handlers import Handlers, common_handlers
-from app.worker.worker import JobWorker, Outcome
+from app.infrastructure.jobs.connection import JobRedis
+from app.infrastructure.jobs.metrics import JobMetrics, Outcome
+from app.infrastructure.jobs.worker import Cron, JobWorker
+from app.tasks import TASKS
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import PATIENCE, eventually
 
 
-class Witness:
-    """Notes what a worker does, and wakes those who wait for it."""
+class Witness(JobMetrics):
+    """Records the tries of a worker, and wakes those who wait for them."""
 
     def __init__(self) -> None:
+        super().__init__(CollectorRegistry())
         self.begins: list[tuple[str, int]] = []
         self.ends: list[tuple[str, Outcome]] = []
         self._changed = asyncio.Condition()
@@ -31,20 +33,20 @@ class Witness:
     def begun(self, kind: str, tries: int, waited: float) -> None:
         assert waited >= 0
         self.begins.append((kind, tries))
-        self._tell()
+        self._wake()
 
     def ended(self, kind: str, outcome: Outcome, seconds: float) -> None:
         assert seconds >= 0
         self.ends.append((kind, outcome))
-        self._tell()
+        self._wake()
 
     async def until(self, holds: Callable[["Witness"], bool]) -> None:
-        """Wait until something holds of what was seen."""
+        """Wait until a condition holds."""
         async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(lambda: holds(self))
 
-    def _tell(self) -> None:
-        self._telling = asyncio.get_running_loop().create_task(self._notify())
+    def _wake(self) -> None:
+        self._waking = asyncio.get_running_loop().create_task(self._notify())
 
     async def _notify(self) -> None:
         async with self._changed:
@@ -52,7 +54,7 @@ class Witness:
 
 
 def quick(settings: Settings, **jobs: Any) -> Settings:
-    """Settings with a queue of their own: jobs do not wait, and on a slow machine none is lost."""
+    """Settings with a queue of their own, on which jobs do not wait and none is lost."""
     fast = {
         "poll_seconds": 0.02,
         "retry_seconds": 0.01,
@@ -70,20 +72,42 @@ def quick(settings: Settings, **jobs: Any) -> Settings:
 
 
 def on(settings: Settings, server: OwnRedis) -> Settings:
-    """The same settings for another Redis."""
+    """The same settings with another Redis."""
     url = SecretStr(server.url)
     return settings.model_copy(update={"redis": settings.redis.model_copy(update={"url": url})})
 
 
+Run = Callable[[Job], Awaitable[None]]
+
+
+@asynccontextmanager
+async def queue_redis(settings: Settings) -> AsyncIterator[JobRedis]:
+    """Yield the client of a worker."""
+    async with open_job_redis(settings.redis, settings.jobs) as redis:
+        yield redis
+
+
+def worker_on(
+    redis: JobRedis,
+    settings: Settings,
+    run: Run,
+    witness: Witness,
+    schedule: Sequence[Cron] = (),
+    kinds: Iterable[type[Job]] = TASKS,
+) -> JobWorker:
+    """Return a worker on this queue."""
+    claims = Claims(redis, settings.jobs, str(new_id()))
+    return JobWorker(redis, claims, run, kinds, schedule, settings.jobs, witness)
+
+
 @asynccontextmanager
 async def working(
-    settings: Settings, handlers: Handlers, witness: Witness
+    settings: Settings, run: Run, witness: Witness, kinds: Iterable[type[Job]] = TASKS
 ) -> AsyncIterator[JobWorker]:
-    """Have a worker do jobs while the block runs; then it stops, within its grace."""
+    """Run a worker while the block runs; then stop it, within its grace period."""
     stop = asyncio.Event()
-    async with open_job_redis(settings) as redis:
-        claims = Claims(redis, settings.jobs, str(new_id()))
-        worker = JobWorker(redis, claims, handlers, settings.jobs, witness)
+    async with queue_redis(settings) as redis:
+        worker = worker_on(redis, settings, run, witness, kinds=kinds)
         serving = asyncio.create_task(worker.serve(stop))
         try:
             yield worker
@@ -94,23 +118,19 @@ async def working(
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, mailer: Mailer
+    settings: Settings, run: Run
 ) -> AsyncIterator[tuple[Jobs, Callable[[], Awaitable[None]]]]:
-    """Yield what takes jobs, and what waits until all of them are done."""
+    """Yield jobs, and a function that waits until all are done."""
     own = quick(settings, max_tries=1)
-    async with (
-        open_jobs(own, mailer) as queue,
-        working(own, common_handlers(mailer), Witness()),
-        open_job_redis(own) as redis,
-    ):
-        assert isinstance(queue.jobs, JobQueue)
+    async with queue_redis(own) as redis:
         store = JobStore(redis, own.jobs)
 
         async def is_empty() -> bool:
             overview = await store.overview()
             return overview.queued + overview.running + overview.delayed == 0
 
-        async def done() -> None:
+        async def finished() -> None:
             await eventually(is_empty)
 
-        yield queue.jobs, done
+        async with JobQueue.open(store, own.jobs) as jobs, working(own, run, Witness()):
+            yield jobs, finished

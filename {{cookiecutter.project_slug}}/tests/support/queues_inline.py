@@ -1,18 +1,18 @@
-"""What takes jobs, with a way to wait for them: the contract of `Jobs` is tried on it."""
+"""The job queue of this variant, for its contract."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from app.config import Settings
-from app.core.ports import Jobs, Mailer
-from app.infrastructure.jobs.queue import JobQueue, open_jobs
+from app.core.ports import Job, Jobs
+from app.infrastructure.jobs_in_process import InProcessJobs
+from tests.support.waiting import PATIENCE
 
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, mailer: Mailer
+    settings: Settings, run: Callable[[Job], Awaitable[None]]
 ) -> AsyncIterator[tuple[Jobs, Callable[[], Awaitable[None]]]]:
-    """Yield what takes jobs, and what waits until all of them are done."""
-    async with open_jobs(settings, mailer) as queue:
-        assert isinstance(queue.jobs, JobQueue)
-        yield queue.jobs, queue.jobs.drain
+    """Yield jobs, and a function that waits until all are done."""
+    async with InProcessJobs.open(run, settings.jobs.drain_seconds) as jobs:
+        yield jobs, lambda: jobs.drain(PATIENCE)

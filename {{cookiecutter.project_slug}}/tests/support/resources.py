@@ -2,15 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from copy import copy
+from dataclasses import is_dataclass, replace
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
 
 from app.core.ports import Job
 from app.infrastructure.database import Database, Session
-from app.infrastructure.rate_limits import RateLimiter
-from app.infrastructure.shared import SharedState
+from app.infrastructure.limits import RateLimiter
 from app.resources import Resources
 
 
@@ -55,15 +56,16 @@ async def isolated(resources: Resources) -> AsyncIterator[Resources]:
     async with resources.database.writers.connect() as connection:
         transaction = await connection.begin()
         database = IsolatedDatabase(connection)
+        store: Any = resources.idempotency
         try:
-            async with SharedState.open(resources.settings, database) as state:
-                yield replace(
-                    resources,
-                    database=database,
-                    state=state,
-                    rate_limiter=RateLimiter(resources.settings.rate_limits),
-                    jobs=RecordedJobs(),
-                )
+            yield replaced(
+                resources,
+                database=database,
+                # A dataclass where the store is in the database.
+                idempotency=replace(store, database=database) if is_dataclass(store) else store,  # type: ignore[type-var]
+                rate_limiter=RateLimiter(resources.settings.rate_limits),
+                jobs=RecordedJobs(),
+            )
         finally:
             try:
                 await transaction.rollback()
@@ -71,3 +73,12 @@ async def isolated(resources: Resources) -> AsyncIterator[Resources]:
                 # Somebody still uses it: one test has failed, and the next gets another one.
                 await connection.invalidate()
                 raise
+
+
+def replaced(resources: Resources, **replacements: object) -> Resources:
+    """Return resources of which some are replaced."""
+    changed = copy(resources)
+    for name, replacement in replacements.items():
+        assert hasattr(changed, name)
+        setattr(changed, name, replacement)
+    return changed

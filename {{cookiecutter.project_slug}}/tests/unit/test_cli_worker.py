@@ -11,15 +11,15 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner, Result
 
+from app import worker as process
 from app.cli import app, development, worker
 from app.config import Settings
 from app.core.ids import new_id
 from app.core.ports import Mail, SendMail
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import open_job_redis
-from app.infrastructure.jobs.payloads import Packed
+from app.infrastructure.jobs.payloads import Message
 from app.infrastructure.jobs.store import JobStore, WorkerInfo
-from app.worker import running
 from tests.support.queues import quick
 
 ALIVE = WorkerInfo("host-1", 7, "2026-11-21T10:30:00+00:00", 1, 2, 3, 4)
@@ -45,18 +45,18 @@ def run(own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 async def one_dead_and_one_waiting(settings: Settings) -> str:
     """Return the id of the dead one."""
-    async with open_job_redis(settings) as redis:
+    async with open_job_redis(settings.redis, settings.jobs) as redis:
         store = JobStore(redis, settings.jobs)
         claims = Claims(redis, settings.jobs, "worker-1")
-        mail = Packed(SendMail(Mail("ada@example.com", "Hello", "This is secret.")))
+        mail = Message(SendMail(Mail("ada@example.com", "Hello", "This is secret.")))
         dead = str(new_id())
         await store.submit(dead, mail)
         await store.submit(str(new_id()), mail)
         assert await claims.claim(dead, 2**50)
         await claims.begin(dead)
-        await claims.note_start(dead, "SendMail", 1)
+        await claims.running(dead, "SendMail", 1)
         assert await claims.dead(dead, "OSError")
-        await claims.beat(ALIVE)
+        await claims.heartbeat(ALIVE)
     return dead
 
 
@@ -104,7 +104,7 @@ class TestRetry:
 class TestRun:
     def test_runs_jobs_by_the_settings(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[Settings] = []
-        monkeypatch.setattr(running, "run", seen.append)
+        monkeypatch.setattr(process, "run", seen.append)
         monkeypatch.setattr(worker, "end_with_parent", lambda: None)
         assert run("run").exit_code == 0
         worker.work()
@@ -114,7 +114,7 @@ class TestRun:
         def taken(_: Settings) -> None:
             raise OSError(98, "Address already in use")
 
-        monkeypatch.setattr(running, "run", taken)
+        monkeypatch.setattr(process, "run", taken)
         result = run("run")
         assert result.exit_code == 1
         assert "The worker can't run: Address already in use." in result.stderr

@@ -12,18 +12,19 @@ from sqlalchemy import delete, func, select
 from app import models
 from app.config import Settings
 from app.core.clock import utc_now
+from app.core.config import IdempotencySettings
 from app.core.errors import DatabaseUnavailable, InvalidToken
-from app.core.ids import new_id
-from app.domain.idempotency import (
+from app.core.idempotency import (
     Answer,
     Claim,
     IdempotencyKey,
     IdempotencyKeyInUse,
     IdempotencyUnavailable,
 )
+from app.core.ids import new_id
 from app.infrastructure.database import Database
-from app.infrastructure.idempotency import DatabaseIdempotency
 from app.infrastructure.outbox import Outbox
+from app.infrastructure.replays import DatabaseIdempotency
 from tests.support.factories import UserFactory
 from tests.support.models import open_database
 from tests.support.waiting import eventually
@@ -57,18 +58,21 @@ Stores = Callable[..., DatabaseIdempotency]
 @pytest.fixture
 def store_with(database: Database, outbox: Outbox) -> Stores:
     def make(claim_seconds: int = 60) -> DatabaseIdempotency:
-        return DatabaseIdempotency(database, outbox, answer_seconds=60, claim_seconds=claim_seconds)
+        settings = IdempotencySettings.model_construct(
+            answer_seconds=60, claim_seconds=claim_seconds
+        )
+        return DatabaseIdempotency(database, outbox, settings)
 
     return make
 
 
 async def claimed(store: DatabaseIdempotency, account: UUID) -> Claim:
-    claim = await store.claim(IdempotencyKey(account, "POST /items", new_id().hex), "f")
+    claim = await store.claim(IdempotencyKey(account, "POST /widgets", new_id().hex), "f")
     assert isinstance(claim, Claim)
     return claim
 
 
-ANSWER = Answer(201, (("location", "/items/1"),), b"{}")
+ANSWER = Answer(201, (("location", "/widgets/1"),), b"{}")
 
 
 @contextmanager

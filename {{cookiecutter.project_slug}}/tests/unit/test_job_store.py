@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,23 +11,27 @@ import pytest
 from app.config import Settings
 from app.core.clock import utc_now
 from app.core.ids import new_id
+from app.core.jobs import JobFile, JobStatus, TooManyJobs, TrackedJob
 from app.core.ports import Mail, SendMail
-from app.domain.exports import ExportItems
-from app.domain.items import ItemFilter
-from app.domain.tracking import JobFile, JobId, TooManyJobs, TrackedJob
-from app.domain.users import UserId
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.claims import Claims
-from app.infrastructure.jobs.connection import JobRedis, open_job_redis
-from app.infrastructure.jobs.payloads import Packed
+from app.infrastructure.jobs.connection import JobRedis
+from app.infrastructure.jobs.payloads import Message
 from app.infrastructure.jobs.store import JobStore, WorkerInfo
-from tests.support.queues import quick
+from tests.support.queues import queue_redis, quick
 
-OWNER = UserId(new_id())
+OWNER = new_id()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(TrackedJob):
+    """Write something to a file."""
+
+
 ALWAYS = 2**50
 """A moment, in milliseconds, before which everything may begin."""
 
-FILE = JobFile("exports/1.csv", "text/csv", "items.csv", 12, "ab" * 32)
+FILE = JobFile("exports/1.csv", "text/csv", "report.csv", 12, "ab" * 32)
 INFO = WorkerInfo("host", 1, "2026-11-21T10:30:00+00:00", 0, 0, 0, 0)
 
 
@@ -42,18 +47,17 @@ class Queue:
     def another_worker(self) -> Claims:
         return Claims(self.redis, self.settings, str(new_id()))
 
-    async def submit(self, unique: str | None = None) -> JobId:
-        job_id = JobId(new_id())
-        job = ExportItems(job_id=job_id, owner_id=OWNER, wanted=ItemFilter(), format="csv")
-        taken = await self.store.submit(str(job_id), Packed(job), owner_id=OWNER, unique=unique)
-        return JobId(UUID(taken))
+    async def submit(self, unique: str | None = None) -> UUID:
+        job_id = new_id()
+        message = Message(Report(id=job_id, owner_id=OWNER))
+        return UUID(await self.store.submit(job_id, message, owner_id=OWNER, unique=unique))
 
-    async def begin(self, job_id: JobId) -> None:
+    async def begin(self, job_id: UUID) -> None:
         assert await self.worker.claim(str(job_id), ALWAYS)
-        begun = await self.worker.begin(str(job_id))
-        await self.worker.note_start(str(job_id), "ExportItems", begun.tries)
+        attempt = await self.worker.begin(str(job_id))
+        await self.worker.running(str(job_id), "Report", attempt.number)
 
-    async def job(self, job_id: JobId) -> TrackedJob:
+    async def job(self, job_id: UUID) -> JobStatus:
         job = await self.store.find(job_id)
         assert job is not None
         return job
@@ -62,7 +66,7 @@ class Queue:
 @pytest.fixture
 async def queue(settings: Settings) -> AsyncIterator[Queue]:
     own = quick(settings)
-    async with open_job_redis(own) as redis:
+    async with queue_redis(own) as redis:
         yield Queue(redis, own)
 
 
@@ -72,7 +76,7 @@ class TestKeys:
     ) -> None:
         await queue.begin(await queue.submit(unique="one"))
         await queue.worker.dead(str(await queue.submit()), "OSError")
-        await queue.worker.beat(INFO)
+        await queue.worker.heartbeat(INFO)
         lists = {keys.QUEUE, keys.DEAD, keys.WORKERS}
         found = [key.decode() for key in await queue.redis.keys("arq:*")]
         assert len(found) > 6
@@ -84,7 +88,7 @@ class TestKeys:
 
 class TestSubmit:
     async def test_is_once_however_often_it_is_tried(self, queue: Queue) -> None:
-        package = Packed(SendMail(Mail("ada@example.com", "Hello", "")))
+        package = Message(SendMail(Mail("ada@example.com", "Hello", "")))
         for _ in range(2):
             assert await queue.store.submit("1", package) == "1"
         assert (await queue.store.overview()).queued == 1
@@ -114,7 +118,7 @@ class TestUnfinished:
     @pytest.fixture
     async def queue(self, settings: Settings) -> AsyncIterator[Queue]:
         own = quick(settings, unfinished_per_user=2)
-        async with open_job_redis(own) as redis:
+        async with queue_redis(own) as redis:
             yield Queue(redis, own)
 
     async def test_are_as_many_as_one_user_may_have(self, queue: Queue) -> None:
@@ -126,9 +130,9 @@ class TestUnfinished:
     async def test_hinder_nobody_else(self, queue: Queue) -> None:
         for _ in range(2):
             await queue.submit()
-        mail = Packed(SendMail(Mail("ada@example.com", "Hello", "")))
+        mail = Message(SendMail(Mail("ada@example.com", "Hello", "")))
         await queue.store.submit("1", mail)
-        await queue.store.submit("2", mail, owner_id=UserId(new_id()))
+        await queue.store.submit("2", mail, owner_id=new_id())
 
     async def test_are_the_one_that_is_meant_by_its_name(self, queue: Queue) -> None:
         first = await queue.submit(unique="name")
@@ -151,7 +155,7 @@ class TestUnfinished:
     async def test_count_while_they_are_tried_again(self, queue: Queue) -> None:
         first, _ = [await queue.submit() for _ in range(2)]
         await queue.begin(first)
-        await queue.worker.again(str(first), utc_now(), "OSError")
+        await queue.worker.retry(str(first), utc_now(), "OSError")
         with pytest.raises(TooManyJobs):
             await queue.submit()
 
@@ -166,7 +170,7 @@ class TestUnfinished:
 
     async def test_are_forgotten_with_what_is_known_of_them(self, queue: Queue) -> None:
         long_ago = (utc_now() - timedelta(seconds=queue.settings.queue_seconds)).timestamp() * 1000
-        owned = keys.unfinished(str(OWNER))
+        owned = keys.unfinished(OWNER)
         await queue.redis.zadd(owned, {"old": long_ago, "older": 1})
         await queue.submit()
         assert await queue.redis.zcard(owned) == 1
@@ -176,14 +180,14 @@ class TestFind:
     async def test_tells_how_far_a_job_is(self, queue: Queue) -> None:
         job_id = await queue.submit()
         job = await queue.job(job_id)
-        assert (job.id, job.kind, job.owner_id) == (job_id, "ExportItems", OWNER)
+        assert (job.id, job.kind, job.owner_id) == (job_id, "Report", OWNER)
         assert (job.state, job.progress, job.tries, job.result) == ("queued", 0, 0, None)
         assert job.started_at is None
         assert job.finished_at is None
 
         await queue.begin(job_id)
-        await queue.store.progress(job_id, 500)
-        await queue.store.result(job_id, FILE)
+        await queue.store.set_progress(job_id, 500)
+        await queue.store.set_result(job_id, FILE)
         job = await queue.job(job_id)
         assert (job.state, job.progress, job.tries, job.result) == ("running", 500, 1, None)
         assert job.started_at is not None
@@ -194,10 +198,10 @@ class TestFind:
         assert job.finished_at is not None
 
     async def test_finds_no_job_that_nobody_owns(self, queue: Queue) -> None:
-        job_id = JobId(new_id())
-        await queue.store.submit(str(job_id), Packed(SendMail(Mail("a@example.com", "Hi", ""))))
+        job_id = new_id()
+        await queue.store.submit(str(job_id), Message(SendMail(Mail("a@example.com", "Hi", ""))))
         assert await queue.store.find(job_id) is None
-        assert await queue.store.find(JobId(new_id())) is None
+        assert await queue.store.find(new_id()) is None
 
     async def test_says_queued_of_one_whose_worker_is_gone(self, queue: Queue) -> None:
         job_id = await queue.submit()
@@ -269,7 +273,7 @@ class TestLease:
         for outcome in (
             queue.worker.done(str(job_id)),
             queue.worker.dead(str(job_id), "OSError"),
-            queue.worker.again(str(job_id), utc_now(), "OSError"),
+            queue.worker.retry(str(job_id), utc_now(), "OSError"),
             queue.worker.hand_back(str(job_id)),
         ):
             assert not await outcome
@@ -291,7 +295,7 @@ class TestDead:
         assert await queue.worker.dead(str(job_id), "OSError")
         overview = await queue.store.overview()
         (dead,) = overview.dead
-        assert (dead.id, dead.kind, dead.tries) == (str(job_id), "ExportItems", 1)
+        assert (dead.id, dead.kind, dead.tries) == (str(job_id), "Report", 1)
         assert dead.error == "OSError"
         assert utc_now() - dead.died_at < timedelta(minutes=1)
         assert (overview.queued, overview.running) == (0, 0)
@@ -321,7 +325,7 @@ class TestOverview:
         running, delayed, _ = [await queue.submit() for _ in range(3)]
         await queue.begin(running)
         await queue.begin(delayed)
-        await queue.worker.again(str(delayed), utc_now() + timedelta(hours=1), "OSError")
+        await queue.worker.retry(str(delayed), utc_now() + timedelta(hours=1), "OSError")
         overview = await queue.store.overview()
         assert (overview.queued, overview.delayed, overview.running) == (1, 1, 1)
         assert overview.workers == ()
@@ -329,7 +333,7 @@ class TestOverview:
     async def test_forgets_workers_that_give_no_sign_of_life(self, queue: Queue) -> None:
         other = queue.another_worker()
         for worker in (queue.worker, other):
-            await worker.beat(INFO)
+            await worker.heartbeat(INFO)
         assert await queue.store.workers() == (INFO, INFO)
         for key in await queue.redis.keys("arq:worker:*"):
             name = key.decode()

@@ -1,9 +1,10 @@
-"""Jobs that leave for Redis, and wait in memory while it is away."""
+"""Jobs on their way to Redis, and in memory while it is unavailable."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from uuid import UUID
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 from pydantic import SecretStr
@@ -11,42 +12,36 @@ from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.core.ids import new_id
+from app.core.jobs import QueueUnavailable, TrackedJob
 from app.core.ports import Job, Mail, SendMail
-from app.domain.exports import ExportItems, Prune
-from app.domain.items import ItemFilter
-from app.domain.tracking import JobId, QueueUnavailable
-from app.domain.users import UserId
-from app.infrastructure.jobs.connection import JobRedis, open_job_redis
-from app.infrastructure.jobs.payloads import Packed, UnreadableJob, from_bytes, packed, to_bytes
-from app.infrastructure.jobs.queue import JobQueue, open_jobs
-from app.infrastructure.jobs.store import JobStore
-from app.services.handlers import Handlers
-from tests.support.queues import Witness, on, quick, working
+from app.infrastructure.jobs import JobQueue, JobStore, open_job_redis
+from app.infrastructure.jobs.connection import JobRedis
+from app.infrastructure.jobs.payloads import UnreadableJob, decode, encode, message
+from tests.support.queues import Witness, on, queue_redis, quick, working
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
 
 JOB = SendMail(Mail(to="ada@example.com", subject="Hello", text="This is secret."))
-EXPORT = ExportItems(
-    job_id=JobId(new_id()),
-    owner_id=UserId(new_id()),
-    wanted=ItemFilter(status="active", search="x"),
-    format="csv",
-)
 
 
-class NoMailer:
-    """Workers send mails; whoever asks for them does not."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(TrackedJob):
+    """Write something to a file."""
 
-    async def send(self, mail: Mail) -> None:
-        raise AssertionError(mail)
+    until: datetime | None = None
+
+
+REPORT = Report(owner_id=new_id(), until=datetime(2026, 11, 21, tzinfo=UTC))
+KINDS: dict[str, type[Job]] = {"SendMail": SendMail, "Report": Report}
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[JobQueue]:
-    async with open_jobs(settings, NoMailer()) as queue:
-        assert isinstance(queue.jobs, JobQueue)
-        queue.jobs.seconds_to_next_try = 0.01
-        yield queue.jobs
+async def opened(settings: Settings) -> AsyncIterator[tuple[JobQueue, JobStore]]:
+    async with open_job_redis(settings.redis, settings.jobs, guarded=True) as redis:
+        store = JobStore(redis, settings.jobs)
+        async with JobQueue.open(store, settings.jobs) as jobs:
+            jobs.retry_seconds = 0.01
+            yield jobs, store
 
 
 class Hushed:
@@ -100,16 +95,16 @@ def own_settings(settings: Settings, server: OwnRedis) -> Settings:
 
 
 class TestPayload:
-    @pytest.mark.parametrize("job", [JOB, EXPORT, Prune()], ids=lambda job: type(job).__name__)
-    def test_is_read_as_it_was_written(self, job: Job) -> None:
-        package = packed(job)
-        read = from_bytes(to_bytes(package))
+    @pytest.mark.parametrize("job", [JOB, REPORT], ids=lambda job: type(job).__name__)
+    def test_survives_serialization(self, job: Job) -> None:
+        sent = message(job)
+        read = decode(encode(sent), KINDS)
         assert read.job == job
         assert read.kind == type(job).__name__
-        assert abs(read.asked_at - package.asked_at).total_seconds() < 0.001
+        assert abs(read.enqueued_at - sent.enqueued_at).total_seconds() < 0.001
 
     def test_keeps_the_id_of_a_mail(self) -> None:
-        read = from_bytes(to_bytes(Packed(JOB))).job
+        read = decode(encode(message(JOB)), KINDS).job
         assert isinstance(read, SendMail)
         assert read.mail.id == JOB.mail.id
 
@@ -122,98 +117,96 @@ class TestPayload:
             b'{"f":"SendMail","a":[],"k":{"job":{"mail":{"to":1}}},"et":1}',
         ],
     )
-    def test_is_refused_if_it_is_none(self, data: bytes) -> None:
-        with pytest.raises(UnreadableJob, match="not a job that we know"):
-            from_bytes(data)
+    def test_is_refused_if_it_is_malformed_or_unknown(self, data: bytes) -> None:
+        with pytest.raises(UnreadableJob, match="unknown job"):
+            decode(data, KINDS)
 
 
-class TestWhileRedisIsAway:
-    async def test_keeps_jobs_and_hands_them_over_in_order_when_it_is_back(
+class TestRedisUnavailable:
+    async def test_submits_deferred_jobs_in_order(
         self, own_settings: Settings, server: OwnRedis
     ) -> None:
-        async with opened(own_settings) as jobs:
+        async with opened(own_settings) as (jobs, store):
             server.kill()
             with capture_logs() as lines:
                 for subject in ("first", "second"):
                     await jobs.enqueue(SendMail(Mail("ada@example.com", subject, "secret")))
-            assert [line["event"] for line in lines] == ["job kept"]
+            assert [line["event"] for line in lines] == ["job deferred"]
             assert "secret" not in str(lines)
             server.start()
 
             async def both_are_queued() -> bool:
-                return (await jobs.store.overview()).queued == 2
+                return (await store.overview()).queued == 2
 
             await eventually(both_are_queued)
         sent: list[str] = []
-        handlers, witness = Handlers(), Witness()
+        witness = Witness()
 
-        async def send(job: SendMail) -> None:
+        async def send(job: Job) -> None:
+            assert isinstance(job, SendMail)
             sent.append(job.mail.subject)
 
-        handlers.add(SendMail, send)
-        async with working(own_settings, handlers, witness):
+        async with working(own_settings, send, witness):
             await witness.until(lambda seen: len(seen.ends) == 2)
         assert sent == ["first", "second"]
 
-    async def test_loses_and_tells_what_is_more_than_it_may_keep_or_left_in_the_end(
+    async def test_logs_jobs_lost_over_the_limit_and_at_the_end(
         self, own_settings: Settings, server: OwnRedis
     ) -> None:
         server.kill()
         with capture_logs() as lines:
-            async with opened(own_settings) as jobs:
+            async with opened(own_settings) as (jobs, _):
                 for _ in range(5):
                     await jobs.enqueue(JOB)
                 assert [line["event"] for line in lines].count("job lost") == 2
         assert [line["event"] for line in lines].count("job lost") == 5
 
-    async def test_does_not_take_a_job_that_somebody_waits_for(
-        self, own_settings: Settings, server: OwnRedis
-    ) -> None:
+    async def test_refuses_a_tracked_job(self, own_settings: Settings, server: OwnRedis) -> None:
         server.kill()
-        async with opened(own_settings) as jobs:
+        async with opened(own_settings) as (_, store):
             with pytest.raises(QueueUnavailable) as raised:
-                await jobs.submit(EXPORT.job_id, EXPORT, owner_id=EXPORT.owner_id, unique="x")
+                await store.start(REPORT, unique="x")
         assert raised.value.context == {"reason": "ConnectionError"}
 
-    async def test_goes_on_with_connections_from_before_a_restart(
+    async def test_reconnects_after_a_restart(
         self, own_settings: Settings, server: OwnRedis
     ) -> None:
-        async with opened(own_settings) as jobs:
+        async with opened(own_settings) as (jobs, store):
             await jobs.enqueue(JOB)
             server.kill()
             server.start()
             await jobs.enqueue(JOB)
-            assert (await jobs.store.overview()).queued == 2
+            assert (await store.overview()).queued == 2
 
 
-class TestWhileRedisHangs:
-    async def test_waits_once_and_tries_nothing_on_top(
+class TestRedisHangs:
+    async def test_waits_once_without_a_retry(
         self, impatient: Settings, hushed: tuple[Hushed, str]
     ) -> None:
         server, _ = hushed
-        async with opened(impatient) as jobs:
-            assert await jobs.store.workers() == ()
+        async with opened(impatient) as (_, store):
+            assert await store.workers() == ()
             server.frozen = True
             with pytest.raises(QueueUnavailable) as raised:
-                await jobs.store.workers()
+                await store.workers()
         assert raised.value.context == {"reason": "TimeoutError"}
         assert server.connections == 1
 
-    async def test_leaves_it_alone_after_some_calls_in_vain(
+    async def test_opens_the_circuit_after_some_failures(
         self, impatient: Settings, hushed: tuple[Hushed, str]
     ) -> None:
         server, _ = hushed
         server.frozen = True
-        async with opened(impatient) as jobs:
+        async with opened(impatient) as (_, store):
             reasons = []
             for _ in range(5):
                 with pytest.raises(QueueUnavailable) as raised:
-                    await jobs.find(EXPORT.job_id)
+                    await store.find(REPORT.id)
                 reasons.append(raised.value.context["reason"])
         assert reasons == ["TimeoutError"] * 3 + ["circuit open"] * 2
         assert server.connections == 3
 
-    async def test_does_not_connect_to_end_what_hangs_half_done(
+    async def test_opens_no_connection_to_end_a_transaction(
         self, impatient: Settings, hushed: tuple[Hushed, str]
     ) -> None:
         server, _ = hushed
@@ -224,39 +217,27 @@ class TestWhileRedisHangs:
                 server.frozen = True
                 await pipe.get("arq:name")
 
-        async with open_job_redis(impatient) as redis:
+        async with queue_redis(impatient) as redis:
             with pytest.raises(QueueUnavailable):
                 await hang_half_done(redis)
         assert server.connections == 1
 
 
-class TestSubmit:
-    async def test_gives_a_job_the_id_that_it_knows_itself_by(self, settings: Settings) -> None:
-        async with opened(quick(settings)) as jobs:
-            job_id = JobId(new_id())
-            taken = await jobs.submit(job_id, EXPORT, owner_id=EXPORT.owner_id, unique="x")
-            assert taken == job_id
-            assert isinstance(taken, UUID)
-            assert taken.version == 7
-
-
 class TestHealth:
-    async def test_wants_a_worker(self, settings: Settings) -> None:
+    async def test_needs_a_worker(self, settings: Settings) -> None:
         own = quick(settings)
-        async with open_jobs(own, NoMailer()) as queue:
-            (check,) = queue.health_checks
-            assert (check.name, check.required) == ("workers", False)
+        async with opened(own) as (_, store):
             with pytest.raises(QueueUnavailable):
-                await check.check()
-            jobs = queue.jobs
-            assert isinstance(jobs, JobQueue)
-            store: JobStore = jobs.store
-            async with working(own, Handlers(), Witness()):
+                await store.require_worker()
+
+            async def run(_: Job) -> None: ...
+
+            async with working(own, run, Witness()):
 
                 async def lives() -> bool:
                     return bool(await store.workers())
 
                 await eventually(lives)
-                await check.check()
+                await store.require_worker()
             with pytest.raises(QueueUnavailable):
-                await check.check()
+                await store.require_worker()

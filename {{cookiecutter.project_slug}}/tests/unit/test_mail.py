@@ -24,8 +24,7 @@ from pydantic import SecretStr
 from app.core.config import MailSettings
 from app.core.errors import Unavailable
 from app.core.ports import Mail, Mailer
-from app.infrastructure.mail import ConsoleMailer, SmtpMailer, build_mailer
-from app.infrastructure.mail.smtp import _message
+from app.infrastructure.mail import ConsoleMailer, SmtpMailer, _message, build_mailer
 
 MAIL = Mail("ann@example.com", "Welcome, Zoë", "The secret is hidden-1.\n.\nÄ new line.\n")
 

@@ -1,4 +1,4 @@
-"""What must reach a server, if not now, then later."""
+"""Deferred writes to a server that is unavailable."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
@@ -50,13 +50,13 @@ async def empty(outbox: Outbox) -> None:
 
 
 class TestSend:
-    async def test_is_done_at_once_where_that_can_be(self, server: Server) -> None:
+    async def test_runs_an_action_at_once(self, server: Server) -> None:
         server.is_there = True
         async with opened(60) as outbox:
             await send(outbox, server, "a")
             assert (server.heard, len(outbox), "a" in outbox) == (["a"], 0, False)
 
-    async def test_is_done_in_order_when_the_server_is_back(self, server: Server) -> None:
+    async def test_retries_in_order_until_the_server_is_back(self, server: Server) -> None:
         async with opened(0.001) as outbox:
             for word in "aba":
                 await send(outbox, server, word)
@@ -67,7 +67,7 @@ class TestSend:
             assert "a" not in outbox
         assert server.heard == ["a", "b", "a"]
 
-    async def test_is_done_also_if_whoever_asked_is_gone(self, server: Server) -> None:
+    async def test_retries_for_a_caller_that_was_cancelled(self, server: Server) -> None:
         never = asyncio.Event()
 
         async def hang() -> None:
@@ -86,7 +86,7 @@ class TestSend:
             await empty(outbox)
         assert server.heard == ["a"]
 
-    async def test_is_given_up_when_it_no_longer_matters(self, server: Server) -> None:
+    async def test_drops_actions_past_their_deadline(self, server: Server) -> None:
         async with opened(0.001) as outbox:
             await send(outbox, server, "a", seconds=0.002)
             await empty(outbox)
@@ -100,11 +100,11 @@ class TestClose:
             server.is_there = True
         assert server.heard == ["a"]
 
-    async def test_says_what_is_lost(self, server: Server) -> None:
+    async def test_logs_lost_actions(self, server: Server) -> None:
         with capture_logs() as logs:
             async with opened(60) as outbox:
                 await send(outbox, server, "a")
         assert [(log["event"], log["server"], log.get("lost")) for log in logs] == [
-            ("kept for later", "server", None),
-            ("not delivered", "server", 1),
+            ("delivery deferred", "server", None),
+            ("deliveries lost", "server", 1),
         ]

@@ -1,11 +1,13 @@
-"""A worker in this process, on a real Redis: tries, retries, leases, and the way it stops."""
+"""A worker in this process: tries, retries, leases and shutdown."""
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -15,52 +17,59 @@ from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.core.ids import new_id
-from app.domain.exports import ExportItems
-from app.domain.items import ItemFilter
-from app.domain.tracking import JobId, JobState
-from app.domain.users import UserId
-from app.infrastructure.jobs import keys
+from app.core.jobs import JobState, TrackedJob
+from app.core.ports import Job
+from app.infrastructure.jobs import JobStore, keys
 from app.infrastructure.jobs.claims import Claims
-from app.infrastructure.jobs.connection import JobRedis, open_job_redis
-from app.infrastructure.jobs.payloads import Packed
-from app.infrastructure.jobs.store import JobStore
-from app.services.handlers import Handlers
-from app.worker.metrics import JobMetrics, shown
-from app.worker.retries import seconds_to_next_try
-from app.worker.worker import JobWorker
-from tests.support.queues import Witness, on, quick, working
+from app.infrastructure.jobs.connection import JobRedis
+from app.infrastructure.jobs.metrics import JobMetrics, exported_metrics
+from app.infrastructure.jobs.payloads import Message
+from app.infrastructure.jobs.worker import Cron, JobWorker, retry_delay
+from tests.support.queues import Run, Witness, on, queue_redis, quick, worker_on, working
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
 
-OWNER = UserId(new_id())
-Work = Callable[[ExportItems], Awaitable[None]]
+OWNER = new_id()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(TrackedJob):
+    """Write something to a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tidy(Job):
+    """Clean up."""
+
+
+async def nothing(_: Job) -> None: ...
 
 
 class Held:
-    """Work that goes on until it may end."""
+    """Work that runs until it may end."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
         self.may_end = asyncio.Event()
         self.done = 0
 
-    async def __call__(self, job: ExportItems) -> None:
+    async def __call__(self, job: Job) -> None:
         self.begun.set()
         await self.may_end.wait()
         self.done += 1
 
 
-async def fail(job: ExportItems) -> None:
-    raise OSError(job.format)
+async def fail(_: Job) -> None:
+    raise OSError
 
 
 def renew_often(worker: JobWorker) -> None:
-    """Have it look after its leases as often as if they were short."""
+    """Renew leases as often as if they were short."""
     worker._settings = worker._settings.model_copy(update={"lease_seconds": 0.3})
 
 
 class Queue:
-    """A queue of exports, and a worker that does them in its own way."""
+    """A queue, and a worker on it."""
 
     def __init__(self, redis: JobRedis, settings: Settings) -> None:
         self.redis = redis
@@ -68,25 +77,22 @@ class Queue:
         self.store = JobStore(redis, settings.jobs)
         self.witness = Witness()
 
-    async def submit(self) -> JobId:
-        job_id = JobId(new_id())
-        job = ExportItems(job_id=job_id, owner_id=OWNER, wanted=ItemFilter(), format="csv")
-        await self.store.submit(str(job_id), Packed(job), owner_id=OWNER)
-        return job_id
+    async def submit(self) -> UUID:
+        job = Report(owner_id=OWNER)
+        await self.store.submit(job.id, Message(job), owner_id=OWNER)
+        return job.id
 
     @asynccontextmanager
-    async def worked_on(self, work: Work) -> AsyncIterator[JobWorker]:
-        handlers = Handlers()
-        handlers.add(ExportItems, work)
-        async with working(self.settings, handlers, self.witness) as worker:
+    async def worked_on(self, run: Run) -> AsyncIterator[JobWorker]:
+        async with working(self.settings, run, self.witness, kinds=[Report]) as worker:
             yield worker
 
-    async def state(self, job_id: JobId) -> JobState:
+    async def state(self, job_id: UUID) -> JobState:
         job = await self.store.find(job_id)
         assert job is not None
         return job.state
 
-    async def reaches(self, job_id: JobId, state: JobState) -> None:
+    async def reaches(self, job_id: UUID, state: JobState) -> None:
         async def reached() -> bool:
             return await self.state(job_id) == state
 
@@ -105,22 +111,22 @@ async def queue(settings: Settings) -> AsyncIterator[Queue]:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Queue]:
-    async with open_job_redis(settings) as redis:
+    async with queue_redis(settings) as redis:
         yield Queue(redis, settings)
 
 
 class TestTry:
-    async def test_does_a_job_once(self, queue: Queue) -> None:
+    async def test_runs_a_job_once(self, queue: Queue) -> None:
         held = Held()
         held.may_end.set()
         job_id = await queue.submit()
         async with queue.worked_on(held):
             await queue.reaches(job_id, "done")
         assert held.done == 1
-        assert queue.witness.begins == [("ExportItems", 1)]
+        assert queue.witness.begins == [("Report", 1)]
         assert await queue.ends() == ["done"]
 
-    async def test_comes_back_after_a_failure_until_it_is_dead(self, settings: Settings) -> None:
+    async def test_is_repeated_until_the_job_is_dead(self, settings: Settings) -> None:
         async with opened(quick(settings, max_tries=3)) as queue:
             job_id = await queue.submit()
             with capture_logs([merge_contextvars]) as lines:
@@ -132,7 +138,7 @@ class TestTry:
             failures = [line for line in lines if line["event"] == "job failed"]
             assert [line["tries"] for line in failures] == [1, 2, 3]
 
-    async def test_waits_before_it_comes_back(self, settings: Settings) -> None:
+    async def test_is_delayed_after_a_failure(self, settings: Settings) -> None:
         async with opened(quick(settings, retry_seconds=1000.0)) as queue:
             job_id = await queue.submit()
             async with queue.worked_on(fail):
@@ -141,7 +147,7 @@ class TestTry:
             overview = await queue.store.overview()
             assert (overview.queued, overview.delayed) == (0, 1)
 
-    async def test_is_counted_although_its_worker_died(self, settings: Settings) -> None:
+    async def test_counts_although_its_worker_died(self, settings: Settings) -> None:
         async with opened(quick(settings, max_tries=2)) as queue:
             job_id = await queue.submit()
             for _ in range(2):
@@ -152,10 +158,10 @@ class TestTry:
             async with queue.worked_on(Held()):
                 await queue.reaches(job_id, "failed")
             (dead,) = (await queue.store.overview()).dead
-            assert dead.error == "its worker died at each try"
+            assert dead.error == "worker died on each try"
             assert queue.witness.begins == []
 
-    async def test_takes_no_longer_than_it_may(self, settings: Settings) -> None:
+    async def test_has_a_time_limit(self, settings: Settings) -> None:
         async with opened(quick(settings, timeout_seconds=0.05, max_tries=1)) as queue:
             job_id = await queue.submit()
             async with queue.worked_on(Held()):
@@ -163,7 +169,7 @@ class TestTry:
             (dead,) = (await queue.store.overview()).dead
             assert dead.error == "TimeoutError"
 
-    async def test_gives_up_what_nobody_can_read(self, queue: Queue) -> None:
+    async def test_dead_letters_unreadable_jobs(self, queue: Queue) -> None:
         job_id, other = await queue.submit(), await queue.submit()
         await queue.redis.set(keys.payload(str(job_id)), b"\x80\x04\x95 a pickle")
         await queue.redis.delete(keys.payload(str(other)))
@@ -171,9 +177,9 @@ class TestTry:
             await queue.reaches(job_id, "failed")
             await queue.reaches(other, "failed")
         errors = {each.error for each in (await queue.store.overview()).dead}
-        assert errors == {"not a job that we know (ValidationError)", "it waited too long"}
+        assert errors == {"unknown job (ValidationError)", "expired in the queue"}
 
-    async def test_does_no_more_at_once_than_it_should(self, settings: Settings) -> None:
+    async def test_respects_the_concurrency(self, settings: Settings) -> None:
         async with opened(quick(settings, concurrency=2)) as queue:
             for _ in range(3):
                 await queue.submit()
@@ -188,7 +194,7 @@ class TestTry:
 
 
 class TestCancel:
-    async def test_ends_a_job_that_runs(self, queue: Queue) -> None:
+    async def test_cancels_a_running_job(self, queue: Queue) -> None:
         held = Held()
         job_id = await queue.submit()
         async with queue.worked_on(held):
@@ -210,7 +216,7 @@ class TestCancel:
 
 
 class TestLease:
-    async def test_is_renewed_for_as_long_as_the_job_takes(self, settings: Settings) -> None:
+    async def test_is_renewed_while_the_job_runs(self, settings: Settings) -> None:
         async with opened(quick(settings, lease_seconds=600.0)) as queue:
             held, job_id = Held(), await queue.submit()
             lease = keys.lease(str(job_id))
@@ -227,7 +233,7 @@ class TestLease:
                 await queue.reaches(job_id, "done")
             assert await queue.ends() == ["done"]
 
-    async def test_that_another_has_got_ends_the_job_here(self, settings: Settings) -> None:
+    async def test_taken_by_another_worker_cancels_the_job(self, settings: Settings) -> None:
         async with opened(quick(settings, lease_seconds=600.0)) as queue:
             held, job_id = Held(), await queue.submit()
             async with queue.worked_on(held) as worker:
@@ -238,9 +244,7 @@ class TestLease:
             assert await queue.state(job_id) == "running"
             assert held.done == 0
 
-    async def test_that_another_had_before_the_end_takes_the_outcome_from_us(
-        self, queue: Queue
-    ) -> None:
+    async def test_taken_before_the_end_discards_the_outcome(self, queue: Queue) -> None:
         held, job_id = Held(), await queue.submit()
         async with queue.worked_on(held):
             await held.begun.wait()
@@ -251,16 +255,14 @@ class TestLease:
 
 
 class TestStop:
-    async def test_lets_jobs_finish_within_the_grace(self, queue: Queue) -> None:
+    async def test_lets_jobs_finish_within_the_grace_period(self, queue: Queue) -> None:
         held, job_id = Held(), await queue.submit()
         async with queue.worked_on(held):
             await held.begun.wait()
             asyncio.get_running_loop().call_later(0.05, held.may_end.set)
         assert await queue.state(job_id) == "done"
 
-    async def test_hands_back_the_others_and_does_not_count_the_try(
-        self, settings: Settings
-    ) -> None:
+    async def test_hands_back_the_others_without_counting_the_try(self, settings: Settings) -> None:
         async with opened(quick(settings, grace_seconds=0.0)) as queue:
             held, job_id = Held(), await queue.submit()
             async with queue.worked_on(held):
@@ -271,10 +273,10 @@ class TestStop:
             held.may_end.set()
             async with queue.worked_on(held):
                 await queue.reaches(job_id, "done")
-            assert queue.witness.begins == [("ExportItems", 1)] * 2
+            assert queue.witness.begins == [("Report", 1)] * 2
 
 
-class TestRedisAway:
+class TestRedisUnavailable:
     async def test_survives_a_restart_of_redis_in_mid_job(
         self, settings: Settings, own_redis: Callable[[], OwnRedis]
     ) -> None:
@@ -291,7 +293,7 @@ class TestRedisAway:
                 second = await queue.submit()
                 await queue.reaches(second, "done")
 
-    async def test_ends_its_jobs_when_it_can_not_hold_their_leases(
+    async def test_cancels_jobs_whose_leases_expired(
         self, settings: Settings, own_redis: Callable[[], OwnRedis]
     ) -> None:
         server = own_redis()
@@ -307,7 +309,7 @@ class TestRedisAway:
                 await queue.reaches(job_id, "done")
             assert held.done == 1
 
-    async def test_stops_although_redis_is_away(
+    async def test_stops_without_redis(
         self, settings: Settings, own_redis: Callable[[], OwnRedis]
     ) -> None:
         server = own_redis()
@@ -320,15 +322,13 @@ class TestRedisAway:
                     await held.begun.wait()
                     server.kill()
             said = [line["event"] for line in lines]
-            assert "worker left without a word" in said
-            assert "job left" in said
+            assert "worker deregistration failed" in said
+            assert "job abandoned" in said
 
-    async def test_is_told_once_and_so_is_its_return(
+    async def test_is_logged_once_and_so_is_its_return(
         self, queue: Queue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        jobs = queue.settings.jobs
-        claims = Claims(queue.redis, jobs, "worker")
-        worker = JobWorker(queue.redis, claims, Handlers(), jobs, queue.witness)
+        worker = worker_on(queue.redis, queue.settings, nothing, queue.witness)
         ends = iter([*[OSError()] * 3, None, OSError(), asyncio.CancelledError()])
 
         async def main() -> None:
@@ -340,9 +340,9 @@ class TestRedisAway:
         with capture_logs() as lines, pytest.raises(asyncio.CancelledError):
             await worker._poll()
         said = [line["event"] for line in lines]
-        assert said == ["redis is away", "redis is back", "redis is away"]
+        assert said == ["redis unavailable", "redis available", "redis unavailable"]
 
-    async def test_takes_no_lease_from_what_is_done_and_not_yet_noted(
+    async def test_keeps_a_done_job_that_is_not_stored_yet(
         self, settings: Settings, own_redis: Callable[[], OwnRedis]
     ) -> None:
         server = own_redis()
@@ -363,7 +363,7 @@ class TestRedisAway:
                     assert await queue.ends() == ["done"]
             assert "lease lost" not in [line["event"] for line in lines]
 
-    async def test_ends_a_job_once_whose_lease_is_lost(self, queue: Queue) -> None:
+    async def test_cancels_a_job_once_for_a_lost_lease(self, queue: Queue) -> None:
         held, job_id = Held(), await queue.submit()
         with capture_logs() as lines:
             async with queue.worked_on(held) as worker:
@@ -374,53 +374,39 @@ class TestRedisAway:
         assert [line["event"] for line in lines].count("lease lost") == 1
 
 
-class TestCalendar:
-    @pytest.fixture
-    async def workers(self, queue: Queue) -> list[JobWorker]:
-        claims = Claims(queue.redis, queue.settings.jobs, "worker")
-        jobs = queue.settings.jobs
-        return [JobWorker(queue.redis, claims, Handlers(), jobs, queue.witness) for _ in range(2)]
+class TestCron:
+    def worker(self, queue: Queue) -> JobWorker:
+        schedule = [Cron(Tidy, hour=3, minute=30)]
+        return worker_on(queue.redis, queue.settings, nothing, queue.witness, schedule)
 
-    async def test_asks_once_for_what_happens_by_the_clock(
-        self, queue: Queue, workers: list[JobWorker]
-    ) -> None:
+    async def test_enqueues_a_job_once_for_all_workers(self, queue: Queue) -> None:
         before = datetime(2026, 11, 21, 3, 29, 58, tzinfo=UTC)
-        moment = datetime(2026, 11, 21, 3, 30, 0, tzinfo=UTC)
-        for worker in workers:
+        due = datetime(2026, 11, 21, 3, 30, 0, tzinfo=UTC)
+        first, second, late = (self.worker(queue) for _ in range(3))
+        for worker in (first, second):
             await worker.run_cron(before, 0.5)
-            await worker.run_cron(moment, 0.5)
-        asked = [each.decode() for each in await queue.redis.zrange(keys.QUEUE, 0, -1)]
-        assert [each.partition(":")[0] for each in asked] == ["Prune"]
+            await worker.run_cron(due, 0.5)
+        (job_id,) = [each.decode() for each in await queue.redis.zrange(keys.QUEUE, 0, -1)]
+        assert job_id.startswith("Tidy:")
 
-        (job_id,) = asked
-        assert await workers[0]._claims.claim(job_id, 2**50)
-        assert await workers[0]._claims.done(job_id)
-        late = JobWorker(
-            queue.redis, workers[0]._claims, Handlers(), queue.settings.jobs, queue.witness
-        )
+        assert await first._claims.claim(job_id, 2**50)
+        assert await first._claims.done(job_id)
         await late.run_cron(before, 0.5)
-        await late.run_cron(moment, 0.5)
+        await late.run_cron(due, 0.5)
         assert await queue.redis.zcard(keys.QUEUE) == 0
 
-    async def test_removes_exports_each_hour(self, queue: Queue, workers: list[JobWorker]) -> None:
-        for hour in (5, 6):
-            await workers[0].run_cron(datetime(2026, 11, 21, hour, 16, 58, tzinfo=UTC), 0.5)
-            await workers[0].run_cron(datetime(2026, 11, 21, hour, 17, tzinfo=UTC), 0.5)
-        asked = [each.decode() for each in await queue.redis.zrange(keys.QUEUE, 0, -1)]
-        assert [each.partition(":")[0] for each in asked] == ["RemoveExports"] * 2
 
-
-class TestPause:
+class TestRetryDelay:
     def test_doubles_up_to_the_longest(self, settings: Settings) -> None:
         jobs = settings.jobs.model_copy(update={"retry_seconds": 2.0, "retry_max_seconds": 60.0})
-        pauses = [seconds_to_next_try(jobs, tries, lambda: 0.0) for tries in range(1, 8)]
+        pauses = [retry_delay(jobs, tries, lambda: 0.0) for tries in range(1, 8)]
         assert pauses == [2, 4, 8, 16, 32, 60, 60]
-        assert seconds_to_next_try(jobs, 100_000, lambda: 0.0) == 60
+        assert retry_delay(jobs, 100_000, lambda: 0.0) == 60
 
     def test_is_less_by_chance_up_to_a_half(self, settings: Settings) -> None:
         jobs = settings.jobs.model_copy(update={"retry_seconds": 2.0})
-        assert seconds_to_next_try(jobs, 1, lambda: 1.0) == 1
-        assert {math.ceil(seconds_to_next_try(jobs, 1)) for _ in range(50)} <= {1, 2}
+        assert retry_delay(jobs, 1, lambda: 1.0) == 1
+        assert {math.ceil(retry_delay(jobs, 1)) for _ in range(50)} <= {1, 2}
 
 
 class TestMetrics:
@@ -440,7 +426,7 @@ class TestMetrics:
         assert value("job_wait_seconds_count", of_mails) == 1
         assert value("job_duration_seconds_count", of_mails) == 2
 
-    def test_are_shown_where_the_settings_say_so(
+    def test_are_served_if_enabled(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ports: list[int] = []
@@ -450,12 +436,11 @@ class TestMetrics:
             ports.append(server.server_port)
             return server, thread
 
-        monkeypatch.setattr("app.worker.metrics.start_http_server", noted)
+        monkeypatch.setattr("app.infrastructure.jobs.metrics.start_http_server", noted)
         jobs = settings.jobs.model_copy(update={"metrics_port": 0})
-        enabled = settings.metrics.model_copy(update={"enabled": True})
-        with shown(settings.model_copy(update={"jobs": jobs, "metrics": enabled})) as metrics:
+        with exported_metrics(jobs, enabled=True) as metrics:
             metrics.begun("SendMail", 1, 0.2)
             answer = httpx2.get(f"http://127.0.0.1:{ports[0]}/metrics")
             assert "jobs_running 1.0" in answer.text
-        with shown(settings.model_copy(update={"jobs": jobs})):
+        with exported_metrics(jobs, enabled=False):
             assert len(ports) == 1

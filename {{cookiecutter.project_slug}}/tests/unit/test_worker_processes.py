@@ -22,7 +22,7 @@ from app.core.ids import new_id
 from app.core.ports import Mail, SendMail
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobRedis, open_job_redis
-from app.infrastructure.jobs.payloads import packed
+from app.infrastructure.jobs.payloads import message
 from app.infrastructure.jobs.store import JobStore
 from tests.support.processes import environment_of
 from tests.support.queues import quick
@@ -114,7 +114,7 @@ class Service:
     async def ask(self) -> str:
         """Ask for a mail, as a request would."""
         with bound_contextvars(request_id="request-1", user_id="user-1"):
-            return await self.store.submit(str(new_id()), packed(SendMail(MAIL)))
+            return await self.store.submit(new_id(), message(SendMail(MAIL)))
 
     async def is_done(self) -> None:
         async def empty() -> bool:
@@ -144,7 +144,7 @@ async def service(
         logging={"format": "json"},
     )
     own = quick(settings)
-    async with listening, open_job_redis(own) as redis:
+    async with listening, open_job_redis(own.redis, own.jobs) as redis:
         yield Service(redis, mails, own)
         mails.may_take.set()
 
@@ -164,7 +164,7 @@ async def started(
             stdout=PIPE,
         )
         workers.append(WorkerProcess(process))
-        await workers[-1].says("worker starts")
+        await workers[-1].says("worker started")
         return workers[-1]
 
     yield lambda: asyncio.ensure_future(start())
@@ -196,7 +196,7 @@ class TestProcesses:
         # Once, and under the name that the first one would have had.
         assert service.mails.taken == [service.mails.offered[0]]
         assert set(service.mails.offered) == set(service.mails.taken)
-        (begin,) = [line for line in second.lines if '"job begins"' in line]
+        (begin,) = [line for line in second.lines if '"job started"' in line]
         said = json.loads(begin)
         assert (said["request_id"], said["user_id"], said["tries"]) == ("request-1", "user-1", 2)
         assert datetime.fromisoformat(said["timestamp"]) >= killed_at + left
@@ -207,7 +207,7 @@ class TestProcesses:
         await service.ask()
         await service.mails.holds(3)
         second.process.send_signal(signal.SIGTERM)
-        await second.says("worker stops")
+        await second.says("worker stopping")
         service.mails.may_take.set()
         assert await second.end(signal.SIGTERM) == 0
         await service.is_done()

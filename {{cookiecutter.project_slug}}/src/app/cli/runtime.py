@@ -128,9 +128,10 @@ def with_resources(
     """
     from app.infrastructure.database.migrations import RevisionState, check_revision
     from app.resources import open_resources
+    from app.tasks import TASKS
 
     async def run() -> Result:
-        async with open_resources(settings) as resources:
+        async with open_resources(settings, TASKS) as resources:
             await resources.database.ping()
             url = settings.database.url.get_secret_value()
             check = await asyncio.to_thread(check_revision, url)

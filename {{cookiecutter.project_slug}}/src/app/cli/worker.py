@@ -40,12 +40,12 @@ def run() -> None:
 
 def run_worker(settings: "Settings") -> None:
     """Run jobs in this process."""
+    from app import worker
     from app.core.logging import configure_logging
-    from app.worker import running
 
     configure_logging(settings.logging, production=settings.is_production)
     try:
-        running.run(settings)
+        worker.run(settings)
     except OSError as error:
         raise CommandFailed(f"The worker can't run: {error.strerror or error}.") from error
 
@@ -106,11 +106,10 @@ def retry(
 
 
 def _with_store(settings: "Settings", ask: Callable[["JobStore"], Awaitable[Result]]) -> Result:
-    from app.infrastructure.jobs.connection import open_job_redis
-    from app.infrastructure.jobs.store import JobStore
+    from app.infrastructure.jobs import JobStore, open_job_redis
 
     async def answer() -> Result:
-        async with open_job_redis(settings) as redis:
+        async with open_job_redis(settings.redis, settings.jobs) as redis:
             return await ask(JobStore(redis, settings.jobs))
 
     return asyncio.run(answer())

@@ -63,11 +63,11 @@ class Events(Protocol):
         """Announce an event; pass this to `session.after_commit`."""
 
 
-class Cache(Protocol):
-    """Caches the results of expensive reads.
+class Cache:
+    """Caches the results of expensive reads: this one loads each time, and adapters override it.
 
     A hit costs about as much CPU as one simple query by primary key, so cache only reads that scan
-    or aggregate many rows. Where there is no cache, or it is down, each call loads.
+    or aggregate many rows.
     """
 
     async def remember(
@@ -76,11 +76,12 @@ class Cache(Protocol):
         """Return the cached value, or load and cache it.
 
         Args:
-            key: Name of the value, such as `item-stats:{owner_id}`.
+            key: Name of the value, such as `user-stats:{user_id}`.
             ttl: Seconds to keep it.
             load: Reads the value; concurrent calls share one load where possible.
             model: Type of the value, such as a dataclass; values are stored as JSON.
         """
+        return await load()
 
     async def forget(self, *keys: str) -> None:
         """Drop values, and those being loaded; pass this to `session.after_commit`.

@@ -10,7 +10,7 @@ from uuid import UUID
 from typing_extensions import TypeAliasType
 
 from app.core.errors import Conflict, ContentTooLarge, NotFound, UnsupportedContent
-from app.domain.idempotency import IdempotencyKeyRefused
+from app.core.idempotency import IdempotencyKeyRefused
 
 FileId = NewType("FileId", UUID)
 ContentId = NewType("ContentId", UUID)

@@ -1,55 +1,49 @@
-"""What must reach a server, if not now, then as soon as it is back."""
+"""Deferred writes to a server that is unavailable."""
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
 
-Action = Callable[[], Awaitable[object]]
 logger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Letter:
-    """Something to do.
-
-    Attributes:
-        keys: What it concerns.
-        action: Does it, and can be repeated.
-        until: When it no longer matters, on the monotonic clock.
-    """
+class _Delivery:
+    """An action, the keys it concerns, and its deadline on the monotonic clock."""
 
     keys: tuple[str, ...]
-    action: Action
-    until: float
+    action: Callable[[], Awaitable[object]]
+    deadline: float
 
 
 class Outbox:
-    """Does things at once, or keeps them in memory and tries again until they are done.
+    """Runs actions at once, or keeps them in memory and retries until they succeed.
 
     Args:
-        server: What it is for, in the log.
-        unavailable: What an action raises while the server is away.
-        retry_seconds: How long it waits between two tries.
+        server: Name of the server in the log.
+        unavailable: The error of an action while the server is unavailable.
+        retry_seconds: Seconds between retries.
     """
 
     def __init__(self, server: str, unavailable: type[Exception], *, retry_seconds: float) -> None:
         self._server = server
         self._unavailable = unavailable
         self._retry_seconds = retry_seconds
-        self._letters: dict[_Letter, None] = {}
-        self._concerned: dict[str, int] = {}
-        self._trying: asyncio.Task[None] | None = None
+        self._pending: dict[_Delivery, None] = {}
+        self._keys: Counter[str] = Counter()
+        self._retrying: asyncio.Task[None] | None = None
 
     @classmethod
     @asynccontextmanager
     async def open(
         cls, server: str, unavailable: type[Exception], *, retry_seconds: float
     ) -> AsyncIterator["Outbox"]:
-        """Yield one, and try a last time afterwards what is left."""
+        """Yield an outbox; afterwards, try a last time."""
         outbox = cls(server, unavailable, retry_seconds=retry_seconds)
         try:
             yield outbox
@@ -57,62 +51,61 @@ class Outbox:
             await outbox.close()
 
     def __contains__(self, key: str) -> bool:
-        """Whether something is still to be done that concerns a key."""
-        return key in self._concerned
+        """Return whether a pending action concerns a key."""
+        return key in self._keys
 
     def __len__(self) -> int:
-        return len(self._letters)
+        return len(self._pending)
 
-    async def send(self, keys: Iterable[str], action: Action, *, seconds: float) -> None:
-        """Do something, now or later; later, if that fails or if the caller is cancelled.
+    async def send(
+        self, keys: Iterable[str], action: Callable[[], Awaitable[object]], *, seconds: float
+    ) -> None:
+        """Run an action now, or later if that fails or the caller is cancelled.
 
         Args:
-            keys: What it concerns.
-            action: Does it; a second time does no harm.
-            seconds: How long it matters.
+            keys: Keys that it concerns.
+            action: Must be idempotent.
+            seconds: Time after which it no longer matters.
         """
-        letter = _Letter(tuple(keys), action, time.monotonic() + seconds)
-        self._letters[letter] = None
-        for key in letter.keys:
-            self._concerned[key] = self._concerned.get(key, 0) + 1
+        delivery = _Delivery(tuple(keys), action, time.monotonic() + seconds)
+        self._pending[delivery] = None
+        self._keys.update(delivery.keys)
         try:
-            await self._deliver(letter)
+            await self._deliver(delivery)
         except self._unavailable:
-            logger.warning("kept for later", server=self._server, waiting=len(self._letters))
+            logger.warning("delivery deferred", server=self._server, pending=len(self._pending))
         finally:
-            if self._letters and (self._trying is None or self._trying.done()):
-                self._trying = asyncio.create_task(
-                    self._try_until_done(), name=f"{self._server}-outbox"
-                )
+            if self._pending and (self._retrying is None or self._retrying.done()):
+                self._retrying = asyncio.create_task(self._retry(), name=f"{self._server}-outbox")
 
     async def close(self) -> None:
-        """Try a last time, and forget the rest, which goes to the log."""
-        if self._trying is not None:
-            self._trying.cancel()
+        """Try a last time, and drop the rest."""
+        if self._retrying is not None:
+            self._retrying.cancel()
             with suppress(asyncio.CancelledError):
-                await self._trying
+                await self._retrying
         with suppress(self._unavailable):
             await self._deliver_all()
-        if self._letters:
-            logger.error("not delivered", server=self._server, lost=len(self._letters))
+        if self._pending:
+            logger.error("deliveries lost", server=self._server, lost=len(self._pending))
 
-    async def _try_until_done(self) -> None:
-        while self._letters:
+    async def _retry(self) -> None:
+        while self._pending:
             await asyncio.sleep(self._retry_seconds)
             with suppress(self._unavailable):
                 await self._deliver_all()
 
     async def _deliver_all(self) -> None:
-        # In order: what was asked for first is done first.
-        for letter in list(self._letters):
-            await self._deliver(letter)
+        # In order: first come, first served.
+        for delivery in list(self._pending):
+            await self._deliver(delivery)
 
-    async def _deliver(self, letter: _Letter) -> None:
-        if time.monotonic() < letter.until:
-            await letter.action()
-        if letter in self._letters:
-            del self._letters[letter]
-            for key in letter.keys:
-                self._concerned[key] -= 1
-                if not self._concerned[key]:
-                    del self._concerned[key]
+    async def _deliver(self, delivery: _Delivery) -> None:
+        if time.monotonic() < delivery.deadline:
+            await delivery.action()
+        if delivery in self._pending:
+            del self._pending[delivery]
+            for key in delivery.keys:
+                self._keys[key] -= 1
+                if not self._keys[key]:
+                    del self._keys[key]

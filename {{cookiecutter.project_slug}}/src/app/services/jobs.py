@@ -1,115 +1,64 @@
-"""Jobs that somebody asks for and comes back for."""
+"""Jobs that their owners follow."""
 
-import hashlib
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
 
-from app.core.ids import new_id
-from app.core.ports import Job
+from app.core.jobs import JobFile, JobFinished, JobNotDone, JobNotFound, JobStatus, TrackedJob
 from app.core.storage import Content, FileStore
-from app.domain.exports import ExportItems
-from app.domain.items import ExportFormat, ItemFilter
-from app.domain.tracking import JobFile, JobFinished, JobId, JobNotDone, JobNotFound, TrackedJob
-from app.domain.users import UserId
+from app.infrastructure.jobs import JobStore
 
-
-class TrackedJobs(Protocol):
-    """Takes jobs that somebody will ask about.
-
-    Every method raises `QueueUnavailable` if the queue does not answer in time.
-    """
-
-    async def submit(self, job_id: JobId, job: Job, *, owner_id: UserId, unique: str) -> JobId:
-        """Take a job.
-
-        Args:
-            job_id: A new id.
-            job: What is to be done.
-            owner_id: Who may ask about it.
-            unique: While another job of this name waits or runs, that one is meant.
-
-        Returns:
-            The id of the job that will be done.
-
-        Raises:
-            TooManyJobs: Its owner has as many that wait or run as one may have.
-        """
-
-    async def find(self, job_id: JobId) -> TrackedJob | None:
-        """Return a job, as long as it is remembered."""
-
-    async def cancel(self, job_id: JobId) -> None:
-        """End a job as soon as it can be."""
-
-
-class JobNotes(Protocol):
-    """Where a job leaves word while it is done.
-
-    Every method raises `QueueUnavailable` if the queue does not answer in time.
-    """
-
-    async def progress(self, job_id: JobId, done: int) -> None:
-        """Note how many things are done so far."""
-
-    async def result(self, job_id: JobId, file: JobFile) -> None:
-        """Note the file that was made."""
+EXPORTS: Final = "exports/"
+"""Prefix of the keys of jobs' files, which are deleted when their results expire."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobService:
-    """Starts jobs, and tells their owners of them; another's are not found."""
+    """Starts jobs, and shows them to their owners.
 
-    jobs: TrackedJobs
+    Each method raises `QueueUnavailable` if the queue does not answer.
+    """
+
+    jobs: JobStore
     files: FileStore
 
-    async def export_items(
-        self, owner_id: UserId, wanted: ItemFilter, chosen: ExportFormat
-    ) -> TrackedJob:
-        """Start an export, or return the one that is under way for the same items.
+    async def start(self, job: TrackedJob, *, unique: str) -> JobStatus:
+        """Start a job, or return the unfinished one of the same unique name.
 
         Raises:
-            TooManyJobs: The owner has as many jobs that wait or run as one may have.
-            QueueUnavailable: The queue does not take it.
+            TooManyJobs: The owner has too many unfinished jobs.
         """
-        job_id = JobId(new_id())
-        job = ExportItems(job_id=job_id, owner_id=owner_id, wanted=wanted, format=chosen)
-        criteria = repr((chosen, sorted(asdict(wanted).items()))).encode()
-        unique = f"items-export:{owner_id}:{hashlib.sha256(criteria).hexdigest()[:32]}"
-        taken = await self.jobs.submit(job_id, job, owner_id=owner_id, unique=unique)
-        return await self.one(owner_id, taken)
+        return await self.one(job.owner_id, await self.jobs.start(job, unique=unique))
 
-    async def one(self, owner_id: UserId, job_id: JobId) -> TrackedJob:
-        """Return one job.
+    async def one(self, owner_id: UUID, job_id: UUID) -> JobStatus:
+        """Return a job.
 
         Raises:
-            JobNotFound: The owner has none of this id.
-            QueueUnavailable: The queue does not answer.
+            JobNotFound: The owner has no such job.
         """
         job = await self.jobs.find(job_id)
         if job is None or job.owner_id != owner_id:
             raise JobNotFound
         return job
 
-    async def cancel(self, owner_id: UserId, job_id: JobId) -> None:
-        """Cancel a job; one that runs ends a moment later.
+    async def cancel(self, owner_id: UUID, job_id: UUID) -> None:
+        """Cancel a job; one that is running ends a moment later.
 
         Raises:
-            JobNotFound: The owner has none of this id.
-            JobFinished: It is over.
-            QueueUnavailable: The queue does not answer.
+            JobNotFound: The owner has no such job.
+            JobFinished: It has ended.
         """
         job = await self.one(owner_id, job_id)
         if job.state in {"done", "failed"}:
             raise JobFinished
         await self.jobs.cancel(job_id)
 
-    async def file(self, owner_id: UserId, job_id: JobId) -> JobFile:
-        """Return the file that a job has made.
+    async def file(self, owner_id: UUID, job_id: UUID) -> JobFile:
+        """Return the file of a job.
 
         Raises:
-            JobNotFound: The owner has none of this id.
-            JobNotDone: It has made none.
-            QueueUnavailable: The queue does not answer.
+            JobNotFound: The owner has no such job.
+            JobNotDone: It has no file, or not yet.
         """
         job = await self.one(owner_id, job_id)
         if job.result is None:
@@ -117,10 +66,10 @@ class JobService:
         return job.result
 
     def open(self, file: JobFile) -> Content:
-        """Yield the facts and the bytes of a job's file.
+        """Open a job's file.
 
         Raises:
-            ObjectNotFound: Its life span is over.
-            FileStoreUnavailable: The file store does not give it.
+            ObjectNotFound: It has expired.
+            FileStoreUnavailable: The file store does not answer.
         """
         return self.files.open(file.key)

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from app.core.clock import utc_now
 from app.core.config import AuthSettings
+from app.core.idempotency import IdempotencyStore
 from app.infrastructure.database import Database
 from app.infrastructure.throttle import Throttle
 from app.repositories.sessions import SessionRepository
-from app.services.ports import IdempotencyStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from app.infrastructure.http.context import request_context
 from app.infrastructure.http.entity_tags import versions_in
 from app.infrastructure.http.problems import raises
 from app.infrastructure.http.schemas import LINE, PageQuery
-from app.infrastructure.rate_limits import Policy, RateLimiter
+from app.infrastructure.limits import Policy, RateLimiter
 from app.resources import Resources
 
 _USER_AGENT_LENGTH = 255

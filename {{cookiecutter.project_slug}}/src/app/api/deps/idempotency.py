@@ -18,19 +18,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.deps.common import ResourcesDep
-from app.domain.idempotency import (
+from app.core.idempotency import (
     Answer,
     Claim,
     IdempotencyKey,
     IdempotencyKeyInUse,
     IdempotencyKeyRepeated,
     IdempotencyKeyReused,
+    IdempotencyStore,
     IdempotencyUnavailable,
 )
 from app.infrastructure.http.context import request_context
 from app.infrastructure.http.handlers import EarlyResponse
 from app.infrastructure.http.problems import raises
-from app.services.ports import IdempotencyStore
 
 IdempotencyKeyHeader = Annotated[
     str | None,
@@ -80,11 +80,11 @@ async def claim_idempotency_key(
         raise RuntimeError("The route must take who is asking before the idempotency key.")
     path = request.scope["path"]
     name = IdempotencyKey(UUID(context.user_id), f"{request.method} {path}", key)
-    claimed = await resources.state.idempotency.claim(name, await _fingerprint(request))
+    claimed = await resources.idempotency.claim(name, await _fingerprint(request))
     if isinstance(claimed, Answer):
         headers = {**dict(claimed.headers), "Idempotency-Replayed": "true"}
         raise EarlyResponse(Response(claimed.body, claimed.status, headers))
-    context.claim = HeldKey(resources.state.idempotency, claimed)
+    context.claim = HeldKey(resources.idempotency, claimed)
 
 
 IdempotencyDep = Annotated[None, Depends(claim_idempotency_key)]

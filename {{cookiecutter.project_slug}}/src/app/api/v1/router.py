@@ -11,6 +11,7 @@ from app.api.v1 import (
     # {% endif %}
     items,
     # {% if cookiecutter.use_arq %}
+    items_export,
     jobs,
     # {% endif %}
     users,
@@ -29,6 +30,7 @@ FEATURES = (
     files,
     # {% endif %}
     # {% if cookiecutter.use_arq %}
+    items_export,
     jobs,
     # {% endif %}
     # {% if cookiecutter.use_websockets %}
@@ -38,7 +40,7 @@ FEATURES = (
 """Each has a `router`, and a `TAG` that says what its operations are about. One that takes bodies
 of another size than the rest says so by `body_limits(settings)`."""
 
-TAGS: list[dict[str, str]] = [feature.TAG for feature in FEATURES]
+TAGS: list[dict[str, str]] = [feature.TAG for feature in FEATURES if hasattr(feature, "TAG")]
 """What the tags of these operations mean, in the order in which they are shown."""
 
 

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from structlog.contextvars import bind_contextvars
 from uuid_utils import uuid7
 
-from app.infrastructure.rate_limits import Quota
+from app.infrastructure.limits import Quota
 
 HEAD = "app.head"
 """Key of the scopes in which a HEAD is answered as a GET."""

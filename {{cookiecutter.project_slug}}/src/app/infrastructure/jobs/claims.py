@@ -1,7 +1,7 @@
-"""A worker's side of the queue: who does which job, and what came of it.
+"""A worker's side of the queue: leases and outcomes.
 
-Whoever does a job holds its lease, a key with the worker's name that lapses unless it is renewed.
-Every outcome is one transaction that checks the lease: a worker that was taken for dead and comes
+The worker of a job holds its lease, a key with the worker's id that expires unless it is renewed.
+Each outcome is a transaction that checks the lease: a worker that was taken for dead and comes
 back has lost it, and changes nothing.
 """
 
@@ -18,28 +18,29 @@ from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobPipeline, JobRedis
 from app.infrastructure.jobs.store import WorkerInfo
 
-_SECONDS_OF_TRIES = 88_400  # as arq has it
+_SECONDS_OF_TRIES = 88_400  # as in arq
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A job that we have begun.
+class Attempt:
+    """A try of a job.
 
     Attributes:
-        payload: The job as it was written down; None if it waited too long.
-        tries: How often it was begun, this time included.
-        cancelled: Whether somebody has cancelled it before.
+        payload: The serialized job; None if it has expired.
+        number: 1 for the first try.
+        cancelled: Whether the job was cancelled before.
     """
 
     payload: bytes | None
-    tries: int
+    number: int
     cancelled: bool
 
 
 class Claims:
-    """Claims jobs in the name of one worker, and tells what came of them.
+    """Claims jobs for one worker, and stores their outcomes.
 
-    Each method raises `QueueUnavailable` if Redis does not answer.
+    Each method raises `QueueUnavailable` if Redis does not answer. Outcomes return False if the
+    lease was lost.
     """
 
     def __init__(self, redis: JobRedis, settings: JobSettings, worker_id: str) -> None:
@@ -49,7 +50,7 @@ class Claims:
         self._lease_ms = round(settings.lease_seconds * 1000)
 
     async def claim(self, job_id: str, now_ms: int) -> bool:
-        """Take the lease of a job that may begin; tell if we have it."""
+        """Take the lease of a job that is due; return whether it was free."""
         async with self._redis.in_time():
             if not await self._redis.set(
                 keys.lease(job_id), self._worker_id, nx=True, px=self._lease_ms
@@ -58,12 +59,12 @@ class Claims:
             score = await self._redis.zscore(keys.QUEUE, job_id)
             if score is not None and score <= now_ms:
                 return True
-            # Somebody has done it, or put it off, since we looked.
+            # Done or delayed by another worker meanwhile.
             await self._redis.delete(keys.lease(job_id))
             return False
 
     async def renew(self, job_ids: Iterable[str]) -> list[str]:
-        """Hold the leases of these jobs on; return those that we have lost."""
+        """Renew the leases of these jobs; return those that are lost."""
         names = list(job_ids)
         if not names:
             return []
@@ -75,27 +76,27 @@ class Claims:
                     if holder == ours:
                         pipe.pexpire(keys.lease(each), self._lease_ms)
                     elif holder is None:
-                        # It lapsed while Redis did not answer, and nobody has taken it.
+                        # It expired while Redis was unavailable, and nobody has taken it.
                         pipe.set(keys.lease(each), ours, nx=True, px=self._lease_ms)
-                kept = iter(await pipe.execute())
+                renewed = iter(await pipe.execute())
         return [
             each
             for each, holder in zip(names, holders, strict=True)
-            if holder not in {ours, None} or not next(kept)
+            if holder not in {ours, None} or not next(renewed)
         ]
 
-    async def begin(self, job_id: str) -> Begun:
-        """Count a try, and return what is to be done."""
+    async def begin(self, job_id: str) -> Attempt:
+        """Count a try, and return the job."""
         async with self._redis.in_time(), self._redis.pipeline() as pipe:
             pipe.get(keys.payload(job_id))
             pipe.incr(keys.tries(job_id))
             pipe.expire(keys.tries(job_id), _SECONDS_OF_TRIES)
             pipe.zrem(keys.CANCELLED, job_id)
             payload, tries, _, cancelled = await pipe.execute()
-        return Begun(payload, tries, bool(cancelled))
+        return Attempt(payload, tries, bool(cancelled))
 
-    async def note_start(self, job_id: str, kind: str, tries: int) -> None:
-        """Note that a job runs."""
+    async def running(self, job_id: str, kind: str, tries: int) -> None:
+        """Store that a job is running."""
         record = {"kind": kind, "state": "running", "tries": tries, "progress": 0}
         async with self._redis.in_time(), self._redis.pipeline() as pipe:
             pipe.hset(keys.record(job_id), mapping=record | {"started_at": utc_now().isoformat()})
@@ -103,15 +104,15 @@ class Claims:
             await pipe.execute()
 
     async def done(self, job_id: str) -> bool:
-        """Note that a job is done; False if it was no longer ours."""
+        """Store that a job is done."""
         return await self._end(job_id, {"state": "done"}, self._settings.result_seconds)
 
     async def cancelled(self, job_id: str) -> bool:
-        """Note that a job has ended because somebody wanted it to."""
+        """Store that a job was cancelled."""
         return await self._end(job_id, {"state": "cancelled"}, self._settings.result_seconds)
 
     async def dead(self, job_id: str, error: str) -> bool:
-        """Give a job up; it is kept among the dead, with what it takes to try it once more."""
+        """Dead-letter a job: it is kept so that it can be retried by hand."""
         now, life = utc_now(), self._settings.dead_seconds
 
         def keep(pipe: JobPipeline) -> None:
@@ -122,8 +123,8 @@ class Claims:
 
         return await self._end(job_id, {"state": "failed", "error": error}, life, keep)
 
-    async def again(self, job_id: str, at: datetime, error: str) -> bool:
-        """Put a job off; False if it was no longer ours."""
+    async def retry(self, job_id: str, at: datetime, error: str) -> bool:
+        """Delay a job until its next try."""
 
         def write(pipe: JobPipeline, *_: str | None) -> None:
             pipe.zadd(keys.QUEUE, {job_id: round(at.timestamp() * 1000)})
@@ -133,7 +134,7 @@ class Claims:
         return await self._if_held(job_id, write)
 
     async def hand_back(self, job_id: str) -> bool:
-        """Let another worker have a job at once; the try does not count."""
+        """Requeue a job at once, without counting the try."""
 
         def write(pipe: JobPipeline, *_: str | None) -> None:
             pipe.decr(keys.tries(job_id))
@@ -142,15 +143,15 @@ class Claims:
 
         return await self._if_held(job_id, write)
 
-    async def beat(self, info: WorkerInfo) -> None:
-        """Give a sign of life."""
+    async def heartbeat(self, info: WorkerInfo) -> None:
+        """Register this worker until its lease expires."""
         async with self._redis.in_time(), self._redis.pipeline() as pipe:
             pipe.sadd(keys.WORKERS, self._worker_id)
             pipe.set(keys.worker(self._worker_id), json.dumps(asdict(info)), px=self._lease_ms)
             await pipe.execute()
 
-    async def leave(self) -> None:
-        """Say goodbye."""
+    async def deregister(self) -> None:
+        """Deregister this worker."""
         async with self._redis.in_time(), self._redis.pipeline() as pipe:
             pipe.srem(keys.WORKERS, self._worker_id)
             pipe.delete(keys.worker(self._worker_id))
@@ -161,15 +162,15 @@ class Claims:
         job_id: str,
         outcome: dict[str, str],
         life: int,
-        and_also: Callable[[JobPipeline], None] | None = None,
+        keep: Callable[[JobPipeline], None] | None = None,
     ) -> bool:
-        """Note that a job is over.
+        """Store a final outcome.
 
         Args:
-            job_id: Which job.
-            outcome: What its record says from now on.
-            life: Seconds until the record goes.
-            and_also: What else belongs to it; without this, the job itself goes.
+            job_id: The job.
+            outcome: Fields of its record.
+            life: Seconds until the record expires.
+            keep: Commands that keep the payload; by default it is deleted.
         """
 
         def write(pipe: JobPipeline, unique: str | None, owner: str | None) -> None:
@@ -183,8 +184,8 @@ class Claims:
                 pipe.zrem(keys.unfinished(owner), job_id)
             pipe.hset(keys.record(job_id), mapping=outcome | {"finished_at": utc_now().isoformat()})
             pipe.expire(keys.record(job_id), life)
-            if and_also:
-                and_also(pipe)
+            if keep:
+                keep(pipe)
             else:
                 pipe.delete(keys.payload(job_id))
 
@@ -193,18 +194,18 @@ class Claims:
     async def _if_held(
         self, job_id: str, write: Callable[[JobPipeline, str | None, str | None], None]
     ) -> bool:
-        """Write something in one step, if the lease is ours; tell if it was.
+        """Run commands in a transaction if this worker holds the lease; return whether it does.
 
         Args:
-            job_id: Whose lease.
-            write: Is given the job's unique name and the id of its owner, if it has them.
+            job_id: The job.
+            write: Queues the commands, given the job's unique name and owner.
         """
         async with self._redis.in_time():
             while True:
                 async with self._redis.pipeline() as pipe:
                     await pipe.watch(keys.lease(job_id), keys.payload(job_id))
                     holder = await pipe.get(keys.lease(job_id))
-                    # It may have lapsed while Redis was away, with nobody else to take it.
+                    # It may have expired while Redis was unavailable, with nobody to take it.
                     if holder not in {self._worker_id.encode(), None}:
                         return False
                     if await pipe.zscore(keys.QUEUE, job_id) is None:

@@ -1,4 +1,4 @@
-"""How jobs reach Redis: arq's client, with our prefix and our time limits."""
+"""arq's Redis client with a key prefix and time limits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -13,17 +13,18 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from app.config import Settings
-from app.domain.tracking import QueueUnavailable
+from app.core.config import JobSettings
+from app.core.config.redis import RedisSettings
+from app.core.jobs import QueueUnavailable
 from app.infrastructure.jobs import payloads
-from app.infrastructure.redis.breaker import Breaker, RedisUnavailable
+from app.infrastructure.redis import Breaker, RedisUnavailable
 
-ARQ: Final = "arq:"
-"""What the names of arq's own keys begin with, and of those that we keep beside them."""
+_ARQ: Final = "arq:"
+"""Prefix of arq's own keys, and of ours beside them."""
 
 
 class JobPipeline(Pipeline):
-    """Several commands at once, with the prefix in front of the names of keys."""
+    """A pipeline that adds the prefix to keys."""
 
     def __init__(self, prefix: str, *args: Any) -> None:
         super().__init__(*args)
@@ -34,34 +35,34 @@ class JobPipeline(Pipeline):
         return super().execute_command(*_prefixed(self._prefix, args), **options)
 
     def multi(self) -> None:
-        """Collect commands from here on, to be executed together or not at all."""
+        """Start a transaction."""
         super().multi()  # type: ignore[no-untyped-call]
 
     async def reset(self) -> None:
-        """Give the connection back."""
+        """Return the connection to the pool."""
         if self.connection is not None and not self.connection.is_connected:
-            # Over one that is closed nothing is watched; a new one must not be waited for.
+            # A closed connection watches nothing; don't wait for a new one to unwatch.
             self.watching = False
         await super().reset()  # type: ignore[no-untyped-call]
 
 
 class JobRedis(ArqRedis):
-    """arq's client for a Redis that others use, too.
+    """arq's client for a Redis that is shared.
 
-    arq has its key names as constants. Here each argument that begins with `arq:` gets the prefix
-    of the service in front; ids are UUIDs and contents are JSON, so that nothing else does.
+    arq's key names are constants. Each argument that begins with `arq:` gets the service's prefix;
+    ids are UUIDs and contents are JSON, so nothing else does.
     """
 
     def __init__(
         self, pool: ConnectionPool, prefix: str, seconds: float, breaker: Breaker | None
     ) -> None:
-        """Talk over this pool; whoever made it closes it.
+        """Use this pool, which the caller closes.
 
         Args:
             pool: Connections.
-            prefix: What stands in front of all names of keys.
-            seconds: How long what is done `in_time` may take.
-            breaker: What keeps its callers from waiting, if they should not.
+            prefix: Prefix of all keys.
+            seconds: Time limit of a block under `in_time`.
+            breaker: Guards these blocks.
         """
         super().__init__(
             pool, job_serializer=payloads.serialize, job_deserializer=payloads.deserialize
@@ -76,20 +77,20 @@ class JobRedis(ArqRedis):
         return await sent
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> JobPipeline:
-        """Return what sends several commands at once."""
+        """Return a pipeline."""
         return JobPipeline(
             self._prefix, self.connection_pool, self.response_callbacks, transaction, shard_hint
         )
 
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:
-        """Give what the block does one time limit for all of it, and its errors a name of ours.
+        """Limit the time of the block, and translate its errors.
 
         Raises:
-            QueueUnavailable: Redis does not answer, or is not asked because it did not before.
+            QueueUnavailable: Redis did not answer in time, or the circuit is open.
         """
         try:
-            with self._breaker.watching() if self._breaker else nullcontext():
+            with self._breaker.guard() if self._breaker else nullcontext():
                 async with asyncio.timeout(self._seconds):
                     yield
         except RedisUnavailable as error:
@@ -100,31 +101,32 @@ class JobRedis(ArqRedis):
 
 @asynccontextmanager
 async def open_job_redis(
-    settings: Settings, breaker: Breaker | None = None
+    redis: RedisSettings, jobs: JobSettings, *, guarded: bool = False
 ) -> AsyncIterator[JobRedis]:
-    """Yield a client that connects when it is first used, and close it afterwards.
+    """Yield a client that connects on first use, and close it afterwards.
 
     Args:
-        settings: Where Redis is, and how long it may take.
-        breaker: What keeps requests from waiting for a Redis that is away. Workers have none: they
-            wait for it, and a lease that is renewed a moment too late is lost.
+        redis: Address and prefix.
+        jobs: Time limit.
+        guarded: Whether a circuit breaker keeps requests from waiting. Workers have none: they wait
+            for Redis, and renew their leases as soon as it is back.
     """
-    seconds = settings.jobs.command_seconds
     pool = ConnectionPool.from_url(
-        settings.redis.url.get_secret_value(),
-        socket_timeout=seconds,
-        socket_connect_timeout=seconds,
-        # After a restart of Redis, the first command on each connection finds it closed. One that
-        # took too long is not tried again: who asked has waited long enough.
+        redis.url.get_secret_value(),
+        socket_timeout=jobs.command_seconds,
+        socket_connect_timeout=jobs.command_seconds,
+        # After a restart of Redis, the first command finds each connection closed. A command that
+        # timed out is not retried: its caller has waited long enough.
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         retry_on_error=[RedisConnectionError],
     )
+    breaker = Breaker(redis.breaker_failures, redis.breaker_seconds) if guarded else None
     try:
-        yield JobRedis(pool, settings.redis.prefix, seconds, breaker)
+        yield JobRedis(pool, redis.prefix, jobs.command_seconds, breaker)
     finally:
         await pool.aclose()
 
 
 def _prefixed(prefix: str, args: tuple[Any, ...]) -> Iterator[Any]:
     for each in args:
-        yield prefix + each if isinstance(each, str) and each.startswith(ARQ) else each
+        yield prefix + each if isinstance(each, str) and each.startswith(_ARQ) else each

@@ -1,10 +1,11 @@
-"""Names of what is stored about jobs: arq's, and ours beside them.
+"""Names of Redis keys: arq's own, and ours beside them.
 
-A job waits in arq's queue, a sorted set by the moment at which it may begin, and stays there while
-it is done: whoever does it holds the key `in_progress`, which lapses.
+A job stays in the queue, a sorted set by due time, while it runs: its worker holds the lease,
+arq's `in-progress` key, which expires.
 """
 
 from typing import Final
+from uuid import UUID
 
 from arq.constants import (
     abort_jobs_ss,
@@ -15,50 +16,52 @@ from arq.constants import (
     retry_key_prefix,
 )
 
+JobId = UUID | str
+
 QUEUE: Final = default_queue_name
 CANCELLED: Final = abort_jobs_ss
-"""Ids of running jobs that somebody wants to end."""
+"""Ids of running jobs to cancel."""
 DEAD: Final = "arq:dead"
-"""Ids of jobs that were given up, by when."""
+"""Ids of dead-lettered jobs, by time."""
 WORKERS: Final = "arq:workers"
-"""Ids of all workers that have not said goodbye, dead ones among them."""
+"""Ids of registered workers, some of which may have died."""
 
 
-def payload(job_id: str) -> str:
-    """Where a job is written down."""
-    return job_key_prefix + job_id
+def payload(job_id: JobId) -> str:
+    """Name the serialized job."""
+    return f"{job_key_prefix}{job_id}"
 
 
-def lease(job_id: str) -> str:
-    """Who does a job just now."""
-    return in_progress_key_prefix + job_id
+def lease(job_id: JobId) -> str:
+    """Name the id of the worker that runs a job."""
+    return f"{in_progress_key_prefix}{job_id}"
 
 
-def tries(job_id: str) -> str:
-    """How often a job was begun."""
-    return retry_key_prefix + job_id
+def tries(job_id: JobId) -> str:
+    """Name the number of attempts."""
+    return f"{retry_key_prefix}{job_id}"
 
 
-def done(job_id: str) -> str:
-    """That a job is over; arq takes none with the same id meanwhile."""
-    return result_key_prefix + job_id
+def done(job_id: JobId) -> str:
+    """Name the mark of a finished job, which keeps arq from enqueueing its id again."""
+    return f"{result_key_prefix}{job_id}"
 
 
-def record(job_id: str) -> str:
-    """What is told of a job: a hash."""
+def record(job_id: JobId) -> str:
+    """Name the hash of a job's status."""
     return f"arq:record:{job_id}"
 
 
 def unique(name: str) -> str:
-    """Which job is the one of this name."""
+    """Name the id of the job that has a unique name."""
     return f"arq:unique:{name}"
 
 
-def unfinished(owner_id: str) -> str:
-    """Which jobs of a user wait or run: a sorted set, by when they were asked for."""
+def unfinished(owner_id: UUID | str) -> str:
+    """Name the sorted set of an owner's unfinished jobs."""
     return f"arq:unfinished:{owner_id}"
 
 
 def worker(worker_id: str) -> str:
-    """What a living worker says of itself; lapses."""
+    """Name the heartbeat of a worker, which expires."""
     return f"arq:worker:{worker_id}"

@@ -1,11 +1,12 @@
-"""Jobs as bytes: JSON in the form of arq, made and checked by the types of the jobs.
+"""Jobs as JSON in arq's format.
 
-arq pickles by default, and whoever can write to Redis could then run code in a worker.
+arq's default is pickle, by which anyone with access to Redis could run code in a worker.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
 from arq.jobs import serialize_job
@@ -14,80 +15,70 @@ from pydantic_core import from_json, to_json
 from structlog.contextvars import get_contextvars
 
 from app.core.clock import utc_now
-from app.core.ports import Job, SendMail
-from app.domain.exports import ExportItems, Prune, RemoveExports
+from app.core.ports import Job
 
-KINDS: Final[tuple[type[Job], ...]] = (SendMail, ExportItems, Prune, RemoveExports)
-"""All kinds of jobs that can travel. Their names are stored: one that is renamed is a new kind."""
-
-_TRAVELLING: Final = ("request_id", "user_id")
-_ADAPTERS: Final[Mapping[str, TypeAdapter[Job]]] = {
-    kind.__name__: TypeAdapter(kind) for kind in KINDS
-}
+_CONTEXT: Final = ("request_id", "user_id")
 
 serialize: Final[Callable[[dict[str, Any]], bytes]] = to_json
 deserialize: Final[Callable[[bytes], dict[str, Any]]] = from_json
+_adapter: Final[Callable[[Any], TypeAdapter[Any]]] = cache(TypeAdapter)
 
 
 class UnreadableJob(Exception):
-    """What is stored is no job of ours. The message holds nothing of it."""
+    """The stored job is malformed or of an unknown kind; the message holds nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """A job on its way.
+class Message:
+    """A job with its metadata.
 
     Attributes:
-        job: What is to be done.
-        context: What its log lines say of the request that asked for it.
-        asked_at: When that was.
+        context: Ids of the request and user that enqueued the job, for the log.
     """
 
     job: Job
     context: Mapping[str, str] = field(default_factory=dict)
-    asked_at: datetime = field(default_factory=utc_now)
+    enqueued_at: datetime = field(default_factory=utc_now)
 
     @property
     def kind(self) -> str:
-        """The name of its type."""
+        """Name of the job's class."""
         return type(self.job).__name__
 
 
-def packed(job: Job) -> Packed:
-    """Pack a job with the id of the request and of the user that it is asked for by."""
+def message(job: Job) -> Message:
+    """Return a job with the context of this request."""
     bound = get_contextvars()
-    return Packed(job, {name: str(bound[name]) for name in _TRAVELLING if name in bound})
+    return Message(job, {name: str(bound[name]) for name in _CONTEXT if name in bound})
 
 
-def to_bytes(package: Packed) -> bytes:
-    """Write a job down."""
+def encode(sent: Message) -> bytes:
+    """Serialize a message."""
     arguments = {
-        "job": _ADAPTERS[package.kind].dump_python(package.job, mode="json"),
-        "context": package.context,
+        "job": _adapter(type(sent.job)).dump_python(sent.job, mode="json"),
+        "context": sent.context,
     }
-    moment = round(package.asked_at.timestamp() * 1000)
-    return serialize_job(package.kind, (), arguments, None, moment, serializer=serialize)
+    milliseconds = round(sent.enqueued_at.timestamp() * 1000)
+    return serialize_job(sent.kind, (), arguments, None, milliseconds, serializer=serialize)
 
 
-def from_bytes(data: bytes) -> Packed:
-    """Read a job.
+def decode(data: bytes, kinds: Mapping[str, type[Job]]) -> Message:
+    """Deserialize a message.
 
     Raises:
-        UnreadableJob: It is none, or one of a version of the service that knows other kinds.
+        UnreadableJob: It is malformed, or of a kind that this version does not know.
     """
     try:
         stored = _STORED.validate_json(data)
-        job = _ADAPTERS[stored.f].validate_python(stored.k.job)
+        job: Job = _adapter(kinds[stored.f]).validate_python(stored.k.job)
     except (ValidationError, KeyError) as error:
-        message = f"not a job that we know ({type(error).__name__})"
-        raise UnreadableJob(message) from None
-    asked_at = datetime.fromtimestamp(stored.et / 1000, UTC)
-    return Packed(job, stored.k.context, asked_at)
+        raise UnreadableJob(f"unknown job ({type(error).__name__})") from None
+    return Message(job, stored.k.context, datetime.fromtimestamp(stored.et / 1000, UTC))
 
 
 @dataclass(frozen=True, slots=True)
 class _Arguments:
-    """What arq calls keyword arguments; a job of the calendar has none."""
+    """Keyword arguments of arq's record; a cron job has none."""
 
     job: dict[str, Any] = field(default_factory=dict)
     context: dict[str, str] = field(default_factory=dict)
@@ -95,7 +86,7 @@ class _Arguments:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """arq's own record: function, keyword arguments, time in milliseconds since 1970."""
+    """arq's record: function, keyword arguments, enqueue time in milliseconds."""
 
     f: str
     k: _Arguments

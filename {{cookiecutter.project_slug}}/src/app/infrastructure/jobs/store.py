@@ -1,4 +1,4 @@
-"""What Redis knows of jobs, for those who ask for them and those who look after them."""
+"""Jobs in Redis, for those who enqueue, follow and operate them."""
 
 import json
 from collections.abc import Mapping
@@ -11,28 +11,28 @@ from redis.exceptions import WatchError
 
 from app.core.clock import utc_now
 from app.core.config import JobSettings
-from app.domain.tracking import (
+from app.core.jobs import (
     JobFile,
-    JobId,
     JobState,
+    JobStatus,
     QueueUnavailable,
     TooManyJobs,
     TrackedJob,
 )
-from app.domain.users import UserId
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobPipeline, JobRedis
-from app.infrastructure.jobs.payloads import Packed, to_bytes
+from app.infrastructure.jobs.keys import JobId
+from app.infrastructure.jobs.payloads import Message, encode, message
 
 _SHOWN: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class DeadJob:
-    """A job that was given up.
+    """A dead-lettered job.
 
     Attributes:
-        error: Name of the error that ended its last try.
+        error: Name of its last error.
     """
 
     id: str
@@ -44,11 +44,11 @@ class DeadJob:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What a worker says of itself.
+    """A worker's heartbeat.
 
     Attributes:
-        running: How many jobs it does just now.
-        done: How many it has done since it started; the same for `failed` and `retried`.
+        running: Jobs in progress.
+        done: Jobs done since its start; the same for `failed` and `retried`.
     """
 
     host: str
@@ -62,14 +62,14 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """How the queue stands.
+    """State of the queue.
 
     Attributes:
-        queued: Jobs that may begin.
-        delayed: Jobs whose next try has its moment still ahead.
-        running: Jobs that are being done.
-        dead: Those that were given up, the latest first.
-        workers: Those that live.
+        queued: Jobs that are due.
+        delayed: Jobs whose next try is not due yet.
+        running: Jobs in progress.
+        dead: Dead-lettered jobs, latest first.
+        workers: Live workers.
     """
 
     queued: int
@@ -80,7 +80,7 @@ class Overview:
 
 
 class JobStore:
-    """Puts jobs into the queue, and tells what became of them.
+    """Submits jobs, and reports and changes their status.
 
     Each method raises `QueueUnavailable` if Redis does not answer.
     """
@@ -89,30 +89,42 @@ class JobStore:
         self._redis = redis
         self._settings = settings
 
+    async def start(self, job: TrackedJob, *, unique: str) -> UUID:
+        """Submit a tracked job, unless one of the same unique name is unfinished.
+
+        Returns:
+            The id of the job of this name.
+
+        Raises:
+            TooManyJobs: The owner has too many unfinished jobs.
+        """
+        started = await self.submit(job.id, message(job), owner_id=job.owner_id, unique=unique)
+        return UUID(started)
+
     async def submit(
         self,
-        job_id: str,
-        package: Packed,
+        job_id: JobId,
+        sent: Message,
         *,
-        owner_id: UserId | None = None,
+        owner_id: UUID | None = None,
         unique: str | None = None,
     ) -> str:
-        """Put a job into the queue; once, however often it is tried with the same id.
+        """Submit a job; a repetition with the same id has no effect.
 
         Args:
             job_id: A new id.
-            package: The job.
-            owner_id: Who may ask about it.
-            unique: While another job of this name waits or runs, that one is meant.
+            sent: The job.
+            owner_id: Who may follow it.
+            unique: Name of which one unfinished job may exist.
 
         Returns:
-            The id of the job that will be done.
+            The id of the job, or of the unfinished one of the same unique name.
 
         Raises:
-            TooManyJobs: Its owner has as many as one may have.
+            TooManyJobs: The owner has too many unfinished jobs.
         """
         name = keys.unique(unique) if unique else keys.record(job_id)
-        owned = keys.unfinished(str(owner_id)) if owner_id else name
+        owned = keys.unfinished(owner_id) if owner_id else name
         async with self._redis.in_time():
             while True:
                 async with self._redis.pipeline() as pipe:
@@ -120,18 +132,18 @@ class JobStore:
                     if unique and (other := await pipe.get(name)):
                         return str(other.decode())
                     if await pipe.exists(keys.payload(job_id), keys.done(job_id)):
-                        return job_id
+                        return str(job_id)
                     if owner_id:
                         await self._require_room(pipe, owned)
                     pipe.multi()
                     life = self._settings.queue_seconds
-                    pipe.set(keys.payload(job_id), to_bytes(package), ex=life)
-                    pipe.zadd(keys.QUEUE, {job_id: _milliseconds(utc_now())})
-                    record = {"kind": package.kind, "created_at": package.asked_at.isoformat()}
+                    pipe.set(keys.payload(job_id), encode(sent), ex=life)
+                    pipe.zadd(keys.QUEUE, {str(job_id): _milliseconds(utc_now())})
+                    record = {"kind": sent.kind, "created_at": sent.enqueued_at.isoformat()}
                     record |= {"state": "queued"} | ({"owner": str(owner_id)} if owner_id else {})
                     if unique:
                         record["unique"] = unique
-                        pipe.set(name, job_id, ex=life)
+                        pipe.set(name, str(job_id), ex=life)
                     if owner_id:
                         self._own(pipe, owned, job_id)
                     pipe.hset(keys.record(job_id), mapping=record)
@@ -140,25 +152,25 @@ class JobStore:
                         await pipe.execute()
                     except WatchError:
                         continue
-                    return job_id
+                    return str(job_id)
 
-    async def find(self, job_id: JobId) -> TrackedJob | None:
-        """Return a job that somebody owns."""
+    async def find(self, job_id: UUID) -> JobStatus | None:
+        """Return the status of a tracked job."""
         async with self._redis.in_time(), self._redis.pipeline() as pipe:
-            pipe.hgetall(keys.record(str(job_id)))
-            pipe.exists(keys.lease(str(job_id)))
+            pipe.hgetall(keys.record(job_id))
+            pipe.exists(keys.lease(job_id))
             stored, held = await pipe.execute()
         record = _text(stored)
         if "owner" not in record:
             return None
-        state = cast("JobState", record["state"])  # written by us
+        state = cast("JobState", record["state"])
         if state == "running" and not held:
-            state = "queued"  # its worker is gone, and it waits for another
+            state = "queued"  # its worker died
         result = record.get("result")
-        return TrackedJob(
+        return JobStatus(
             id=job_id,
             kind=record["kind"],
-            owner_id=UserId(UUID(record["owner"])),
+            owner_id=UUID(record["owner"]),
             state=state,
             progress=int(record.get("progress", 0)),
             tries=int(record.get("tries", 0)),
@@ -168,44 +180,43 @@ class JobStore:
             result=JobFile(**json.loads(result)) if result and state == "done" else None,
         )
 
-    async def cancel(self, job_id: JobId) -> None:
-        """End a job: at once if it waits, else as soon as its worker hears of it."""
-        name = str(job_id)
+    async def cancel(self, job_id: UUID) -> None:
+        """Cancel a job: at once if it is queued, else as soon as its worker notices."""
         async with self._redis.in_time():
             while True:
                 async with self._redis.pipeline() as pipe:
-                    await pipe.watch(keys.lease(name), keys.record(name))
-                    held = await pipe.exists(keys.lease(name))
-                    record = _text(await pipe.execute_command("HGETALL", keys.record(name)))
+                    await pipe.watch(keys.lease(job_id), keys.record(job_id))
+                    held = await pipe.exists(keys.lease(job_id))
+                    record = _text(await pipe.execute_command("HGETALL", keys.record(job_id)))
                     pipe.multi()
                     if held:
-                        pipe.zadd(keys.CANCELLED, {name: _milliseconds(utc_now())})
+                        pipe.zadd(keys.CANCELLED, {str(job_id): _milliseconds(utc_now())})
                     elif record.get("state") in {"queued", "running"}:
-                        pipe.zrem(keys.QUEUE, name)
-                        pipe.delete(keys.payload(name), keys.tries(name))
+                        pipe.zrem(keys.QUEUE, str(job_id))
+                        pipe.delete(keys.payload(job_id), keys.tries(job_id))
                         if "unique" in record:
                             pipe.delete(keys.unique(record["unique"]))
                         if "owner" in record:
-                            pipe.zrem(keys.unfinished(record["owner"]), name)
+                            pipe.zrem(keys.unfinished(record["owner"]), str(job_id))
                         ended = {"state": "cancelled", "finished_at": utc_now().isoformat()}
-                        pipe.hset(keys.record(name), mapping=ended)
-                        pipe.expire(keys.record(name), self._settings.result_seconds)
+                        pipe.hset(keys.record(job_id), mapping=ended)
+                        pipe.expire(keys.record(job_id), self._settings.result_seconds)
                     try:
                         await pipe.execute()
                     except WatchError:
                         continue
                     return
 
-    async def progress(self, job_id: JobId, done: int) -> None:
-        """Note how many things a job has done so far."""
-        await self._note(job_id, "progress", str(done))
+    async def set_progress(self, job_id: UUID, done: int) -> None:
+        """Store the progress of a running job."""
+        await self._set(job_id, "progress", str(done))
 
-    async def result(self, job_id: JobId, file: JobFile) -> None:
-        """Note the file that a job has made; it is shown once the job is done."""
-        await self._note(job_id, "result", json.dumps(asdict(file)))
+    async def set_result(self, job_id: UUID, file: JobFile) -> None:
+        """Store the result of a running job, which is visible once the job is done."""
+        await self._set(job_id, "result", json.dumps(asdict(file)))
 
     async def revive(self, job_id: str) -> bool:
-        """Put a dead job back into the queue, with all its tries; tell if it was there."""
+        """Requeue a dead-lettered job with all its tries; return whether it existed."""
         async with self._redis.in_time(), self._redis.pipeline() as pipe:
             await pipe.watch(keys.payload(job_id), keys.DEAD)
             known = await pipe.exists(keys.payload(job_id))
@@ -226,7 +237,7 @@ class JobStore:
         return True
 
     async def overview(self) -> Overview:
-        """Return how the queue stands; of very long lists, their beginning."""
+        """Return the state of the queue; long lists are cut."""
         now = _milliseconds(utc_now())
         async with self._redis.in_time():
             async with self._redis.pipeline() as pipe:
@@ -259,7 +270,7 @@ class JobStore:
         )
 
     async def workers(self) -> tuple[WorkerInfo, ...]:
-        """Return the workers that live."""
+        """Return the live workers."""
         async with self._redis.in_time():
             members = await self._redis.execute_command("SMEMBERS", keys.WORKERS)
             known = sorted(each.decode() for each in members)
@@ -271,36 +282,34 @@ class JobStore:
         return tuple(WorkerInfo(**json.loads(info)) for info in found if info is not None)
 
     async def require_worker(self) -> None:
-        """Pass if a worker lives.
+        """Check that there is a live worker.
 
         Raises:
-            QueueUnavailable: None does, or Redis does not answer.
+            QueueUnavailable: There is none, or Redis does not answer.
         """
         if not await self.workers():
-            raise QueueUnavailable(reason="no worker lives")
+            raise QueueUnavailable(reason="no live worker")
 
     async def _require_room(self, pipe: JobPipeline, owned: str) -> None:
-        """Pass if the owner of these unfinished jobs may have one more."""
-        number = await pipe.execute_command("ZCOUNT", owned, f"({self._forgotten()}", "+inf")
+        number = await pipe.execute_command("ZCOUNT", owned, f"({self._horizon()}", "+inf")
         if number >= self._settings.unfinished_per_user:
             raise TooManyJobs(f"{number} of your jobs wait or run. Cancel one, or come back later.")
 
-    def _own(self, pipe: JobPipeline, owned: str, job_id: str) -> None:
+    def _own(self, pipe: JobPipeline, owned: str, job_id: JobId) -> None:
         """Count a job among the unfinished ones of its owner."""
-        # A job that nobody began in time is given up when nothing is known of it any more.
-        pipe.zremrangebyscore(owned, "-inf", self._forgotten())
-        pipe.zadd(owned, {job_id: _milliseconds(utc_now())})
+        # Jobs older than this have expired in the queue.
+        pipe.zremrangebyscore(owned, "-inf", self._horizon())
+        pipe.zadd(owned, {str(job_id): _milliseconds(utc_now())})
         pipe.expire(owned, self._settings.queue_seconds)
 
-    def _forgotten(self) -> int:
-        """The moment before which a job must have been asked for to be forgotten by now."""
+    def _horizon(self) -> int:
         return _milliseconds(utc_now()) - self._settings.queue_seconds * 1000
 
-    async def _note(self, job_id: JobId, name: str, value: str) -> None:
+    async def _set(self, job_id: UUID, name: str, value: str) -> None:
         async with self._redis.in_time(), self._redis.pipeline() as pipe:
-            pipe.hset(keys.record(str(job_id)), name, value)
-            # Should the record have lapsed, what is written now must do so, too.
-            pipe.expire(keys.record(str(job_id)), self._settings.queue_seconds)
+            pipe.hset(keys.record(job_id), name, value)
+            # The record may have expired meanwhile: this one must, too.
+            pipe.expire(keys.record(job_id), self._settings.queue_seconds)
             await pipe.execute()
 
 

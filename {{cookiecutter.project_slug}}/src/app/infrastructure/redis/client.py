@@ -1,4 +1,4 @@
-"""Connections to Redis, and calls that end in time whatever becomes of it."""
+"""A Redis client with time limits and a circuit breaker."""
 
 import asyncio
 import hashlib
@@ -17,7 +17,7 @@ from app.core.config.redis import RedisSettings
 from app.infrastructure.redis.breaker import Breaker
 
 Word = str | bytes | int
-"""One word of a command."""
+"""A word of a command."""
 
 _CONNECTIONS: Final = 32
 _HEALTH_CHECK_SECONDS: Final = 30
@@ -27,14 +27,14 @@ _HEALTH_CHECK_SECONDS: Final = 30
 async def open_redis(
     settings: RedisSettings, *, connections: int | None = None
 ) -> AsyncIterator["Redis"]:
-    """Yield a client that connects when it is first used, and close it afterwards.
+    """Yield a client that connects on first use, and close it afterwards.
 
-    It does not limit how long a command takes, because some wait on purpose: give it a limit by
-    `asyncio.timeout`, or use a `GuardedRedis`.
+    Its commands have no time limit, since some block on purpose: use `asyncio.timeout`, or a
+    `GuardedRedis`.
 
     Args:
-        settings: Where Redis is.
-        connections: Most connections at once, where the settings leave that open.
+        settings: Address and limits.
+        connections: Size of the pool, unless the settings have one.
     """
     url = settings.url.get_secret_value()
     options: dict[str, Any] = {
@@ -42,9 +42,9 @@ async def open_redis(
         "protocol": 2,
         "socket_timeout": None,
         "socket_connect_timeout": settings.connect_timeout,
-        # One that the other side has dropped without a word is found by a PING before it is used.
+        # Detects connections that the other side has dropped silently.
         "health_check_interval": _HEALTH_CHECK_SECONDS,
-        # Whoever calls decides what to do about a failure; the breaker counts it.
+        # Callers handle failures, and the breaker counts them.
         "retry": Retry(NoBackoff(), 0),
     }
     if not url.startswith("unix:"):
@@ -60,37 +60,27 @@ async def open_redis(
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A Lua script, which Redis runs as one step.
-
-    Attributes:
-        text: Its source.
-        digest: What Redis knows it by, once it has seen it.
-    """
+    """A Lua script, which Redis runs atomically."""
 
     text: str
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
-        # SHA-1 is what the protocol asks for; nothing depends on its strength.
+        # The protocol demands SHA-1; nothing depends on its strength.
         digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         object.__setattr__(self, "digest", digest)
 
 
 class GuardedRedis:
-    """Calls Redis within a time limit, and behind a breaker.
+    """Sends commands within a time limit and behind a circuit breaker.
 
-    It takes connections from the client's pool itself: so connecting and the command have a limit
-    each, and a call costs a third less than through the client's own methods.
+    It takes connections from the pool itself: connecting and the command have separate limits, and
+    a call costs a third less than by the client's own methods.
     """
 
-    def __init__(self, client: "Redis", settings: RedisSettings, breaker: Breaker | None = None):
-        """Call through the pool of this client.
-
-        Args:
-            client: Its connections are used.
-            settings: The time limits.
-            breaker: Shared with others who use the same Redis; by default one of its own.
-        """
+    def __init__(
+        self, client: "Redis", settings: RedisSettings, breaker: Breaker | None = None
+    ) -> None:
         self._pool: _Pool = client.connection_pool
         self._free = asyncio.Semaphore(client.connection_pool.max_connections)
         self._timeout = settings.timeout
@@ -102,31 +92,31 @@ class GuardedRedis:
     async def open(
         cls, settings: RedisSettings, *, connections: int | None = None
     ) -> AsyncIterator["GuardedRedis"]:
-        """Yield one with a client of its own, which is closed afterwards."""
+        """Yield a client with a pool of its own, and close it afterwards."""
         async with open_redis(settings, connections=connections) as client:
             yield cls(client, settings)
 
-    async def command(self, *words: Word) -> Any:  # noqa: ANN401 - what Redis answers
-        """Return the answer to a command: bytes, a number, a list of these, or None.
+    async def command(self, *words: Word) -> Any:  # noqa: ANN401 - depends on the command
+        """Send a command, and return its reply.
 
         Raises:
-            RedisUnavailable: There is none, or not in time.
+            RedisUnavailable: Redis did not reply in time, or the circuit is open.
         """
         return await self._breaker.call(lambda: self._send(words))
 
     async def run(self, script: Script, keys: list[str], *words: Word) -> Any:  # noqa: ANN401
-        """Return the answer of a script.
+        """Run a script, and return its reply.
 
         Raises:
-            RedisUnavailable: There is none, or not in time.
+            RedisUnavailable: Redis did not reply in time, or the circuit is open.
         """
         return await self._breaker.call(lambda: self._run(script, (len(keys), *keys, *words)))
 
     async def ping(self) -> None:
-        """Pass if Redis answers.
+        """Send a PING.
 
         Raises:
-            RedisUnavailable: It doesn't.
+            RedisUnavailable: Redis did not reply in time, or the circuit is open.
         """
         await self.command("PING")
 
@@ -134,11 +124,10 @@ class GuardedRedis:
         try:
             return await self._send(("EVALSHA", script.digest, *words))
         except NoScriptError:
-            # It was started anew, or has never seen the script.
             return await self._send(("EVAL", script.text, *words))
 
     async def _send(self, words: tuple[Word, ...]) -> Any:  # noqa: ANN401
-        connection = await self._connected()
+        connection = await self._connect()
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.send_command(*words)
@@ -146,7 +135,7 @@ class GuardedRedis:
         except ResponseError:
             raise
         except BaseException:
-            # Its answer may still come, and must not be taken for that to the next command.
+            # A late reply must not be taken for that to the next command.
             await connection.disconnect(nowait=True)
             raise
         finally:
@@ -155,17 +144,16 @@ class GuardedRedis:
             finally:
                 self._free.release()
 
-    async def _connected(self) -> "_Connection":
-        """Take a connection from the pool; whoever gets it gives it back."""
-        # If the last call failed, Redis may well be away, and the next ones need connections anew:
-        # they don't wait as long as connecting may take. The probe of an open circuit does.
+    async def _connect(self) -> "_Connection":
+        # After a failure Redis is probably gone, and every call would need a new connection: don't
+        # give each the full time for it. The probe of an open circuit has that time.
         doubtful = self._breaker.is_doubtful
         async with asyncio.timeout(self._timeout if doubtful else self._connect_timeout):
             has_waited = self._free.locked()
             await self._free.acquire()
             try:
                 if has_waited and self._breaker.is_open:
-                    # Those before us have found out: a queue must not find out one by one.
+                    # Opened by a call ahead in the queue.
                     raise RedisConnectionError("circuit open")
                 connection: _Connection = await self._pool.get_connection()
             except BaseException:
@@ -175,7 +163,7 @@ class GuardedRedis:
 
 
 class _Connection(Protocol):
-    """What is used of a connection; the library's own types differ from version to version."""
+    """The used part of a connection; the library's own types differ between versions."""
 
     async def send_command(self, *args: Any, **kwargs: Any) -> None: ...
 
@@ -185,7 +173,7 @@ class _Connection(Protocol):
 
 
 class _Pool(Protocol):
-    """What is used of a pool."""
+    """The used part of a pool."""
 
     async def get_connection(self) -> Any: ...  # noqa: ANN401
 

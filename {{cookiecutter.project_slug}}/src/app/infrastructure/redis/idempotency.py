@@ -3,10 +3,13 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from app.domain.idempotency import (
+from app.core.config import IdempotencySettings
+from app.core.config.redis import RedisSettings
+from app.core.idempotency import (
     Answer,
     Claim,
     IdempotencyKey,
@@ -15,8 +18,7 @@ from app.domain.idempotency import (
     IdempotencyUnavailable,
 )
 from app.infrastructure.outbox import Outbox
-from app.infrastructure.redis.breaker import RedisUnavailable
-from app.infrastructure.redis.client import GuardedRedis, Script
+from app.infrastructure.redis import GuardedRedis, RedisUnavailable, Script
 
 _CLAIM: Final = Script("""
 local held = redis.call('HMGET', KEYS[1], 'fingerprint', 'status', 'headers', 'body')
@@ -28,7 +30,7 @@ return held
 """)
 
 _KEEP: Final = Script("""
--- A claim that is not there any more was lost with Redis's memory: the answer is what counts.
+-- A missing claim was lost with Redis's memory: store the answer all the same.
 local token = redis.call('HGET', KEYS[1], 'token')
 if token and token ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'token', ARGV[1], 'fingerprint', ARGV[3],
@@ -43,48 +45,45 @@ return redis.call('DEL', KEYS[1])
 
 
 class RedisIdempotency:
-    """Knows which requests were sent before, and what they were answered.
+    """Implements `app.core.idempotency.IdempotencyStore`.
 
-    Redis must not lose what it has: run it with an append-only file, and without eviction.
-
-    Args:
-        redis: Where the keys are.
-        outbox: Keeps the answers that Redis did not take, as long as it is away.
-        prefix: What keys start with.
-        answer_seconds: How long answers are kept.
-        claim_seconds: How long a key is held whose request never ends.
+    Run Redis with an append-only file and without eviction: lost keys allow duplicates.
     """
 
     def __init__(
-        self,
-        redis: GuardedRedis,
-        outbox: Outbox,
-        *,
-        prefix: str,
-        answer_seconds: int,
-        claim_seconds: int,
+        self, redis: GuardedRedis, outbox: Outbox, prefix: str, settings: IdempotencySettings
     ) -> None:
         self._redis = redis
         self._outbox = outbox
         self._prefix = f"{prefix}:idempotency"
-        self._answer_seconds = answer_seconds
-        self._claim_seconds = claim_seconds
+        self._settings = settings
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, redis: GuardedRedis, settings: RedisSettings, idempotency: IdempotencySettings
+    ) -> AsyncIterator["RedisIdempotency"]:
+        """Yield a store; afterwards, try deferred writes a last time."""
+        async with Outbox.open(
+            "redis", RedisUnavailable, retry_seconds=settings.breaker_seconds
+        ) as outbox:
+            yield cls(redis, outbox, settings.prefix, idempotency)
 
     async def claim(self, key: IdempotencyKey, fingerprint: str) -> Claim | Answer:
-        """Return the right to carry out a request, or what it was answered before.
+        """Claim a key, or return the response of its first request.
 
         Raises:
             IdempotencyKeyInUse: The first request of this key has not ended.
-            IdempotencyKeyReused: The key came with another request before.
+            IdempotencyKeyReused: The key was used for a different request.
             IdempotencyUnavailable: Redis does not answer.
         """
         name, token = self._name(key), secrets.token_hex(16)
         if name in self._outbox:
-            # It has ended, and Redis does not know yet.
+            # The request has ended, and Redis does not know yet.
             raise IdempotencyKeyInUse
         try:
             before, status, headers, body = await self._redis.run(
-                _CLAIM, [name], fingerprint, token, self._claim_seconds
+                _CLAIM, [name], fingerprint, token, self._settings.claim_seconds
             )
         except RedisUnavailable as error:
             raise IdempotencyUnavailable from error
@@ -94,13 +93,13 @@ class RedisIdempotency:
             raise IdempotencyKeyReused
         if status is None:
             raise IdempotencyKeyInUse
-        pairs = tuple((name, value) for name, value in json.loads(headers))
+        pairs = tuple((header, value) for header, value in json.loads(headers))
         return Answer(int(status), pairs, body)
 
     async def keep(self, claim: Claim, answer: Answer) -> None:
-        """Keep what the request of a claim was answered; later, while Redis is away."""
+        """Store the response of a claimed request; later, if Redis is unavailable."""
         words = (
-            self._answer_seconds,
+            self._settings.answer_seconds,
             claim.fingerprint,
             answer.status,
             json.dumps(answer.headers),
@@ -109,16 +108,16 @@ class RedisIdempotency:
         await self._end(claim, lambda name: self._redis.run(_KEEP, [name], claim.token, *words))
 
     async def release(self, claim: Claim) -> None:
-        """Give the key free again; later, while Redis is away."""
+        """Free the key; later, if Redis is unavailable."""
         await self._end(claim, lambda name: self._redis.run(_RELEASE, [name], claim.token))
 
     async def prune(self) -> int:
-        """Redis deletes by itself what has expired."""
+        """Do nothing: Redis deletes expired keys."""
         return 0
 
     async def _end(self, claim: Claim, action: Callable[[str], Awaitable[Any]]) -> None:
         name = self._name(claim.key)
-        await self._outbox.send([name], lambda: action(name), seconds=self._claim_seconds)
+        await self._outbox.send([name], lambda: action(name), seconds=self._settings.claim_seconds)
 
     def _name(self, key: IdempotencyKey) -> str:
         text = hashlib.sha256(f"{key.operation}\n{key.text}".encode()).hexdigest()

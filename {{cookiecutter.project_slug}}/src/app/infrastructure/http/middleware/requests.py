@@ -19,7 +19,7 @@ from app.infrastructure.http.context import (
 )
 from app.infrastructure.http.handlers import log_broken_off, unexpected_response
 from app.infrastructure.http.openapi import DOCS_PATH, REDOC_PATH
-from app.infrastructure.rate_limits import Quota
+from app.infrastructure.limits import Quota
 
 logger = structlog.stdlib.get_logger("app.access")
 

@@ -1,28 +1,36 @@
-"""Jobs that somebody waits for: how far they are, and what came of them."""
+"""Jobs that their owners can follow: status, result and errors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NewType
+from typing import Literal
 from uuid import UUID
 
 from typing_extensions import TypeAliasType
 
 from app.core.errors import Conflict, NotFound, Unavailable
-from app.domain.users import UserId
+from app.core.ids import new_id
+from app.core.ports import Job
 
-JobId = NewType("JobId", UUID)
 JobState = TypeAliasType("JobState", Literal["queued", "running", "done", "failed", "cancelled"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackedJob(Job):
+    """A job whose owner can follow it: subclasses add its arguments."""
+
+    id: UUID = field(default_factory=new_id)
+    owner_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """The file that a job has made.
+    """The file that a job has written.
 
     Attributes:
-        key: Where the file store keeps it.
-        filename: What a download of it is called.
-        size: Its length in bytes.
-        sha256: Its hash, in hexadecimal digits.
+        key: Key in the file store.
+        filename: Name of downloads.
+        size: Length in bytes.
+        sha256: Hash in hexadecimal.
     """
 
     key: str
@@ -33,19 +41,19 @@ class JobFile:
 
 
 @dataclass(frozen=True, slots=True)
-class TrackedJob:
-    """A job as its owner sees it.
+class JobStatus:
+    """Status of a tracked job.
 
     Attributes:
-        kind: The name of its type.
-        progress: How many things are done so far, such as rows that were written.
-        tries: How often it was begun.
-        result: The file that it has made, once it is done.
+        kind: Name of its class.
+        progress: Work done so far, such as rows written.
+        tries: Number of attempts.
+        result: The file it wrote, once it is done.
     """
 
-    id: JobId
+    id: UUID
     kind: str
-    owner_id: UserId
+    owner_id: UUID
     state: JobState
     progress: int
     tries: int
@@ -56,35 +64,35 @@ class TrackedJob:
 
 
 class JobNotFound(NotFound):
-    """No such job, or another's, or its outcome was kept long enough."""
+    """The owner has no such job, or it has expired."""
 
     code = "job_not_found"
     title = "There is no such job"
 
 
 class JobNotDone(Conflict):
-    """There is no result: not yet, or never."""
+    """There is no result, or not yet."""
 
     code = "job_not_done"
     title = "The job has no result"
 
 
 class JobFinished(Conflict):
-    """What is over can't be cancelled."""
+    """A finished job cannot be cancelled."""
 
     code = "job_finished"
     title = "The job is over"
 
 
 class TooManyJobs(Conflict):
-    """A user has as many unfinished jobs as anybody may have."""
+    """The owner has too many unfinished jobs."""
 
     code = "too_many_jobs"
     title = "Too many of your jobs wait or run"
 
 
 class QueueUnavailable(Unavailable):
-    """The queue does not take or tell anything right now."""
+    """The queue does not answer."""
 
     code = "queue_unavailable"
     title = "The queue of jobs is not available right now"

@@ -1,4 +1,4 @@
-"""Mail by SMTP."""
+"""Mail: by SMTP, or to the log in development."""
 
 import asyncio
 import socket
@@ -8,14 +8,30 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 import aiosmtplib
+import structlog
 
 from app.core.config import MailSettings
 from app.core.errors import Unavailable
-from app.core.ports import Mail
+from app.core.ports import Mail, Mailer
+
+logger = structlog.get_logger(__name__)
+
+
+def build_mailer(settings: MailSettings) -> Mailer:
+    """Return the mailer of the settings."""
+    return SmtpMailer(settings) if settings.backend == "smtp" else ConsoleMailer()
+
+
+class ConsoleMailer:
+    """Logs mails without their text."""
+
+    async def send(self, mail: Mail) -> None:
+        """Log recipient and subject."""
+        logger.info("mail", to=mail.to, subject=mail.subject, characters=len(mail.text))
 
 
 class SmtpMailer:
-    """Sends each mail over a connection of its own, encrypted unless the settings say otherwise."""
+    """Sends each mail over a new connection, encrypted unless the settings disable that."""
 
     def __init__(self, settings: MailSettings) -> None:
         self._settings = settings
@@ -24,12 +40,12 @@ class SmtpMailer:
         """Send a mail.
 
         Raises:
-            Unavailable: The server can't be reached, is too slow, or does not take the mail.
-            ValueError: The address of the recipient is none.
+            Unavailable: The server is unreachable, too slow, or refuses the mail.
+            ValueError: The recipient's address is invalid.
         """
         message = _message(mail, sender=str(self._settings.sender))
         try:
-            # The library limits each step; the sum of them has a limit, too (rule ASY03).
+            # The library limits each step, this all of them.
             async with asyncio.timeout(self._settings.timeout):
                 await self._deliver(message, recipient=mail.to)
         except (aiosmtplib.SMTPException, OSError) as error:
@@ -45,7 +61,7 @@ class SmtpMailer:
             port=settings.port,
             username=settings.username,
             password=settings.password.get_secret_value() if settings.password else None,
-            # Without it the library looks itself up in the DNS, and waits.
+            # The default is a DNS lookup, which blocks.
             local_hostname=socket.gethostname(),
             timeout=settings.timeout,
             use_tls=settings.tls,
@@ -56,10 +72,10 @@ class SmtpMailer:
 def _message(mail: Mail, sender: str) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
     message["From"] = sender
-    # Parsed as one address, so that a comma or a new line in it can't add a recipient or a header.
+    # Parsed, so that a comma or line break cannot add a recipient or a header.
     message["To"] = _address(mail.to)
     message["Subject"] = " ".join(mail.subject.split())
-    # The same for each try: servers and readers pass over a mail that they have (RFC 5322 §3.6.4).
+    # The same on each try, so that duplicates are recognized (RFC 5322 §3.6.4).
     message["Message-ID"] = f"<{mail.id}@{sender.rpartition('@')[2]}>"
     message.set_content(mail.text)
     return message

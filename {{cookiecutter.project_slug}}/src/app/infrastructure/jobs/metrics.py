@@ -1,0 +1,63 @@
+"""Prometheus metrics of a worker."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from app.core.config import JobSettings
+
+Outcome = Literal["done", "failed", "dead", "cancelled", "handed back", "lost"]
+
+_UPPER_BOUNDS = (0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, float("inf"))
+
+
+class JobMetrics:
+    """Counts and times the tries of jobs."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ["job"]
+
+        def histogram(name: str, help_text: str) -> Histogram:
+            return Histogram(name, help_text, labels, "", "", "", registry, None, _UPPER_BOUNDS)
+
+        self._ended = Counter(
+            "jobs", "Tries of jobs by outcome.", [*labels, "outcome"], registry=registry
+        )
+        self._waited = histogram("job_wait_seconds", "Time from enqueueing to the first try.")
+        self._took = histogram("job_duration_seconds", "Duration of a try.")
+        self._running = Gauge("jobs_running", "Jobs in progress.", registry=registry)
+
+    def begun(self, kind: str, tries: int, waited: float) -> None:
+        """Count a try, and the seconds since its job was enqueued."""
+        self._running.inc()
+        if tries == 1:
+            self._waited.labels(kind).observe(waited)
+
+    def ended(self, kind: str, outcome: Outcome, seconds: float) -> None:
+        """Count the outcome of a try."""
+        self._running.dec()
+        self._took.labels(kind).observe(seconds)
+        self._ended.labels(kind, outcome).inc()
+
+
+@contextmanager
+def exported_metrics(settings: JobSettings, *, enabled: bool) -> Iterator[JobMetrics]:
+    """Yield metrics, and serve them over HTTP if they are enabled and a port is set.
+
+    Raises:
+        OSError: The port is unavailable.
+    """
+    registry = CollectorRegistry()
+    metrics = JobMetrics(registry)
+    if settings.metrics_port is None or not enabled:
+        yield metrics
+        return
+    server, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
+    try:
+        yield metrics
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

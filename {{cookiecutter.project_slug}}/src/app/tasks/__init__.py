@@ -1,0 +1,27 @@
+"""Background tasks: a module per feature, each task registered here."""
+
+from typing import Final
+
+from app.core.ports import SendMail
+from app.resources import Resources, Tasks
+
+# {%- if cookiecutter.use_arq +%}
+from app.tasks.items import ExportItems, export_items
+from app.tasks.maintenance import Prune, RemoveExports, prune, remove_exports
+
+# {%- endif +%}
+
+
+async def send_mail(job: SendMail, resources: Resources) -> None:
+    """Send a mail."""
+    await resources.mailer.send(job.mail)
+
+
+TASKS: Final[Tasks] = {
+    SendMail: send_mail,
+    # {% if cookiecutter.use_arq %}
+    ExportItems: export_items,
+    Prune: prune,
+    RemoveExports: remove_exports,
+    # {% endif %}
+}

@@ -1,0 +1,58 @@
+"""Tasks of items."""
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+from app.core.jobs import JobFile, QueueUnavailable, TrackedJob
+from app.domain.items import ITEM_COLUMNS, ExportFormat, Item, ItemFilter
+from app.infrastructure.http.streaming import MEDIA_TYPES, exported
+from app.repositories.items import ItemRepository
+from app.resources import Resources
+from app.services.jobs import EXPORTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportItems(TrackedJob):
+    """Write the owner's items to a file."""
+
+    wanted: ItemFilter
+    format: ExportFormat
+
+    @property
+    def key(self) -> str:
+        """Key of the file: a second try replaces the file of the first."""
+        return f"{EXPORTS}{self.id}.{self.format}"
+
+    @property
+    def unique(self) -> str:
+        """Name of the export: equal exports of an owner run once at a time."""
+        criteria = repr((self.format, sorted(asdict(self.wanted).items()))).encode()
+        return f"items-export:{self.owner_id}:{hashlib.sha256(criteria).hexdigest()[:32]}"
+
+
+async def export_items(job: ExportItems, resources: Resources) -> None:
+    """Write the items as of one moment, in constant memory.
+
+    Raises:
+        Unavailable: The database, the file store or the queue does not answer.
+    """
+    written = 0
+
+    async def counted(batches: AsyncIterator[Sequence[Item]]) -> AsyncIterator[Sequence[Item]]:
+        nonlocal written
+        async for batch in batches:
+            yield batch
+            written += len(batch)
+            # Progress is not worth failing for.
+            with suppress(QueueUnavailable):
+                await resources.job_store.set_progress(job.id, written)
+
+    media_type = MEDIA_TYPES[job.format]
+    async with resources.database.snapshot() as connection:
+        batches = ItemRepository(connection).stream(job.owner_id, job.wanted)
+        text = exported(counted(batches), columns=ITEM_COLUMNS, chosen=job.format)
+        stored = await resources.storage.put(job.key, text, media_type=media_type)
+    file = JobFile(job.key, media_type, f"items.{job.format}", stored.size, stored.sha256)
+    await resources.job_store.set_result(job.id, file)

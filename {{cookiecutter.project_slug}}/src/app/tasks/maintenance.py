@@ -1,0 +1,45 @@
+"""Tasks of maintenance."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from app.core.clock import utc_now
+from app.core.ports import Job
+from app.resources import Resources
+from app.services.jobs import EXPORTS
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Prune(Job):
+    """Delete expired rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveExports(Job):
+    """Delete the files of jobs whose results have expired."""
+
+
+async def prune(_: Prune, resources: Resources) -> None:
+    """Delete expired rows."""
+    logger.info("pruned", report=await resources.prune())
+
+
+async def remove_exports(_: RemoveExports, resources: Resources) -> None:
+    """Delete expired files, and the remains of interrupted uploads.
+
+    Raises:
+        FileStoreUnavailable: The file store does not answer.
+    """
+    before = utc_now() - timedelta(seconds=resources.settings.jobs.result_seconds)
+    removed = 0
+    # In order: there are few, and the store serves others, too.
+    async for stored in resources.storage.list(EXPORTS):
+        if stored.modified_at < before:
+            await resources.storage.delete(stored.key)
+            removed += 1
+    unfinished = await resources.storage.abort_unfinished(before)
+    logger.info("exports removed", removed=removed, unfinished=unfinished)

@@ -1,0 +1,71 @@
+"""The worker process."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from app.config import Settings
+from app.core.ids import new_id
+from app.infrastructure.jobs import open_job_redis
+from app.infrastructure.jobs.claims import Claims
+from app.infrastructure.jobs.metrics import JobMetrics, exported_metrics
+from app.infrastructure.jobs.worker import Cron, JobWorker
+from app.resources import open_resources
+from app.tasks import TASKS
+from app.tasks.maintenance import Prune, RemoveExports
+
+SCHEDULE: Final = (
+    Cron(Prune, hour=3, minute=30),
+    Cron(RemoveExports, hour=None, minute=17),
+)
+"""Cron jobs."""
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings, metrics: JobMetrics) -> AsyncIterator[JobWorker]:
+    """Yield a worker with its resources.
+
+    Raises:
+        ConfigurationError: There is no usable signing key.
+    """
+    async with (
+        open_resources(settings, TASKS) as resources,
+        open_job_redis(settings.redis, settings.jobs) as redis,
+    ):
+        yield JobWorker(
+            redis,
+            Claims(redis, settings.jobs, str(new_id())),
+            resources.run,
+            TASKS,
+            SCHEDULE,
+            settings.jobs,
+            metrics,
+        )
+
+
+def run(settings: Settings) -> None:
+    """Run jobs until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: There is no usable signing key.
+        OSError: The port of the metrics is unavailable.
+    """
+    with exported_metrics(settings.jobs, enabled=settings.metrics.enabled) as metrics:
+        asyncio.run(_run(settings, metrics))
+
+
+async def _run(settings: Settings, metrics: JobMetrics) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with open_worker(settings, metrics) as worker:
+        logger.info("worker started", concurrency=settings.jobs.concurrency)
+        await worker.serve(stop)
+    logger.info("worker stopped")

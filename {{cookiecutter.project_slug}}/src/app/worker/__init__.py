@@ -1,1 +1,0 @@
-"""The process that does jobs: `app worker run`."""

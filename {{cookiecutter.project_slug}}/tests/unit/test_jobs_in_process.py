@@ -1,0 +1,56 @@
+"""Jobs in this process: how they end (rules ASY04, APP07)."""
+
+import asyncio
+
+import pytest
+
+from app.core.ports import Job
+from app.infrastructure.jobs_in_process import InProcessJobs
+
+
+class Work:
+    """Runs until it may end."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.done = 0
+
+    async def __call__(self, job: Job) -> None:
+        self.started.set()
+        await self.may_end.wait()
+        self.done += 1
+
+
+@pytest.fixture
+def work() -> Work:
+    return Work()
+
+
+class TestClose:
+    async def test_lets_jobs_in_progress_finish(self, work: Work) -> None:
+        async with InProcessJobs.open(work, 10) as jobs:
+            await jobs.enqueue(Job())
+            await jobs.enqueue(Job())
+            asyncio.get_running_loop().call_soon(work.may_end.set)
+        assert work.done == 2
+        assert jobs._tasks == set()
+
+    async def test_cancels_jobs_that_take_too_long(self, work: Work) -> None:
+        async with InProcessJobs.open(work, 0) as jobs:
+            await jobs.enqueue(Job())
+            await work.started.wait()
+            (task,) = jobs._tasks
+        assert task.cancelled()
+        assert work.done == 0
+
+    async def test_lets_jobs_finish_after_an_error(self, work: Work) -> None:
+        work.may_end.set()
+        with pytest.raises(RuntimeError):
+            await self._fail(work)
+        assert work.done == 1
+
+    async def _fail(self, work: Work) -> None:
+        async with InProcessJobs.open(work, 10) as jobs:
+            await jobs.enqueue(Job())
+            raise RuntimeError
