@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import httpx2
 import pytest
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.core.ids import new_id
@@ -89,3 +90,22 @@ async def test_every_operation_does_with_one(
         assert refused == {
             each.id for each in OPERATIONS if UNKNOWN & {name["name"] for name in each.parameters}
         }
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "statements"),
+    [("get_liveness", 0), ("get_profile", 1), ("list_items", 2), ("create_item", 2), ("log_in", 4)],
+)
+async def test_an_operation_sends_few_statements(
+    own_client: httpx2.AsyncClient, arrange: Arrange, operation_id: str, statements: int
+) -> None:
+    """DB10: the log line of a request has their number."""
+    (operation,) = [each for each in OPERATIONS if each.id == operation_id]
+    owner = await arrange.someone()
+    request = await request_of(operation, owner, arrange)
+    with capture_logs() as logs:
+        await own_client.request(**request, headers=owner.headers)
+
+    (line,) = [each for each in logs if each["event"] == "request"]
+    # SQLite's driver is sent a BEGIN of its own.
+    assert line.get("statements", 0) in {statements, statements + (operation.method == "post")}

@@ -1,22 +1,42 @@
 """What is particular to PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 import pytest
-from sqlalchemy import text
+from sqlalchemy import (
+    Dialect,
+    Double,
+    String,
+    TypeDecorator,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.config import Settings
 from app.core.errors import DatabaseUnavailable
-from app.infrastructure.database import Database, dialect, migrations
-from app.infrastructure.database.dialect import create_migration_engine, lock_migrations
+from app.infrastructure.database import Database, dialect, measure, migrations
+from app.infrastructure.database.dialect import (
+    DirectQuery,
+    create_migration_engine,
+    lock_migrations,
+)
 from app.infrastructure.database.migrations import MigrationError
 from tests.support.models import open_database
 from tests.support.waiting import eventually
+
+_SLEEP = select(func.pg_sleep(bindparam("seconds", type_=Double)))
+_DIRECT = DirectQuery(_SLEEP)
 
 
 @pytest.fixture
@@ -233,31 +253,45 @@ async def fail(connection: AsyncConnection, state: str) -> None:
     await connection.execute(text(raising))
 
 
+Run = Callable[[Database, float], Awaitable[None]]
+
+
+async def execute(database: Database, seconds: float) -> None:
+    async with database.read() as connection:
+        await connection.execute(_SLEEP, {"seconds": seconds})
+
+
+async def fetch(database: Database, seconds: float) -> None:
+    async with database.read() as connection:
+        await _DIRECT.first(connection, seconds=seconds)
+
+
+@pytest.mark.parametrize("sleep", [execute, fetch])
 class TestStatements:
     async def test_return_the_connection_when_the_server_cancels_one(
-        self, make_settings: Callable[..., Settings], database_url: str
+        self, make_settings: Callable[..., Settings], database_url: str, sleep: Run
     ) -> None:
         settings = make_settings(database_url, database={"pool_size": 1, "statement_timeout": 0.05})
         async with open_database(settings) as database:
             await eventually(lambda: answers(database))
             with pytest.raises(DatabaseUnavailable) as refused:
-                await run(database, "SELECT pg_sleep(30)")
+                await sleep(database, 30)
             await eventually(lambda: answers(database))
 
         assert refused.value.context == {"reason": "QueryCanceledError"}
 
     async def test_replace_the_connection_when_nobody_waits_for_the_result(
-        self, make_settings: Callable[..., Settings], database_url: str
+        self, make_settings: Callable[..., Settings], database_url: str, sleep: Run
     ) -> None:
         settings = make_settings(database_url, database={"pool_size": 1})
         async with open_database(settings) as database:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await run(database, "SELECT pg_sleep(30)")
-            await run(database, "SELECT 1")
+                    await sleep(database, 30)
+            await sleep(database, 0)
 
     async def test_report_a_server_that_does_not_answer_in_time(
-        self, make_settings: Callable[..., Settings], database_url: str
+        self, make_settings: Callable[..., Settings], database_url: str, sleep: Run
     ) -> None:
         limits = {"pool_size": 1, "statement_timeout": 0.05, "connect_timeout": 0.05}
         # Without pings the connection stays the same, however long it was idle.
@@ -266,19 +300,60 @@ class TestStatements:
             # The server forgets its limit, as if it had hung.
             await eventually(lambda: answers(database, "SET statement_timeout = 0"))
             with pytest.raises(DatabaseUnavailable) as refused:
-                await run(database, "SELECT pg_sleep(30)")
+                await sleep(database, 30)
 
         assert refused.value.context == {"reason": "no answer in time"}
 
 
-async def run(database: Database, statement: str) -> None:
-    async with database.read() as connection:
-        await connection.execute(text(statement))
+class TestDirectQuery:
+    async def test_finds_the_same_as_an_ordinary_one(self, database: Database) -> None:
+        word = bindparam("word", type_=String)
+        least = bindparam("least", type_=String)
+        query = DirectQuery(select(cast(word, String), func.upper(word)).where(word >= least))
+        async with database.read() as connection:
+            found = await query.first(connection, word="drawer", least="a")
+            assert await query.first(connection, word="drawer", least="x") is None
+
+        assert found is not None
+        assert tuple(found) == ("drawer", "DRAWER")
+
+    async def test_converts_by_the_type_of_a_column(self, database: Database) -> None:
+        word = bindparam("word", type_=Reversed)
+        query = DirectQuery(select(word.label("read"), cast(word, String).label("stored")))
+        async with database.read() as connection:
+            found = await query.first(connection, word="drawer")
+
+        assert found is not None
+        assert tuple(found) == ("drawer", "reward")
+
+    async def test_is_counted_and_leaves_errors_of_the_code_as_they_are(
+        self, database: Database
+    ) -> None:
+        query = DirectQuery(select(column("nothing")).select_from(table("nowhere")))
+        async with database.read() as connection:
+            with measure() as account, pytest.raises(asyncpg.UndefinedTableError):
+                await query.first(connection)
+
+        assert account.statements == 1
+
+
+class Reversed(TypeDecorator[str]):
+    """Text that is stored backwards."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return value and value[::-1]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return value and value[::-1]
 
 
 async def answers(database: Database, statement: str = "SELECT 1") -> bool:
     """Return whether it does so in time: a slow machine may need several tries."""
     with suppress(DatabaseUnavailable):
-        await run(database, statement)
+        async with database.read() as connection:
+            await connection.execute(text(statement))
         return True
     return False

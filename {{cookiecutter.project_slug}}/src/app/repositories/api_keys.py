@@ -9,6 +9,7 @@ from app.domain.api_keys import ApiKey, ApiKeyId
 from app.domain.auth import KeyHolder
 from app.domain.users import UserId, UserProfile
 from app.infrastructure.database import Repository, in_orders
+from app.infrastructure.database.dialect import DirectQuery
 from app.infrastructure.database.repository import columns_of, read_as, table_of
 from app.models.api_keys import ApiKey as ApiKeyRow
 from app.models.users import User
@@ -19,7 +20,7 @@ _keys = _table.c
 _OWNED = select(*columns_of(ApiKeyRow, ApiKey)).where(_keys.user_id == bindparam("user_id"))
 _LISTS = in_orders(_OWNED, ApiKeyRow, "created_at")
 _PROFILE = columns_of(User, UserProfile)
-_HOLDER = (
+_HOLDER = DirectQuery(
     select(*_PROFILE, _keys.id, _keys.scope, _keys.last_used_at)
     .join(ApiKeyRow, _keys.user_id == _users.id)
     .where(
@@ -42,7 +43,7 @@ class ApiKeyRepository(Repository[ApiKeyRow]):
 
     async def holder(self, key_hash: str, now: datetime) -> KeyHolder | None:
         """Return the active user of a key that has not expired."""
-        row = (await self.session.execute(_HOLDER, {"key_hash": key_hash, "now": now})).first()
+        row = await _HOLDER.first(self.session, key_hash=key_hash, now=now)
         if row is None:
             return None
         *profile, key_id, scope, last_used_at = row

@@ -11,6 +11,7 @@ from app.core.pages import Page, PageRequest
 from app.domain.auth import Client, LoginSession, SessionId
 from app.domain.users import Credentials, UserId, UserProfile
 from app.infrastructure.database import Repository, in_orders
+from app.infrastructure.database.dialect import DirectQuery
 from app.infrastructure.database.repository import columns_of, delete_where, table_of
 from app.models.sessions import AuthSession, RefreshToken
 from app.models.users import User
@@ -25,7 +26,7 @@ _OWNED = select(*columns_of(AuthSession, LoginSession)).where(
     _sessions.expires_at > bindparam("now"),
 )
 _LISTS = in_orders(_OWNED, AuthSession, "created_at")
-_HOLDER = (
+_HOLDER = DirectQuery(
     select(*columns_of(User, UserProfile))
     .join(AuthSession, _sessions.user_id == _users.id)
     .where(
@@ -45,7 +46,8 @@ class SessionRepository(Repository[AuthSession]):
 
     async def holder(self, user_id: UUID, session_id: UUID, now: datetime) -> UserProfile | None:
         """Return the active user of a session that has not ended."""
-        return await self.one(_HOLDER, UserProfile, user_id=user_id, session_id=session_id, now=now)
+        row = await _HOLDER.first(self.session, user_id=user_id, session_id=session_id, now=now)
+        return None if row is None else UserProfile(*row)
 
     async def list(
         self, user_id: UserId, now: datetime, request: PageRequest

@@ -3,18 +3,23 @@
 import asyncio
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
 import aiosqlite
-from sqlalchemy import Connection, DateTime, Dialect, Table, event
+from sqlalchemy import Connection, DateTime, Dialect, Select, Table, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    create_async_engine,
+)
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.types import TypeDecorator
 
@@ -82,6 +87,21 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Return the stored moment, aware."""
         return None if value is None else value.replace(tzinfo=UTC)
+
+
+class DirectQuery:
+    """A SELECT for the one statement that every request runs."""
+
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
+        """Run this statement."""
+        self._statement = statement
+
+    async def first(
+        self, connection: AsyncConnection | AsyncSession, **values: object
+    ) -> Sequence[Any] | None:
+        """Return the first row."""
+        row: Sequence[Any] | None = (await connection.execute(self._statement, values)).first()
+        return row
 
 
 def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:

@@ -44,8 +44,19 @@ def measure() -> Iterator[DatabaseStatistics]:
         statistics.reset(token)
 
 
+def record(statement: str, seconds: float, *, slow_seconds: float) -> None:
+    """Count a statement, failed or not; log its text if it was slow."""
+    account = statistics.get()
+    if account is not None:
+        account.statements += 1
+        account.seconds += seconds
+    if seconds >= slow_seconds:
+        duration_ms = round(seconds * 1000, 1)
+        logger.warning("slow statement", statement=statement, duration_ms=duration_ms)
+
+
 def time_statements(engine: AsyncEngine, *, slow_seconds: float) -> None:
-    """Time each statement of an engine, failed ones too; log the text of slow ones.
+    """Record each statement of an engine.
 
     The listeners execute the statement themselves: a pair around it, with a third for errors,
     costs ten times as much.
@@ -59,19 +70,10 @@ def time_statements(engine: AsyncEngine, *, slow_seconds: float) -> None:
             try:
                 getattr(cursor, method)(statement, parameters)
             finally:
-                ended(statement, time.perf_counter() - started)
+                record(statement, time.perf_counter() - started, slow_seconds=slow_seconds)
             return True
 
         return execute
-
-    def ended(statement: str, seconds: float) -> None:
-        account = statistics.get()
-        if account is not None:
-            account.statements += 1
-            account.seconds += seconds
-        if seconds >= slow_seconds:
-            duration_ms = round(seconds * 1000, 1)
-            logger.warning("slow statement", statement=statement, duration_ms=duration_ms)
 
     event.listen(engine.sync_engine, "do_execute", timed("execute"))
     event.listen(engine.sync_engine, "do_executemany", timed("executemany"))
