@@ -27,7 +27,7 @@ from app.infrastructure.realtime import Client, Close, Connection, Hub
 from app.infrastructure.realtime.server import uvicorn_options
 from app.messages.chat import SpokenMessage, spoken
 from tests.support.arrange import Someone
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, eventually
 
 Json = dict[str, Any]
 
@@ -73,9 +73,19 @@ def _accepted(
             message: Message = await session._send_rx.receive()
             return message
 
+    assert isinstance(client.app, FastAPI)
+    assert client.portal is not None
+    hub: Hub = client.app.state.resources.events.hub
+    others = hub.connections
+
+    async def has_left() -> bool:
+        return hub.connections <= others and not hub._leaving
+
     with client.websocket_connect(path, headers=headers) as session:
         session.receive = lambda: session.portal.call(received)  # type: ignore[method-assign]
         yield session
+    # Else the next connection hears of it.
+    client.portal.call(eventually, has_left)
 
 
 def close_code(session: WebSocketTestSession) -> int:
