@@ -114,7 +114,7 @@ class TestCreateApiKey:
     ) -> None:
         response = create(client, user, scopes=["items:read", "users:read"])
         assert status_and_code(response) == (403, "insufficient_scope")
-        assert response.json()["detail"] == "This needs the permission users:read."
+        assert response.json()["detail"] == "This operation requires users:read."
         assert listed(client, user) == []
 
     def test_gives_no_permission_that_the_token_lacks(

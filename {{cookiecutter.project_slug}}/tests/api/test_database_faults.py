@@ -81,7 +81,7 @@ class TestUnknownConstraint:
         assert response.status_code == 409
         problem = response.json()
         assert problem["code"] == "conflict"
-        assert problem["detail"] == "The request conflicts with what is stored."
+        assert problem["detail"] == "Conflict."
         assert "one_of_a_kind" not in response.text
         assert "Lovelace" not in response.text
 

@@ -13,5 +13,5 @@ def assert_unavailable(response: httpx2.Response) -> None:
     problem = response.json()
     assert problem.keys() == _KEYS
     assert problem["code"] == "database_unavailable"
-    assert problem["title"] == "The database is not available right now"
-    assert problem["detail"] == "The database is not available right now."
+    assert problem["title"] == "Database unavailable"
+    assert problem["detail"] == "Database unavailable."

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.infrastructure.http.entity_tags import names_tag, tag_of, versions_in
+from app.infrastructure.http.routes import names_tag, tag_of, versions_in
 
 versions = st.integers(min_value=1, max_value=2**31 - 1)
 gaps = st.sampled_from([",", ", ", " ,", "\t,\t", " , "])

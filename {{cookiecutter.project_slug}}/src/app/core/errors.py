@@ -1,7 +1,7 @@
 """Base errors.
 
-Services raise these and know nothing of HTTP; `app.infrastructure.http.problems` maps each family
-to a status. `code` is part of the interface: clients branch on it, so it never changes.
+`app.infrastructure.http.problems` maps each family to a status. Clients branch on `code`: it never
+changes.
 """
 
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from typing import ClassVar
 
 
 class DomainError(Exception):
-    """The root of everything a client may be told.
+    """Base of all errors that clients may see.
 
     Attributes:
-        code: Stable, machine-readable name of the problem.
-        title: The problem in a few words, the same for each occurrence.
-        detail: This occurrence, in a sentence that is safe to show to the client.
-        context: Facts for the log line; they never reach the client.
+        code: Stable name for programs.
+        title: Short summary, the same for each occurrence.
+        detail: Explanation of this occurrence, safe to show.
+        context: Fields for the log only.
     """
 
     code: ClassVar[str] = "error"
-    title: ClassVar[str] = "The request could not be carried out"
+    title: ClassVar[str] = "Request failed"
 
     def __init__(self, detail: str | None = None, **context: object) -> None:
         self.detail = detail or f"{self.title}."
@@ -28,90 +28,90 @@ class DomainError(Exception):
 
 
 class Unauthenticated(DomainError):
-    """Nobody, or nobody we can believe, is asking."""
+    """The request has no valid credentials."""
 
     code = "unauthenticated"
-    title = "Authentication is required"
+    title = "Authentication required"
 
 
 class InvalidToken(Unauthenticated):
-    """An access token or API key that is malformed, expired, revoked or not ours."""
+    """The access token or API key is malformed, expired, revoked or forged."""
 
     code = "invalid_token"
-    title = "The token is not valid"
+    title = "Invalid token"
 
 
 class Forbidden(DomainError):
-    """We know who is asking, and the answer is no."""
+    """The user may not do this."""
 
     code = "forbidden"
-    title = "This is not permitted"
+    title = "Forbidden"
 
 
 class InsufficientScope(Forbidden):
-    """The token does not carry a permission that the operation asks for (RFC 6750 §3.1)."""
+    """The token lacks a permission of the operation (RFC 6750 §3.1)."""
 
     code = "insufficient_scope"
-    title = "The token lacks a permission"
+    title = "Insufficient scope"
 
     def __init__(self, required: tuple[str, ...]) -> None:
-        super().__init__(f"This needs the permission {' '.join(required)}.", required=required)
+        super().__init__(f"This operation requires {' '.join(required)}.", required=required)
         self.required = required
 
 
 class NotFound(DomainError):
-    """There is no such thing, or none that the one who asks may see."""
+    """The resource does not exist, or not for this user."""
 
     code = "not_found"
     title = "Not found"
 
 
 class Conflict(DomainError):
-    """The request contradicts what is stored."""
+    """The request conflicts with stored data."""
 
     code = "conflict"
-    title = "The request conflicts with what is stored"
+    title = "Conflict"
 
 
 class EditConflict(Conflict):
-    """Two edits of the same thing met; the second must read again."""
+    """Another request changed the resource at the same time."""
 
     code = "edit_conflict"
-    title = "It was changed by another request at the same time"
+    title = "Concurrent modification"
 
 
 class PreconditionFailed(DomainError):
     """The resource has another version than the client expects (RFC 9110 §13.1.1)."""
 
     code = "precondition_failed"
-    title = "The resource has been modified"
+    title = "Resource modified"
 
     def __init__(self) -> None:
         super().__init__("Read the resource again and send its current `ETag`, with the quotes.")
 
 
 class ContentTooLarge(DomainError):
-    """More than is taken (RFC 9110 §15.5.14)."""
+    """The request body exceeds its limit (RFC 9110 §15.5.14)."""
 
     code = "content_too_large"
-    title = "The request body is too large"
+    title = "Request body too large"
 
 
 class UnsupportedContent(DomainError):
-    """Of a kind that is not taken (RFC 9110 §15.5.16)."""
+    """The request body has a media type that is not supported (RFC 9110 §15.5.16)."""
 
     code = "unsupported_media_type"
-    title = "This type of content is not accepted"
+    title = "Unsupported media type"
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing that is wrong with one field.
+    """An error in one field.
 
     Attributes:
-        field: Path of the field, such as `body.title`.
-        message: What is wrong, and what would be right.
-        code: Stable, machine-readable name of the fault.
+        field: Path of the field, such as `body.name`.
+        message: Explanation for a person.
+        code: Stable name for programs.
     """
 
     field: str
@@ -120,10 +120,10 @@ class FieldError:
 
 
 class InvalidInput(DomainError):
-    """Well-formed, and still not acceptable."""
+    """The request is well-formed and invalid."""
 
     code = "validation_error"
-    title = "The request is not valid"
+    title = "Validation failed"
 
     def __init__(self, *errors: FieldError) -> None:
         super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
@@ -131,49 +131,46 @@ class InvalidInput(DomainError):
 
 
 class TooManyRequests(DomainError):
-    """A limit is reached.
+    """A rate limit is reached.
 
     Attributes:
-        retry_after: Seconds until another try makes sense.
+        retry_after: Seconds to wait before a retry.
     """
 
     code = "too_many_requests"
     title = "Too many requests"
 
     def __init__(self, retry_after: int, detail: str | None = None, **context: object) -> None:
-        super().__init__(detail or f"Try again in {retry_after} seconds.", **context)
+        super().__init__(detail or f"Retry in {retry_after} seconds.", **context)
         self.retry_after = retry_after
 
 
 class Unavailable(DomainError):
-    """Something that the service stands on does not answer.
+    """A dependency of the service is down.
 
     Attributes:
-        retry_after: Seconds until another try makes sense.
+        retry_after: Seconds to wait before a retry.
     """
 
     code = "unavailable"
-    title = "The service is not available right now"
+    title = "Service unavailable"
     retry_after: ClassVar[int] = 5
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database can't be reached, or did not answer in time."""
+    """The database is unreachable or too slow."""
 
     code = "database_unavailable"
-    title = "The database is not available right now"
+    title = "Database unavailable"
 
 
 class PasswordHashingBusy(Unavailable):
-    """More logins are waiting than the hashing threads can take."""
+    """Too many logins wait for a hashing thread."""
 
     code = "busy"
-    title = "Too many logins at once"
+    title = "Too many concurrent logins"
     retry_after = 1
 
 
 class OperatorError(Exception):
-    """Failure of a command or of the start-up; the message says why, and how to fix it.
-
-    It is for operators at a terminal or in front of a log, never for clients of the service.
-    """
+    """A command or the startup failed; the message, for operators, says why and how to fix it."""

@@ -15,8 +15,8 @@ from app.core.errors import DatabaseUnavailable, TooManyRequests
 from app.domain.auth import Client
 from app.infrastructure.database import Database, Session
 from app.infrastructure.http.context import request_context
-from app.infrastructure.http.entity_tags import versions_in
 from app.infrastructure.http.problems import raises
+from app.infrastructure.http.routes import versions_in
 from app.infrastructure.http.schemas import LINE, PageQuery
 from app.infrastructure.limits import Policy, RateLimiter
 from app.resources import Resources

@@ -12,8 +12,7 @@ from app.api.schemas.api_keys import ApiKeyCreate, ApiKeyCreatedResponse, ApiKey
 from app.core.errors import InsufficientScope
 from app.domain.api_keys import ApiKeyId, ApiKeyNameTaken, ApiKeyNotFound
 from app.infrastructure.http.problems import problems
-from app.infrastructure.http.responses import created, location_of
-from app.infrastructure.http.routing import FeatureRouter
+from app.infrastructure.http.routes import FeatureRouter, created, location_of
 from app.infrastructure.http.schemas import EXAMPLE_ID
 
 router = FeatureRouter(prefix="/users/me/api-keys", tags=["api keys"])

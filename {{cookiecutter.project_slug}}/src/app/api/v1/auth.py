@@ -29,7 +29,7 @@ from app.domain.auth import (
     TooManyLoginAttempts,
 )
 from app.infrastructure.http.problems import problems
-from app.infrastructure.http.routing import FeatureRouter
+from app.infrastructure.http.routes import FeatureRouter
 from app.infrastructure.http.schemas import EXAMPLE_ID
 
 router = FeatureRouter(prefix="/auth", tags=["auth"], dependencies=[AuthRateLimitedByAddress])

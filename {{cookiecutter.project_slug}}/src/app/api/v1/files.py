@@ -26,7 +26,6 @@ from app.api.schemas.files import (
     UploadCreate,
     UploadResponse,
 )
-from app.config import Settings
 from app.core.errors import InvalidInput, UnsupportedContent
 from app.core.storage import ObjectNotFound
 from app.domain.files import (
@@ -49,11 +48,22 @@ from app.infrastructure.http.downloads import (
 )
 from app.infrastructure.http.multipart import OVERHEAD_BYTES, uploaded_part
 from app.infrastructure.http.problems import problems
-from app.infrastructure.http.responses import ATTACHMENT, created, location_of, replayable
-from app.infrastructure.http.routing import FeatureRouter
+from app.infrastructure.http.routes import (
+    ATTACHMENT,
+    FeatureRouter,
+    created,
+    location_of,
+    replayable,
+)
 from app.infrastructure.http.schemas import EXAMPLE_ID, LINE
 
-router = FeatureRouter(prefix="/files", tags=["files"])
+router = FeatureRouter(
+    prefix="/files",
+    tags=["files"],
+    body_limits=lambda settings: {
+        "/api/v1/files": settings.storage.max_file_bytes + OVERHEAD_BYTES,
+    },
+)
 
 TAG = {
     "name": "files",
@@ -109,11 +119,6 @@ _UPLOAD = {
         "content": {"multipart/form-data": {"schema": FileCreate.model_json_schema()}},
     }
 }
-
-
-def body_limits(settings: Settings) -> dict[str, int]:
-    """Return the largest body of each path that takes more, or less, than others."""
-    return {"/api/v1/files": settings.storage.max_file_bytes + OVERHEAD_BYTES}
 
 
 @router.post(

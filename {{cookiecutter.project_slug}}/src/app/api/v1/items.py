@@ -20,16 +20,17 @@ from app.api.deps.items import (
 from app.api.schemas.items import ItemCreate, ItemPage, ItemResponse, ItemUpdate
 from app.core.errors import PreconditionFailed
 from app.domain.items import ITEM_COLUMNS, ItemId, ItemNotFound
-from app.infrastructure.http.entity_tags import names_tag, tag_of
 from app.infrastructure.http.problems import problems
-from app.infrastructure.http.responses import (
+from app.infrastructure.http.routes import (
     VERSION,
     VERSION_OR_NOT_MODIFIED,
+    FeatureRouter,
     created,
     location_of,
+    names_tag,
     replayable,
+    tag_of,
 )
-from app.infrastructure.http.routing import FeatureRouter
 from app.infrastructure.http.schemas import EXAMPLE_ID
 from app.infrastructure.http.streaming import DOCUMENTED, Export
 

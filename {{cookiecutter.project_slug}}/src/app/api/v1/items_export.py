@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from app.api.deps.idempotency import IdempotencyDep
 from app.api.deps.items import ItemViewer
@@ -11,11 +11,11 @@ from app.api.schemas.items_export import ItemExportCreate
 from app.api.schemas.jobs import JobResponse
 from app.core.jobs import TooManyJobs
 from app.infrastructure.http.problems import Responses, problems
-from app.infrastructure.http.responses import location_of
+from app.infrastructure.http.routes import FeatureRouter, location_of
 from app.infrastructure.http.schemas import EXAMPLE_ID
 from app.tasks.items import ExportItems
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = FeatureRouter(prefix="/jobs", tags=["jobs"])
 
 _ACCEPTED: Final[Responses] = {
     202: {

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from fastapi.responses import StreamingResponse
 
 from app.api.deps.jobs import DownloadDep, JobOwner, JobServiceDep
@@ -11,10 +11,11 @@ from app.api.schemas.jobs import JobResponse
 from app.core.jobs import JobFinished, JobNotDone, JobNotFound
 from app.core.storage import FileStoreUnavailable, ObjectNotFound
 from app.infrastructure.http.problems import problems
+from app.infrastructure.http.routes import FeatureRouter
 from app.infrastructure.http.schemas import EXAMPLE_ID
 from app.infrastructure.http.streaming import DOCUMENTED
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = FeatureRouter(prefix="/jobs", tags=["jobs"])
 
 TAG = {"name": "jobs", "description": "Work that takes longer than a request: exports to files."}
 

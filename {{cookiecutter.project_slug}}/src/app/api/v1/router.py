@@ -37,27 +37,25 @@ FEATURES = (
     ws,
     # {% endif %}
 )
-"""Each has a `router`, and a `TAG` that says what its operations are about. One that takes bodies
-of another size than the rest says so by `body_limits(settings)`."""
+"""Modules with a `router`, and the `TAG` of its operations."""
 
 TAGS: list[dict[str, str]] = [feature.TAG for feature in FEATURES if hasattr(feature, "TAG")]
-"""What the tags of these operations mean, in the order in which they are shown."""
+"""Tags of the OpenAPI document, in order."""
 
 
 def body_limits(settings: Settings) -> dict[str, int]:
-    """Return the largest bodies of paths that take more, or less, than others do."""
+    """Return the size limits of request bodies on the paths that have their own."""
     return {
         path: limit
         for feature in FEATURES
-        if hasattr(feature, "body_limits")
-        for path, limit in feature.body_limits(settings).items()
+        for path, limit in feature.router.body_limits(settings).items()
     }
 
 
 def include_in(app: FastAPI) -> None:
-    """Add all operations, each held to the general limit of its client's address.
+    """Add all routes, rate-limited by the address of the client.
 
-    One by one, and not as a router of routers: FastAPI would match each request once per level.
+    One router after another: FastAPI would match nested routers once per level.
     """
     for feature in FEATURES:
         app.include_router(feature.router, prefix="/api/v1", dependencies=[RateLimitedByAddress])

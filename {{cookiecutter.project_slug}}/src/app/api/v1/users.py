@@ -40,8 +40,7 @@ from app.domain.users import (
     WrongPassword,
 )
 from app.infrastructure.http.problems import problems
-from app.infrastructure.http.responses import created, location_of
-from app.infrastructure.http.routing import FeatureRouter
+from app.infrastructure.http.routes import FeatureRouter, created, location_of
 from app.infrastructure.http.schemas import EXAMPLE_ID
 
 router = FeatureRouter(prefix="/users", tags=["users"])

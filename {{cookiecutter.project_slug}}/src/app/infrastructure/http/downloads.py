@@ -10,13 +10,13 @@ from starlette.types import Receive, Scope, Send
 
 from app.core.storage import ByteRange, Content
 from app.infrastructure.http.context import is_head, request_context
-from app.infrastructure.http.entity_tags import names_tag
 from app.infrastructure.http.problems import (
     ProblemType,
     Responses,
     document,
     problem_response,
 )
+from app.infrastructure.http.routes import names_tag
 
 # `int` refuses some thousands of digits.
 _RANGE: Final = re.compile(r"bytes=[ \t]*(\d{0,99})-(\d{0,99})[ \t]*", re.ASCII | re.IGNORECASE)

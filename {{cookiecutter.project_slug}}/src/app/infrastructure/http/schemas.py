@@ -1,4 +1,4 @@
-"""What the models at the boundary have in common."""
+"""Bases and types of request and response models."""
 
 import re
 from datetime import UTC, datetime
@@ -29,17 +29,17 @@ EXAMPLE_ID = "01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"
 _CONTROL = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
 
 LINE = rf"^[^{_CONTROL}]*$"
-"""Text on one line: no control characters, which could break out of a log line or a header."""
+"""One line of text, without control characters."""
 
 VISIBLE_LINE = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
-"""The same, and not only white space."""
+"""One line of text that is not blank."""
 
 TEXT = r"^[^\u0000]*$"
-"""Any text but for NUL, which no database stores."""
+"""Text without NUL, which databases do not store."""
 
 
 PASSWORD_FORMAT: JsonDict = {"format": "password", "writeOnly": True}
-"""How the OpenAPI document marks a password."""
+"""Mark of a password in the OpenAPI document."""
 
 Password = Annotated[
     Secret[
@@ -49,26 +49,26 @@ Password = Annotated[
     ],
     Field(json_schema_extra=PASSWORD_FORMAT),
 ]
-"""A password as it was typed: white space around it is part of it (NIST SP 800-63B §3.1.1.2)."""
+"""A password, white space included (NIST SP 800-63B §3.1.1.2)."""
 
 
 def is_a_number(value: object) -> object:
-    """Take for an integer what JSON Schema does: `90` and `90.0`, neither `"90"` nor `true`."""
+    """Accept the integers of JSON Schema: `90` and `90.0`, neither `"90"` nor `true`."""
     if isinstance(value, bool | str):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return value
 
 
 class InputModel(BaseModel):
-    """What clients send: trimmed, and refused if it has fields that we don't know."""
+    """Base of request models: trims text and refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, frozen=True)
 
 
 class ResponseModel(BaseModel):
-    """What clients get: made from read models, by their attributes.
+    """Base of response models, built from the attributes of read models.
 
-    A field with a default is always there, too, and the document says so.
+    Fields with defaults are always present and documented as required.
     """
 
     model_config = ConfigDict(
@@ -77,55 +77,55 @@ class ResponseModel(BaseModel):
 
 
 class ResourceResponse(ResponseModel):
-    """A stored thing."""
+    """Base of persisted resources."""
 
     id: UUID = Field(
-        description="Its id, a UUID of version 7.",
+        description="ID, a UUIDv7.",
         examples=[EXAMPLE_ID],
     )
     created_at: datetime = Field(
-        description="When it was created, in UTC.", examples=["2026-11-21T10:30:00Z"]
+        description="Creation time, in UTC.", examples=["2026-11-21T10:30:00Z"]
     )
 
 
 class ChangingResourceResponse(ResourceResponse):
-    """A stored thing that changes."""
+    """Base of persisted resources that change."""
 
     updated_at: datetime = Field(
-        description="When it last changed, in UTC.", examples=["2026-11-21T10:30:00Z"]
+        description="Time of the last change, in UTC.", examples=["2026-11-21T10:30:00Z"]
     )
 
 
 class Page(ResponseModel, Generic[T]):
-    """Some of a list; a named subclass of each keeps the brackets out of generated clients."""
+    """A page of results; subclasses give generated clients a name without brackets."""
 
-    items: list[T] = Field(description="The entries of this page.")
+    items: list[T] = Field(description="Results of this page.")
     next_cursor: str | None = Field(
-        description="Send it as `cursor` to get the next page; null at the end of the list.",
+        description="`cursor` of the next page; null on the last page.",
         examples=["WyItY3JlYXRlZF9hdCJd"],
     )
 
 
 class PageQuery(InputModel):
-    """Which part of a list is wanted."""
+    """Query parameters of a page."""
 
-    limit: int = Field(20, ge=1, le=100, description="Most entries in the page.", examples=[20])
+    limit: int = Field(20, ge=1, le=100, description="Maximum number of results.", examples=[20])
     cursor: str | None = Field(
         None,
         min_length=1,
         max_length=MAX_CURSOR_LENGTH,
         pattern=r"^[A-Za-z0-9_-]+$",
-        description="The `next_cursor` of the page before; leave it out for the first page.",
+        description="`next_cursor` of the previous page; omit it for the first page.",
         examples=[None],
     )
 
     def page(self) -> PageRequest:
-        """Return which part is wanted, in the words of the domain."""
+        """Return the request for a page."""
         return PageRequest(self.limit, self.cursor)
 
 
 def _is_written_out(value: object) -> object:
-    """Refuse what Pydantic would take for seconds or milliseconds since 1970."""
+    """Refuse the numbers that Pydantic reads as seconds since 1970."""
     written = isinstance(value, str) and _RFC_3339.match(value)
     if not written and not isinstance(value, datetime):
         raise PydanticCustomError("datetime_parsing", "Input should be a date and time (RFC 3339)")
@@ -136,8 +136,8 @@ def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:
-        raise PydanticCustomError("moment_out_of_range", "No such moment in UTC") from error
+        raise PydanticCustomError("moment_out_of_range", "Input is out of range in UTC") from error
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_is_written_out), AfterValidator(_in_utc)]
-"""A moment with its time zone, turned to UTC."""
+"""A time with its time zone, converted to UTC."""

@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.infrastructure.http.context import is_head
-from app.infrastructure.http.responses import ATTACHMENT
+from app.infrastructure.http.routes import ATTACHMENT
 
 Format = Literal["csv", "ndjson"]
 

@@ -1,0 +1,133 @@
+"""Helpers for routes: a router, the headers of responses, entity tags."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.routing import Match
+from starlette.types import Scope
+
+from app.infrastructure.http.problems import Responses
+from app.infrastructure.http.schemas import EXAMPLE_ID
+
+_VERSION: Final = re.compile(r'"[1-9][0-9]{0,18}"')
+_ETAG: Final = {
+    "ETag": {
+        "description": "Version, for `If-Match` and `If-None-Match` (RFC 9110 §8.8.3).",
+        "required": True,
+        "schema": {"type": "string", "examples": ['"1"']},
+    }
+}
+_REPLAYED: Final = {
+    "Idempotency-Replayed": {
+        "description": "Set if the response is that of an earlier request with the same key.",
+        "schema": {"type": "string", "enum": ["true"], "examples": ["true"]},
+    }
+}
+
+ATTACHMENT: Final = {
+    "Content-Disposition": {
+        "description": "Name of the file to save (RFC 6266).",
+        "required": True,
+        "schema": {"type": "string", "examples": ['attachment; filename="name.csv"']},
+    }
+}
+"""Documents the header of a download."""
+
+VERSION: Final[Responses] = {200: {"headers": _ETAG}}
+"""Documents an operation that returns a resource with versions."""
+
+VERSION_OR_NOT_MODIFIED: Final[Responses] = {
+    **VERSION,
+    304: {"description": "Not modified.", "headers": _ETAG},
+}
+"""Documents an operation that returns a resource with versions unless the client has it."""
+
+
+class FeatureRouter(APIRouter):
+    """The routes of a feature under one prefix; fast to skip.
+
+    FastAPI tries the pattern of each route of each router. This one is skipped as a whole if its
+    prefix is not in the path.
+
+    Args:
+        body_limits: Returns, for the settings, the size limits of the paths that have their own.
+        options: Those of FastAPI.
+    """
+
+    def __init__(
+        self, *, body_limits: Callable[[Any], Mapping[str, int]] | None = None, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.body_limits = body_limits or (lambda _: {})
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match a request to the routes, unless its path has another prefix."""
+        if self.prefix not in scope["path"]:
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+def created(collection: str, *, versions: bool = False) -> Responses:
+    """Document an operation that creates a resource.
+
+    Args:
+        collection: Path of the collection, such as `/api/v1/users`.
+        versions: Whether the resource has versions.
+    """
+    location = {
+        "description": "Path of the new resource (RFC 9110 §10.2.2).",
+        "required": True,
+        "schema": {"type": "string", "examples": [f"{collection}/{EXAMPLE_ID}"]},
+    }
+    return {201: {"headers": {"Location": location, **(_ETAG if versions else {})}}}
+
+
+def replayable(responses: Responses) -> Responses:
+    """Document that a response may be that of an earlier request with the same key."""
+    return {
+        status: {**response, "headers": {**response.get("headers", {}), **_REPLAYED}}
+        for status, response in responses.items()
+    }
+
+
+def location_of(request: Request, resource_id: UUID, *, posted_to: str = "") -> str:
+    """Return the path of a new resource.
+
+    Args:
+        request: The POST.
+        resource_id: Its ID.
+        posted_to: The part of the path below the collection, if there is one.
+    """
+    path: str = request.scope["path"]
+    return f"{path.removesuffix(posted_to)}/{resource_id}"
+
+
+def names_tag(header: str, tag: str, *, weak: bool = False) -> bool:
+    """Tell whether an `If-Match` or `If-None-Match` header, `*` or a list, names an entity tag.
+
+    Args:
+        header: The header.
+        tag: The current tag.
+        weak: Whether weak tags count, as in `If-None-Match` (RFC 9110 §13.1.2).
+    """
+    tags = [each.strip() for each in header.split(",")]
+    if weak:
+        tags = [each.removeprefix("W/") for each in tags]
+    return "*" in tags or tag in tags
+
+
+def tag_of(version: int) -> str:
+    """Return the entity tag of a version."""
+    return f'"{version}"'
+
+
+def versions_in(header: str) -> frozenset[int] | None:
+    """Return the versions in an `If-Match` header; `None` for `*`, which matches any."""
+    tags = [each.strip() for each in header.split(",")]
+    if "*" in tags:
+        return None
+    return frozenset(int(each[1:-1]) for each in tags if _VERSION.fullmatch(each))
