@@ -452,6 +452,34 @@ class TestListItems:
         assert listed(client, arrange.someone(), cursor=cursor) == []
 
 
+class TestGetItemStats:
+    def test_counts_the_items_of_the_owner_by_status(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    ) -> None:
+        arrange.items(ada, 2)
+        arrange.items(ada, status="archived")
+        arrange.items(arrange.someone())
+
+        response = client.get(f"{ITEMS}/stats", headers=ada.headers)
+
+        assert response.status_code == 200
+        assert response.json() == {"draft": 2, "active": 0, "archived": 1, "total": 3}
+
+    def test_follows_every_change(self, client: TestClient, ada: Someone) -> None:
+        def stats() -> dict[str, int]:
+            counts: dict[str, int] = client.get(f"{ITEMS}/stats", headers=ada.headers).json()
+            return {name: number for name, number in counts.items() if number}
+
+        assert stats() == {}
+        created = client.post(ITEMS, headers=ada.headers, json={"title": "New"})
+        assert stats() == {"draft": 1, "total": 1}
+        path = created.headers["Location"]
+        client.patch(path, headers=ada.headers, json={"status": "active"})
+        assert stats() == {"active": 1, "total": 1}
+        client.delete(path, headers=ada.headers)
+        assert stats() == {}
+
+
 class TestReadItem:
     def test_answers_with_the_item_and_its_version(
         self, client: TestClient, ada: Someone, item: models.Item

@@ -101,7 +101,7 @@ class TestItems:
 
         async def create_and_fail() -> None:
             async with resources.database.transaction() as session:
-                items = ItemService(ItemRepository(session), recorded)
+                items = ItemService(ItemRepository(session), recorded, resources.cache)
                 await items.create(ada.id, CONTENT)
                 raise ItemNotFound
 

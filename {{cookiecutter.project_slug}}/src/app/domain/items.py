@@ -52,6 +52,20 @@ ITEM_COLUMNS: Final = tuple(field.name for field in fields(Item))
 """Columns of an export."""
 
 
+@dataclass(frozen=True, slots=True)
+class ItemStats:
+    """Numbers of items by status."""
+
+    draft: int = 0
+    active: int = 0
+    archived: int = 0
+
+    @property
+    def total(self) -> int:
+        """Return the number of all items."""
+        return self.draft + self.active + self.archived
+
+
 class ItemFields(TypedDict, total=False):
     """Fields that the owner sets: all of a new item, some in an update."""
 

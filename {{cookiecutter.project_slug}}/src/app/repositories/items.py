@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, insert, select
+from sqlalchemy import Select, bindparam, func, insert, select
 
 from app.core.pages import Page, PageRequest
-from app.domain.items import Item, ItemFields, ItemFilter, ItemId, ItemSort
+from app.domain.items import Item, ItemFields, ItemFilter, ItemId, ItemSort, ItemStats
 from app.infrastructure.database import Repository, in_orders
 from app.infrastructure.database.repository import columns_of, read_as, table_of
 from app.models.items import Item as ItemRow
@@ -19,6 +19,11 @@ _COLUMNS = columns_of(ItemRow, Item)
 _OWNED = select(*_COLUMNS).where(_items.owner_id == bindparam("owner_id"))
 _BY_ID = _OWNED.where(_items.id == bindparam("item_id"))
 _LISTS = in_orders(_OWNED, ItemRow, "created_at", "updated_at", "title")
+_STATS = (
+    select(_items.status, func.count())
+    .where(_items.owner_id == bindparam("owner_id"))
+    .group_by(_items.status)
+)
 _EXPORT = _OWNED.order_by(_items.created_at, _items.id)
 _INSERT = insert(table_of(ItemRow)).returning(*_COLUMNS)
 
@@ -38,6 +43,11 @@ class ItemRepository(Repository[ItemRow]):
         """Return a page of items."""
         statement = _filtered(_LISTS[sort], where)
         return await self.page(statement, Item, request, sort=sort, owner_id=owner_id)
+
+    async def stats(self, owner_id: UUID) -> ItemStats:
+        """Count items by status."""
+        result: Any = await self.session.execute(_STATS, {"owner_id": owner_id})
+        return ItemStats(**dict(result.all()))
 
     async def stream(self, owner_id: UUID, where: ItemFilter) -> AsyncIterator[Sequence[Item]]:
         """Yield all items in batches, oldest first, from a database cursor."""

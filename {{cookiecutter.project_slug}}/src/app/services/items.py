@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.core.errors import PreconditionFailed
 from app.core.pages import Page, PageRequest
-from app.core.ports import Events
+from app.core.ports import Cache, Events
 from app.domain.items import (
     Item,
     ItemChanged,
@@ -19,8 +19,12 @@ from app.domain.items import (
     ItemId,
     ItemNotFound,
     ItemSort,
+    ItemStats,
 )
+from app.infrastructure.database import Database
 from app.repositories.items import ItemRepository
+
+_STATS_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class ItemService:
 
     items: ItemRepository
     events: Events
+    cache: Cache
 
     async def get(self, owner_id: UUID, item_id: ItemId) -> Item:
         """Return an item.
@@ -106,4 +111,26 @@ class ItemService:
         self._publish(ItemDeleted(owner_id, item_id, row.version))
 
     def _publish(self, event: ItemEvent) -> None:
+        self.items.after_commit(partial(self.cache.forget, _stats_key(event.owner_id)))
         self.items.after_commit(partial(self.events.publish, event))
+
+
+@dataclass(frozen=True, slots=True)
+class ItemStatsService:
+    """Numbers of items: cached, as counting reads all of them."""
+
+    database: Database
+    cache: Cache
+
+    async def get(self, owner_id: UUID) -> ItemStats:
+        """Return the numbers of an owner's items by status."""
+
+        async def load() -> ItemStats:
+            async with self.database.read() as connection:
+                return await ItemRepository(connection).stats(owner_id)
+
+        return await self.cache.remember(_stats_key(owner_id), _STATS_SECONDS, load, ItemStats)
+
+
+def _stats_key(owner_id: UUID) -> str:
+    return f"item-stats:{owner_id}"

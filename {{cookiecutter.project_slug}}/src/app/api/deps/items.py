@@ -7,9 +7,11 @@ from fastapi import Depends, Query, Security
 from app.api.deps.auth import get_principal
 from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep, SnapshotDep
 from app.api.schemas.items import ItemExportQuery, ItemListQuery
+from app.core.errors import DatabaseUnavailable
 from app.domain.auth import Principal
+from app.infrastructure.http.problems import raises
 from app.repositories.items import ItemRepository
-from app.services.items import ItemService
+from app.services.items import ItemService, ItemStatsService
 
 ItemViewer = Annotated[Principal, Security(get_principal, scopes=["items:read"])]
 ItemEditor = Annotated[Principal, Security(get_principal, scopes=["items:write"])]
@@ -31,21 +33,28 @@ async def get_item_service(
     resources: ResourcesDep, items: Annotated[ItemRepository, Depends(get_item_repository)]
 ) -> ItemService:
     """Return the service for writing."""
-    return ItemService(items, resources.events)
+    return ItemService(items, resources.events, resources.cache)
 
 
 async def get_item_queries(
     resources: ResourcesDep, items: Annotated[ItemRepository, Depends(get_item_reader)]
 ) -> ItemService:
     """Return the service for reading."""
-    return ItemService(items, resources.events)
+    return ItemService(items, resources.events, resources.cache)
 
 
 async def get_item_export(resources: ResourcesDep, snapshot: SnapshotDep) -> ItemService:
     """Return the service for exports, on a snapshot that outlives the route."""
-    return ItemService(ItemRepository(snapshot), resources.events)
+    return ItemService(ItemRepository(snapshot), resources.events, resources.cache)
+
+
+@raises(DatabaseUnavailable)
+async def get_item_stats_service(resources: ResourcesDep) -> ItemStatsService:
+    """Return the service of statistics, which needs a connection only if they are not cached."""
+    return ItemStatsService(resources.database, resources.cache)
 
 
 ItemServiceDep = Annotated[ItemService, Depends(get_item_service)]
 ItemQueriesDep = Annotated[ItemService, Depends(get_item_queries)]
+ItemStatsDep = Annotated[ItemStatsService, Depends(get_item_stats_service)]
 ItemExportDep = Annotated[ItemService, Depends(get_item_export)]

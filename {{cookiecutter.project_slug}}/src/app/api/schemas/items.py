@@ -20,6 +20,7 @@ from app.infrastructure.http.schemas import (
     Moment,
     Page,
     PageQuery,
+    ResponseModel,
 )
 
 Title = Annotated[
@@ -66,6 +67,15 @@ class ItemResponse(ChangingResourceResponse):
     description: str = Field(description="Description.", examples=["Note G, with a table."])
     status: ItemStatus = Field(description="Workflow status.", examples=["active"])
     version: int = Field(description="Number of changes, plus one.", examples=[1])
+
+
+class ItemStatsResponse(ResponseModel):
+    """Numbers of items by status."""
+
+    draft: int = Field(description="Number of drafts.", examples=[2])
+    active: int = Field(description="Number of active items.", examples=[5])
+    archived: int = Field(description="Number of archived items.", examples=[1])
+    total: int = Field(description="Number of all items.", examples=[8])
 
 
 class ItemPage(Page[ItemResponse]):

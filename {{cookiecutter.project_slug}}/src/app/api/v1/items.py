@@ -15,9 +15,10 @@ from app.api.deps.items import (
     ItemListDep,
     ItemQueriesDep,
     ItemServiceDep,
+    ItemStatsDep,
     ItemViewer,
 )
-from app.api.schemas.items import ItemCreate, ItemPage, ItemResponse, ItemUpdate
+from app.api.schemas.items import ItemCreate, ItemPage, ItemResponse, ItemStatsResponse, ItemUpdate
 from app.core.errors import PreconditionFailed
 from app.domain.items import ITEM_COLUMNS, ItemId, ItemNotFound
 from app.infrastructure.http.problems import problems
@@ -73,6 +74,12 @@ async def list_items(owner: ItemViewer, query: ItemListDep, items: ItemQueriesDe
     """
     page = await items.list(owner.id, query.to_filter(), query.sort, query.page())
     return ItemPage.model_validate(page)
+
+
+@router.get("/stats", status_code=200, summary="Count items")
+async def get_item_stats(owner: ItemViewer, stats: ItemStatsDep) -> ItemStatsResponse:
+    """Count your items by status."""
+    return ItemStatsResponse.model_validate(await stats.get(owner.id))
 
 
 @router.get(
