@@ -22,8 +22,7 @@ from app.core.config import (
     ServerSettings,
     ThrottleSettings,
 )
-from app.core.config.base import ServiceSettings
-from app.core.config.loading import env_example, load
+from app.core.config.base import ServiceSettings, env_example, load
 
 # {%- if cookiecutter.use_websockets +%}
 from app.core.config.realtime import RealtimeSettings

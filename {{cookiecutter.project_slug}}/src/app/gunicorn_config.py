@@ -89,7 +89,7 @@ bind = _bind(_settings.server.host, _settings.server.port)
 workers = _settings.server.workers
 worker_class = ServiceWorker
 preload_app = True  # docs/adr/0011-preload.md
-timeout = _settings.server.timeout
+timeout = 60  # seconds without a heartbeat
 # Requests, then jobs, then resources; a worker that needs longer is killed.
 graceful_timeout = (
     _settings.server.graceful_timeout + math.ceil(_settings.jobs.drain_seconds) + _SECONDS_TO_CLOSE

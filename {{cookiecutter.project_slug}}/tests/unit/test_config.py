@@ -13,10 +13,9 @@ from pydantic import HttpUrl, ValidationError
 
 from app import config
 from app.config import DEVELOPMENT_ORIGINS, Settings, load_settings
-from app.core.config import ConfigurationError, PasswordSettings, ServerSettings, SettingsGroup
-from app.core.config.base import ServiceSettings
+from app.core.config import ConfigurationError, PasswordSettings, ServerSettings
+from app.core.config.base import ServiceSettings, SettingsGroup, env_example, variable_names
 from app.core.config.database import DEVELOPMENT_URL
-from app.core.config.loading import env_example, variable_names
 from app.core.security.keys import SigningKeys
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"

@@ -213,14 +213,6 @@ class TestCache:
                 tokens.verify(token)
         assert decode.call_count == 1
 
-    def test_can_be_disabled(self) -> None:
-        tokens = AccessTokens(KEYS, SETTINGS.model_copy(update={"verified_token_cache": 0}))
-        token = issued(tokens)
-        with patch("jwt.decode", wraps=jwt.decode) as decode:
-            tokens.verify(token)
-            tokens.verify(token)
-        assert decode.call_count == 2
-
     def test_is_not_shared(self, tokens: AccessTokens) -> None:
         token = issued(tokens)
         tokens.verify(token)

@@ -4,37 +4,325 @@
 `APP_SERVER__PORT` is `settings.server.port`. No other package reads the environment (rule APP03).
 """
 
-from app.core.config.base import ConfigurationError, SettingsGroup
-from app.core.config.database import DatabaseSettings
-from app.core.config.groups import (
-    AuthSettings,
-    HealthSettings,
-    HttpSettings,
-    IdempotencySettings,
-    LoggingSettings,
-    MailSettings,
-    MetricsSettings,
-    PasswordSettings,
-    RateLimitSettings,
-    ServerSettings,
-    ThrottleSettings,
-)
-from app.core.config.jobs import JobSettings
+import os
+from collections.abc import Iterator
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Final, Literal
 
-__all__ = [
-    "AuthSettings",
-    "ConfigurationError",
-    "DatabaseSettings",
-    "HealthSettings",
-    "HttpSettings",
-    "IdempotencySettings",
-    "JobSettings",
-    "LoggingSettings",
-    "MailSettings",
-    "MetricsSettings",
-    "PasswordSettings",
-    "RateLimitSettings",
-    "ServerSettings",
-    "SettingsGroup",
-    "ThrottleSettings",
+from limits import parse
+from pydantic import AfterValidator, BeforeValidator, EmailStr, Field, SecretStr
+
+from app.about import DISTRIBUTION
+from app.core.config.base import ConfigurationError as ConfigurationError
+from app.core.config.base import ListOf, SettingsGroup, matching
+from app.core.config.database import DatabaseSettings as DatabaseSettings
+from app.core.config.jobs import JobSettings as JobSettings
+
+_KIBIBYTE: Final = 1024
+_OWASP_MINIMUM_KIB: Final = {1: 47_104, 2: 19_456, 3: 12_288, 4: 9_216, 5: 7_168}
+"""Minimum memory by number of passes (OWASP Password Storage Cheat Sheet, Argon2id)."""
+
+
+class ServerSettings(SettingsGroup):
+    """Address and capacity of the server processes."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address to listen on. Containers need `0.0.0.0`."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """TCP port to listen on; 0 picks a free one."""
+
+    workers: Annotated[int, Field(ge=1, le=256)] = 2
+    """Number of server processes."""
+
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 32
+    """Requests that one process is expected to handle at once. The database pool has as many
+    connections; further requests wait for one."""
+
+    graceful_timeout: Annotated[int, Field(ge=1, le=600)] = 30
+    """Seconds that requests in flight have to finish on shutdown."""
+
+    keep_alive: Annotated[int, Field(ge=1, le=600)] = 5
+    """Seconds to keep idle connections open. Use a shorter time in the load balancer in front."""
+
+
+def _check_network(network: str) -> str:
+    try:
+        if network != "*":
+            ip_network(network)
+    except ValueError as error:
+        message = f"{network!r} is not an address or a network such as '10.0.0.0/8'"
+        raise ValueError(message) from error
+    return network
+
+
+Origin = Annotated[
+    str,
+    matching(
+        r"\*|(?i:https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)",
+        "{!r} is not an origin: write 'scheme://host' or 'scheme://host:port', without a path or"
+        " trailing slash",
+    ),
 ]
+Host = Annotated[
+    str,
+    matching(
+        r"\*|(?i:(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[?[0-9a-f:]+\]?)",
+        "{!r} is not a host name: write 'api.example.com' or '*.example.com'",
+    ),
+]
+Network = Annotated[str, AfterValidator(_check_network)]
+
+
+class HttpSettings(SettingsGroup):
+    """Clients, origins, hosts and sizes that are accepted."""
+
+    cors_origins: ListOf[Origin] | None = None
+    """Origins whose pages may call the service, such as `https://www.example.com`. `*` allows any;
+    it is refused in production, and always together with credentials. Unset: in development
+    `http://localhost:3000` and `http://localhost:5173`, otherwise none."""
+
+    cors_allow_credentials: bool = False
+    """Let browsers send cookies. Bearer tokens don't need it."""
+
+    trusted_hosts: ListOf[Host] = Field(default=["*"])
+    """Accepted values of `Host`, such as `api.example.com` or `*.example.com`. Production refuses
+    `*`."""
+
+    forwarded_allow_ips: ListOf[Network] = Field(default=["127.0.0.1"])
+    """Addresses or networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted,
+    such as `10.0.0.0/8`. Production refuses `*`: clients could forge their address."""
+
+    max_body_bytes: Annotated[int, Field(ge=_KIBIBYTE, le=_KIBIBYTE**3)] = _KIBIBYTE**2
+    """Maximum size of a request body, in bytes."""
+
+    docs_enabled: bool | None = None
+    """Serve `/docs` and the OpenAPI document. Unset: everywhere but in production."""
+
+    hsts_seconds: Annotated[int, Field(ge=0, le=63_072_000)] = 31_536_000
+    """Lifetime of `Strict-Transport-Security` in production (RFC 6797), in seconds; 0 omits it."""
+
+    def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
+        """Refuse wildcards in production, and any origin with credentials."""
+        origins = self.cors_origins or []
+        if self.cors_allow_credentials and "*" in origins:
+            yield "cors_origins", "can't be '*' with credentials: any page could act for its user"
+        wildcards = {
+            "cors_origins": origins,
+            "trusted_hosts": self.trusted_hosts,
+            "forwarded_allow_ips": self.forwarded_allow_ips,
+        }
+        for name, values in wildcards.items():
+            if production and "*" in values:
+                yield name, "can't be '*' in production"
+
+
+class AuthSettings(SettingsGroup):
+    """Signing keys and lifetimes of tokens."""
+
+    signing_keys: SecretStr | None = None
+    """Private keys as a JWK Set (RFC 7517) in JSON: the first one signs, all of them verify. Create
+    it with `app keys generate`. Unset: development creates a key, production refuses to start."""
+
+    signing_keys_file: Path | None = None
+    """File with the keys, e.g. a mounted secret, instead of `APP_AUTH__SIGNING_KEYS`."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=255)] = DISTRIBUTION
+    """Issuer of the tokens (`iss`)."""
+
+    audience: Annotated[str, Field(min_length=1, max_length=255)] = DISTRIBUTION
+    """Audience of the tokens (`aud`)."""
+
+    access_token_minutes: Annotated[int, Field(ge=1, le=60)] = 15
+    """Lifetime of an access token, in minutes."""
+
+    refresh_token_days: Annotated[int, Field(ge=1, le=365)] = 30
+    """Days after which an unused session ends."""
+
+    def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
+        """Require one source of keys in production, and at most one elsewhere."""
+        if self.signing_keys and self.signing_keys_file:
+            yield "signing_keys_file", "can't be set together with APP_AUTH__SIGNING_KEYS"
+        if production and not (self.signing_keys or self.signing_keys_file):
+            sentence = "must be set in production, or APP_AUTH__SIGNING_KEYS_FILE"
+            yield "signing_keys", f"{sentence}; create keys with `app keys generate`"
+
+
+def _spare_processors() -> int:
+    """Return the number of processors, less one for the event loop."""
+    known = hasattr(os, "sched_getaffinity")
+    processors = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return max(1, processors - 1)
+
+
+class PasswordSettings(SettingsGroup):
+    """Cost and concurrency of password hashing (Argon2id, RFC 9106)."""
+
+    time_cost: Annotated[int, Field(ge=1, le=100)] = 2
+    """Number of passes over the memory."""
+
+    memory_kib: Annotated[int, Field(ge=8, le=4_194_304)] = 19_456
+    """Memory of one hash, in KiB. Production refuses less than OWASP's minimum."""
+
+    max_concurrent: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=_spare_processors)
+    """Hashes that a server process computes at once. Unset: one less than the number of processors,
+    at least one."""
+
+    max_waiting: Annotated[int, Field(ge=0, le=100_000)] = 64
+    """Logins that may wait for their hash; further ones are answered with 503."""
+
+    def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
+        """Require OWASP's minimum cost in production."""
+        minimum = _OWASP_MINIMUM_KIB[min(self.time_cost, max(_OWASP_MINIMUM_KIB))]
+        if production and self.memory_kib < minimum:
+            yield (
+                "memory_kib",
+                f"must be at least {minimum} for {self.time_cost} passes (OWASP's minimum)",
+            )
+
+
+def _check_rate(rate: str) -> str:
+    try:
+        parse(rate)
+    except ValueError as error:
+        raise ValueError(f"{rate!r} is not a rate such as '30/minute'") from error
+    return rate
+
+
+Rate = Annotated[str, AfterValidator(_check_rate)]
+"""Requests per time: `30/minute`, `1000/hour`, `5 per 10 seconds`."""
+
+
+class RateLimitSettings(SettingsGroup):
+    """Rate limits by address and by account."""
+
+    enabled: bool = True
+    """Limit requests."""
+
+    auth_address: Rate = "30/minute"
+    """Requests of one address under `/auth`, and those that set a password."""
+
+    auth_account: Rate = "10/minute"
+    """Logins with one name, and changes of one account's password."""
+
+    general_address: Rate = "1200/minute"
+    """Requests of one address under `/api`."""
+
+    general_account: Rate = "600/minute"
+    """Requests of one account under `/api`."""
+
+
+Level = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]
+
+
+class LoggingSettings(SettingsGroup):
+    """Level and format of the log."""
+
+    level: Level = "INFO"
+    """Minimum level. Libraries never log below INFO: some log values at DEBUG."""
+
+    format: Literal["json", "console"] | None = None
+    """`json` for machines, `console` for people. Unset: `json` in production, else `console`."""
+
+
+class MailSettings(SettingsGroup):
+    """Delivery of mail."""
+
+    backend: Literal["console", "smtp"] = "console"
+    """`smtp` sends mail; `console` logs recipient and subject and sends nothing. Production accepts
+    both: the service works without mail."""
+
+    host: str | None = None
+    """Host name of the SMTP server; required by `smtp`."""
+
+    port: Annotated[int, Field(ge=1, le=65_535)] = 587
+    """Port of the SMTP server: 587 for STARTTLS, 465 for implicit TLS."""
+
+    username: str | None = None
+    """User name for the SMTP server. Unset: no authentication."""
+
+    password: SecretStr | None = None
+    """Password for the SMTP server."""
+
+    starttls: bool = True
+    """Require STARTTLS (RFC 3207)."""
+
+    tls: bool = False
+    """Use implicit TLS (RFC 8314) instead of STARTTLS."""
+
+    sender: EmailStr | None = None
+    """Sender address; required by `smtp`."""
+
+    timeout: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """Seconds that sending one mail may take."""
+
+    def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
+        """Require complete, encrypted access to the SMTP server."""
+        if self.backend == "smtp":
+            for name in ("host", "sender"):
+                if getattr(self, name) is None:
+                    yield name, "must be set if APP_MAIL__BACKEND is smtp"
+        if (self.username is None) != (self.password is None):
+            missing = "username" if self.username is None else "password"
+            yield missing, "must be set: user name and password go together"
+        if self.username is not None and not (self.starttls or self.tls):
+            yield "starttls", "can't be off: the password would be sent unencrypted"
+
+
+class HealthSettings(SettingsGroup):
+    """Health endpoints."""
+
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
+    """Seconds that each dependency has to answer `/ready`."""
+
+
+class MetricsSettings(SettingsGroup):
+    """Prometheus metrics."""
+
+    enabled: bool = False
+    """Count and time requests, and serve `/metrics`."""
+
+    token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """Token that scrapers send as `Authorization: Bearer …`. Unset: `/metrics` is public."""
+
+    directory: Path | None = None
+    """Directory in which the processes of a server share their metrics; `app serve` sets it."""
+
+
+class IdempotencySettings(SettingsGroup):
+    """Requests with an `Idempotency-Key`."""
+
+    answer_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
+    """Seconds to keep an answer for repeated requests."""
+
+    claim_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+    """Seconds after which the key of a request without an answer is free again, e.g. because its
+    process was killed. Must exceed the duration of any request."""
+
+
+class ThrottleSettings(SettingsGroup):
+    """Delay of logins after failed ones; it doubles with each failure."""
+
+    account_failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Failures of one account without a delay."""
+
+    address_failures: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """Failures from one address without a delay."""
+
+    base_seconds: Annotated[int, Field(ge=1, le=3600)] = 1
+    """First delay, in seconds."""
+
+    max_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
+    """Maximum delay, in seconds."""
+
+    window_seconds: Annotated[int, Field(ge=1, le=604_800)] = 3600
+    """Seconds after which failures are forgotten."""
+
+    def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
+        """Require delays that grow."""
+        if self.max_seconds < self.base_seconds:
+            yield "max_seconds", "can't be less than APP_THROTTLE__BASE_SECONDS"

@@ -73,20 +73,21 @@ class DatabaseSettings(SettingsGroup):
 
     @field_validator("url")
     @classmethod
-    def _use_our_driver(cls, url: SecretStr) -> SecretStr:
+    def _check_url(cls, url: SecretStr) -> SecretStr:
         scheme, separator, rest = url.get_secret_value().strip().partition("://")
         if scheme not in {_SCHEME, "postgresql", "postgres"} or not separator:
             raise ValueError(f"must start with {_SCHEME}://")
         # asyncpg calls `ssl` what libpq, and so every platform, calls `sslmode`.
         rest = re.sub(r"(?<=[?&])sslmode=", "ssl=", rest)
-        if not _names_a_database(rest):
-            raise ValueError(f"must have the form {_SCHEME}://user:password@host:port/name")
-        return SecretStr(f"{_SCHEME}://{rest}")
-
-    @field_validator("url")
-    @classmethod
-    def _check_options(cls, url: SecretStr) -> SecretStr:
-        options = parse_qs(urlsplit(url.get_secret_value()).query, keep_blank_values=True)
+        form = f"must have the form {_SCHEME}://user:password@host:port/name"
+        try:
+            address = urlsplit(f"{_SCHEME}://{rest}")
+            is_complete = address.path.strip("/") != "" and address.port != 0
+        except ValueError:
+            raise ValueError(form) from None
+        if not is_complete:
+            raise ValueError(form)
+        options = parse_qs(address.query, keep_blank_values=True)
         if unknown := sorted(options.keys() - _WORDS - _NUMBERS):
             raise ValueError(f"has options that the driver does not support: {', '.join(unknown)}")
         for name in sorted(options.keys() & _NUMBERS):
@@ -94,18 +95,10 @@ class DatabaseSettings(SettingsGroup):
                 raise ValueError(f"{name} must be a number")
         if not _TLS.issuperset(options.get("ssl", ())):
             raise ValueError(f"sslmode must be one of {', '.join(sorted(_TLS))}")
-        return url
+        return SecretStr(f"{_SCHEME}://{rest}")
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
         """Refuse guessable passwords in production."""
         password = urlsplit(self.url.get_secret_value()).password
         if production and password is not None and unquote(password).lower() in _GUESSABLE:
             yield "url", "has a guessable password; give the database user one of its own"
-
-
-def _names_a_database(rest: str) -> bool:
-    try:
-        address = urlsplit(f"{_SCHEME}://{rest}")
-        return address.path.strip("/") != "" and address.port != 0
-    except ValueError:
-        return False

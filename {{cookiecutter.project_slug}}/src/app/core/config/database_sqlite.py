@@ -45,7 +45,7 @@ class DatabaseSettings(SettingsGroup):
 
     @field_validator("url")
     @classmethod
-    def _use_our_driver(cls, url: SecretStr) -> SecretStr:
+    def _check_url(cls, url: SecretStr) -> SecretStr:
         scheme, separator, rest = url.get_secret_value().strip().partition("://")
         if scheme not in {_SCHEME, "sqlite"} or not separator:
             raise ValueError(f"must start with {_SCHEME}:///")

@@ -1,27 +1,31 @@
 """Settings of Redis."""
 
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr
 
 from app.core.config.base import SettingsGroup
 
-_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
-Prefix = Annotated[str, Field(pattern=r"^[^:*?\[\]\\]{1,64}$")]
-"""A name without the separator of keys or wildcards of patterns."""
+def _check_scheme(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return url
 
 
 class RedisSettings(SettingsGroup):
     """Redis, its time limits and circuit breaker."""
 
-    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    url: Annotated[SecretStr, AfterValidator(_check_scheme)] = SecretStr("redis://127.0.0.1:6379/0")
     """Address: `redis://`, `rediss://` for TLS, or `unix://` and the path of a socket, with user
     name and password if needed. Required in production."""
 
-    prefix: Prefix = "{{ cookiecutter.project_slug }}"
-    """Prefix of all keys and channels, so that several services can share a server."""
+    prefix: Annotated[str, Field(pattern=r"^[^:*?\[\]\\]{1,64}$")] = (
+        "{{ cookiecutter.project_slug }}"
+    )
+    """Prefix of all keys and channels, so that several services can share a server. No `:` or
+    wildcards."""
 
     timeout: Annotated[float, Field(gt=0, le=10)] = 0.25
     """Seconds that one call may take. A request makes about three."""
@@ -37,13 +41,6 @@ class RedisSettings(SettingsGroup):
 
     breaker_seconds: Annotated[float, Field(gt=0, le=300)] = 2.0
     """Seconds until a call probes Redis again."""
-
-    @field_validator("url")
-    @classmethod
-    def _check_scheme(cls, url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(_SCHEMES):
-            raise ValueError(f"must start with one of {', '.join(_SCHEMES)}")
-        return url
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
         """Require an address in production, and time limits that agree."""

@@ -1,42 +1,67 @@
 """Settings of file storage."""
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
-from app.core.config.base import Names, SettingsGroup
+from app.core.config.base import ListOf, SettingsGroup, matching
 
 _MEBIBYTE: Final = 1024**2
 _GIBIBYTE: Final = 1024**3
-_ADDRESS: Final = re.compile(r"https?://[^/?#@]+(/[^?#@]*)?")
-_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_DIRECTORY: Final = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*)?")
-_MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
 _GUESSABLE: Final = frozenset(
     {"minioadmin", "minio123", "password", "changeme", "change-me", "secret", "secretkey", "admin"}
 )
 _SHORTEST_SECRET: Final = 16
 
 
+Address = Annotated[
+    str,
+    matching(
+        r"https?://[^/?#@]+(/[^?#@]*)?",
+        "must be 'https://host' or 'http://host:port', without a key in it",
+    ),
+]
+Bucket = Annotated[
+    str,
+    matching(
+        r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        "must be 3 to 63 lower-case letters, digits, dots and hyphens",
+    ),
+]
+Directory = Annotated[
+    str,
+    matching(
+        r"([A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*)?",
+        "must be letters, digits, '-', '_' and '.', with '/' between folders",
+    ),
+]
+MediaType = Annotated[
+    str,
+    matching(
+        r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*",
+        "{!r} is not a media type such as 'image/png'",
+    ),
+]
+
+
 class StorageSettings(SettingsGroup):
     """File storage in a bucket of S3 or a compatible store."""
 
-    endpoint_url: str = "http://127.0.0.1:9000"
+    endpoint_url: Address = "http://127.0.0.1:9000"
     """Address of the store, such as `https://s3.eu-central-1.amazonaws.com`. Required in
     production."""
 
-    public_endpoint_url: str | None = None
+    public_endpoint_url: Address | None = None
     """Address of the store for clients, in signed URLs. Unset: the same."""
 
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
     """Region of the bucket; part of every signature."""
 
-    bucket: str = "app"
+    bucket: Bucket = "app"
     """Name of an existing bucket."""
 
-    directory: str = ""
+    directory: Directory = ""
     """Folder in the bucket for all objects, without leading or trailing slash. Unset: none."""
 
     access_key_id: str | None = None
@@ -76,7 +101,7 @@ class StorageSettings(SettingsGroup):
     quota_files: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of files of a user."""
 
-    media_types: Names = Field(
+    media_types: ListOf[MediaType] = Field(
         default=[
             "application/json",
             "application/pdf",
@@ -98,35 +123,6 @@ class StorageSettings(SettingsGroup):
 
     presign_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
     """Lifetime of a signed URL, in seconds."""
-
-    @field_validator("endpoint_url", "public_endpoint_url")
-    @classmethod
-    def _check_address(cls, url: str | None) -> str | None:
-        if url is not None and not _ADDRESS.fullmatch(url):
-            raise ValueError("must be 'https://host' or 'http://host:port', without a key in it")
-        return url
-
-    @field_validator("bucket")
-    @classmethod
-    def _check_bucket(cls, name: str) -> str:
-        if not _BUCKET.fullmatch(name):
-            raise ValueError("must be 3 to 63 lower-case letters, digits, dots and hyphens")
-        return name
-
-    @field_validator("directory")
-    @classmethod
-    def _check_directory(cls, name: str) -> str:
-        if not _DIRECTORY.fullmatch(name):
-            raise ValueError("must be letters, digits, '-', '_' and '.', with '/' between folders")
-        return name
-
-    @field_validator("media_types")
-    @classmethod
-    def _check_media_types(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if not _MEDIA_TYPE.fullmatch(name):
-                raise ValueError(f"{name!r} is not a media type such as 'image/png'")
-        return names
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
         """Require complete, strong credentials and an address in production."""

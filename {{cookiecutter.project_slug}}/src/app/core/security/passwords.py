@@ -47,7 +47,7 @@ class PasswordHasher:
         self._argon2 = Argon2(
             time_cost=settings.time_cost,
             memory_cost=settings.memory_kib,
-            parallelism=settings.parallelism,
+            parallelism=1,
         )
         self._threads = ThreadPoolExecutor(
             settings.max_concurrent, "passwords", initializer=_lower_priority

@@ -16,6 +16,7 @@ from app.core.security.keys import ALGORITHM, SigningKeys
 
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a media type, not a secret
 _LEEWAY_SECONDS: Final = 5
+_REMEMBERED: Final = 4096
 _CLAIMS: Final = ["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "sid", "scope"]
 
 
@@ -41,7 +42,7 @@ class AccessTokens:
         self._life = timedelta(minutes=settings.access_token_minutes)
         # A signature is checked once per token, its times at every request. The cache can't go
         # stale: keys are immutable.
-        self._verified = lru_cache(settings.verified_token_cache)(self._verify_signature)
+        self._verified = lru_cache(_REMEMBERED)(self._verify_signature)
 
     @property
     def life_seconds(self) -> int:

@@ -57,7 +57,7 @@ def middleware(
         *layers,
         # Before anything reads the body.
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes, of_paths=body_limits),
-        Middleware(Compression, minimum_size=settings.compress_min_bytes),
+        Middleware(Compression, minimum_size=1024),
         # Inside of compression: stored responses are replayed to clients that may not accept gzip.
         Middleware(IdempotencyMiddleware),
         # Last: its response passes through all others.
