@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -25,16 +25,29 @@ QUIET = (
     "app.infrastructure.database.pool.FairPool",
     "watchfiles.main",
 )
+LIBRARY = logging.getLogger("library")
+
+Output = Callable[[], str]
+Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture(autouse=True)
 def _log_restored() -> Iterator[None]:
     with logging_restored(*SERVERS, "sqlalchemy"):
+        as_json()
         yield
 
 
-def json_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+@pytest.fixture
+def output(capsys: pytest.CaptureFixture[str]) -> Output:
+    """Return the text of the log since the last call."""
+    return lambda: capsys.readouterr().out
+
+
+@pytest.fixture
+def lines(output: Output) -> Lines:
+    """Return the lines of a JSON log since the last call."""
+    return lambda: [json.loads(line) for line in output().splitlines()]
 
 
 def as_json(level: str = "INFO") -> None:
@@ -56,60 +69,50 @@ class Unprintable:
 
 
 class TestFormat:
-    def test_is_json_in_production(self, capsys: pytest.CaptureFixture[str]) -> None:
-        as_json()
+    def test_is_json_in_production_and_where_the_settings_say_so(self, lines: Lines) -> None:
         structlog.get_logger("app.x").info("made %s", "it", count=1)
-        (line,) = json_lines(capsys)
-        assert line.pop("timestamp").endswith("Z")
-        assert line == {"event": "made it", "count": 1, "level": "info", "logger": "app.x"}
-
-    def test_is_text_in_development(self, capsys: pytest.CaptureFixture[str]) -> None:
-        as_text()
-        structlog.get_logger("app.x").info("made", count=1)
-        assert capsys.readouterr().out.split()[1:] == ["[info", "]", "made", "[app.x]", "count=1"]
-
-    def test_can_be_chosen(self, capsys: pytest.CaptureFixture[str]) -> None:
         configure_logging(LoggingSettings(format="json"), production=False)
         structlog.get_logger().info("made")
-        assert json_lines(capsys)[0]["logger"] == "app"
+        first, second = lines()
+        assert first.pop("timestamp").endswith("Z")
+        assert first == {"event": "made it", "count": 1, "level": "info", "logger": "app.x"}
+        assert second["logger"] == "app"
 
-    def test_has_colours_on_a_terminal_only(
-        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    def test_is_text_in_development_with_colours_on_a_terminal(
+        self, output: Output, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        as_text()
+        structlog.get_logger("app.x").info("made", count=1)
+        assert output().split()[1:] == ["[info", "]", "made", "[app.x]", "count=1"]
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
         as_text()
         structlog.get_logger().info("made")
-        assert "\x1b[" in capsys.readouterr().out
+        assert "\x1b[" in output()
 
     def test_goes_to_stderr_when_the_output_is_a_result(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         configure_logging(LoggingSettings(), production=True, stream="stderr")
         structlog.get_logger().info("made")
-        logging.getLogger("library").info("made")
+        LIBRARY.info("made")
         assert len(capsys.readouterr().err.splitlines()) == 2
 
-    def test_has_the_fields_that_are_bound_to_the_request(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        as_json()
+    def test_has_the_fields_that_are_bound_to_the_request(self, lines: Lines) -> None:
         with structlog.contextvars.bound_contextvars(request_id="r1"):
             structlog.get_logger().info("ours")
-            logging.getLogger("library").info("theirs")
-        assert [line["request_id"] for line in json_lines(capsys)] == ["r1", "r1"]
+            LIBRARY.info("theirs")
+        assert [line["request_id"] for line in lines()] == ["r1", "r1"]
 
-    def test_changes_for_loggers_in_use(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_changes_for_loggers_in_use(self, output: Output, lines: Lines) -> None:
         as_text()
         logger = structlog.get_logger("app.x")
         logger.info("made")
-        capsys.readouterr()
+        assert "[app.x]" in output()
         as_json()
         logger.info("made")
-        assert json_lines(capsys)[0]["event"] == "made"
+        assert lines()[0]["event"] == "made"
 
     def test_survives_a_reader_that_has_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        as_json()
-
         def broken(_: str) -> int:
             raise BrokenPipeError
 
@@ -118,90 +121,72 @@ class TestFormat:
 
 
 class TestLibraries:
-    def test_take_the_same_road(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_log_in_our_format_once_without_coloured_copies(self, lines: Lines) -> None:
         for name in (*SERVERS, "sqlalchemy.engine", "alembic", "library"):
-            logging.getLogger(name).addHandler(logging.StreamHandler())
+            logger = logging.getLogger(name)
+            logger.addHandler(logging.StreamHandler())
             as_json()
-            logging.getLogger(name).warning("went %s", "wrong", extra={"tries": 2})
-            logging.getLogger(name).handlers = []
-            (line,) = json_lines(capsys)
+            as_json()
+            logger.warning("went %s", "wrong", extra={"tries": 2, "color_message": "\x1b[1m"})
+            logger.handlers = []
+            (line,) = lines()
             assert (line["event"], line["logger"], line["level"]) == ("went wrong", name, "warning")
             assert line["tries"] == 2
+            assert "color_message" not in line
 
-    def test_write_each_line_once_however_often_it_is_configured(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        as_json()
-        as_json()
-        logging.getLogger("library").info("made")
-        assert len(json_lines(capsys)) == 1
-
-    def test_stay_above_debug(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_stay_above_debug(self, lines: Lines) -> None:
         as_json(level="DEBUG")
-        logging.getLogger("library").debug("with values")
+        LIBRARY.debug("with values")
         careless = logging.getLogger("careless")
         careless.setLevel(logging.DEBUG)
         careless.debug("with values")
         structlog.get_logger().debug("ours")
-        assert [line["event"] for line in json_lines(capsys)] == ["ours"]
+        assert [line["event"] for line in lines()] == ["ours"]
 
-    def test_that_repeat_our_lines_are_quiet(self, capsys: pytest.CaptureFixture[str]) -> None:
-        as_json()
+    def test_that_repeat_our_lines_are_quiet(self, output: Output) -> None:
         for name in QUIET:
             logging.getLogger(name).info("GET /")
-        assert capsys.readouterr().out == ""
+        assert output() == ""
 
-    def test_obey_a_higher_level(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_obey_a_higher_level(self, output: Output) -> None:
         as_json(level="ERROR")
         structlog.get_logger().warning("ours")
-        logging.getLogger("library").warning("theirs")
-        assert capsys.readouterr().out == ""
+        LIBRARY.warning("theirs")
+        assert output() == ""
 
-    def test_lose_the_coloured_copy_of_the_message(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        as_json()
-        logging.getLogger("uvicorn.error").info("up", extra={"color_message": "\x1b[1mup"})
-        assert "color_message" not in json_lines(capsys)[0]
-
-    def test_have_their_warnings_logged(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_have_their_warnings_logged(self, lines: Lines) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             as_json()
             warnings.warn("old", UserWarning, stacklevel=1)
-        assert json_lines(capsys)[0]["logger"] == "py.warnings"
+        assert lines()[0]["logger"] == "py.warnings"
 
-    def test_do_not_repeat_an_error_that_is_logged(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        as_json()
+    def test_do_not_repeat_an_error_that_is_logged(self, lines: Lines) -> None:
         server = logging.getLogger("uvicorn.error")
         server.error("Exception in ASGI application", exc_info=LoggedError("RuntimeError"))
         server.error("another", exc_info=RuntimeError())
-        assert [line["event"] for line in json_lines(capsys)] == ["another"]
+        assert [line["event"] for line in lines()] == ["another"]
 
     def test_do_no_harm_with_a_broken_record(self, capsys: pytest.CaptureFixture[str]) -> None:
         as_json()
         record = logging.makeLogRecord({"name": "library", "msg": "%d", "args": ("hidden",)})
         record.levelno = logging.WARNING + 5
         logging.getLogger().handlers[-1].handle(record)
-        (line,) = json_lines(capsys)
+        out, err = capsys.readouterr()
+        line = json.loads(out)
         assert line["event"].startswith("unreadable log record")
         assert line["level"] == "warning"
-        assert "hidden" not in str(line) + capsys.readouterr().err
+        assert "hidden" not in out + err
 
 
 class TestExceptions:
-    def test_are_structured_and_without_local_variables(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        as_json()
+    def test_are_structured_and_without_local_variables(self, output: Output) -> None:
         try:
             fail("password=hidden-1")
         except ValueError:
             structlog.get_logger().exception("failed")
-            logging.getLogger("library").exception("failed")
-        out = capsys.readouterr().out
+            LIBRARY.exception("failed")
+        out = output()
         assert "hidden" not in out
         for line in map(json.loads, out.splitlines()):
             (stack,) = line["exception"]
@@ -209,14 +194,14 @@ class TestExceptions:
             assert REDACTED in stack["exc_value"]
             assert stack["frames"][-1]["name"] == "fail"
 
-    def test_are_readable_in_development(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_are_readable_in_development(self, output: Output) -> None:
         as_text()
         try:
             fail("one\ntwo\x1b[31m token=secret-1")
         except ValueError as error:
             group = ExceptionGroup("several", [error])
             structlog.get_logger().error("failed", exc_info=group)
-        out = capsys.readouterr().out
+        out = output()
         assert "in fail" in out
         assert "raise ValueError(message" in out
         assert "secret-1" not in out
@@ -233,7 +218,7 @@ class TestInjection:
                 configure()
                 patch.setattr(sys.stdout, "write", written.append)
                 structlog.get_logger().info("%s", text, value=text)
-                logging.getLogger("library").info("%s", text, extra={"value": text})
+                LIBRARY.info("%s", text, extra={"value": text})
                 patch.undo()
         assert len(written) == 4
         for line in written:
@@ -241,15 +226,10 @@ class TestInjection:
             assert len(line.splitlines()) == 1
             assert line[:-1].isprintable()
 
-    def test_text_that_is_no_unicode_is_still_written(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_any_value_is_written(self, output: Output, lines: Lines) -> None:
+        structlog.get_logger().info("made", value=Unprintable())
+        assert lines()[0]["value"] == "<Unprintable>"
         for configure in (as_json, as_text):
             configure()
             structlog.get_logger().info("\ud800")
-            assert "\\ud800" in capsys.readouterr().out
-
-    def test_an_object_without_repr_is_named(self, capsys: pytest.CaptureFixture[str]) -> None:
-        as_json()
-        structlog.get_logger().info("made", value=Unprintable())
-        assert json_lines(capsys)[0]["value"] == "<Unprintable>"
+            assert "\\ud800" in output()

@@ -2,7 +2,6 @@
 
 import json
 import time
-import traceback
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 import jwt
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -68,17 +68,11 @@ class TestByName:
             for value in ("hidden", 1234, b"hidden", ["hidden"], {"a": "hidden"}):
                 assert redacted(**{name: value}) == {name: REDACTED}
 
-    def test_shows_values_of_similar_names(self) -> None:
-        event = dict.fromkeys(HARMLESS_NAMES, "shown")
-        assert redacted(**event) == event
-
-    def test_shows_whether_there_is_a_value(self) -> None:
+    def test_shows_values_of_similar_names_and_whether_there_is_one(self) -> None:
         for value in (None, True, False):
             assert redacted(password=value) == {"password": value}
-
-    def test_hides_nested_values(self) -> None:
-        event = redacted(body={"user": {"password": "hidden"}, "rows": [{"token": "hidden"}]})
-        assert event == {"body": {"user": {"password": REDACTED}, "rows": [{"token": REDACTED}]}}
+        event = dict.fromkeys(HARMLESS_NAMES, "shown")
+        assert redacted(**event) == event
 
     def test_knows_headers_as_asgi_has_them(self) -> None:
         event = redacted(headers=[(b"host", b"example.com"), (b"cookie", b"hidden")])
@@ -116,25 +110,14 @@ class TestByShape:
             assert secret not in redacted_text(text)
         assert repr(secret) not in redacted_text(repr({name: secret}))
 
-    def test_hides_our_own_tokens_without_any_context(self) -> None:
-        for secret in (new_api_key(), new_refresh_token()):
+    def test_hides_our_tokens_without_any_context(self) -> None:
+        for secret in (new_api_key(), new_refresh_token(), jwt.encode({"sub": "x"}, "k" * 32)):
             assert redacted_text(f"<{secret}>") == f"<{REDACTED}>"
             assert redacted(client=secret) == {"client": REDACTED}
-
-    def test_hides_a_jwt_without_any_context(self) -> None:
-        token = jwt.encode({"sub": "x"}, "k" * 32)
-        assert redacted_text(f"got {token}") == f"got {REDACTED}"
 
     def test_hides_a_private_key_in_json(self) -> None:
         text = json.dumps({"kty": "EC", "x": "shown", "d": "A" * 43})
         assert "A" * 16 not in redacted_text(text)
-
-    def test_hides_it_in_event_and_exception(self) -> None:
-        try:
-            raise ValueError("token=hidden")
-        except ValueError:
-            event = redacted(event="api_key=hidden", exception=traceback.format_exc())
-        assert "hidden" not in event["event"] + event["exception"].splitlines()[-1]
 
     def test_hides_it_in_names(self) -> None:
         assert "hidden" not in str(redacted(value={"password=hidden": 1}))
@@ -156,33 +139,28 @@ class TestByShape:
 
 class TestHarmlessEvents:
     def test_keep_their_texts(self) -> None:
-        texts = ("GET /api/v1/users/{user_id}", "Started server process [1]", "10.0.0.1:80", "é")
-        for text in texts:
+        for text in ("GET /api/v1/users/{user_id}", "Started server process [1]", "10.0.0.1:80"):
             assert redacted(event=text) == {"event": text}
 
-    def test_values_become_plain(self) -> None:
-        when = datetime(2026, 1, 2, tzinfo=UTC)
-        event = redacted(
-            id=UUID(int=1),
-            when=when,
-            raw=b"\xff",
-            names={"a"},
-            secrets_of=SecretStr("hidden"),
-            n=1.5,
-        )
-        assert event == {
-            "id": str(UUID(int=1)),
-            "when": str(when),
-            "raw": "\\xff",
-            "names": ["a"],
-            "secrets_of": "SecretStr('**********')",
-            "n": 1.5,
-        }
+    @pytest.mark.parametrize(
+        ("value", "plain"),
+        [
+            (UUID(int=1), str(UUID(int=1))),
+            (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02 00:00:00+00:00"),
+            (b"\xff", "\\xff"),
+            ({"a"}, ["a"]),
+            (SecretStr("hidden"), "**********"),
+            (OSError("gone"), "OSError('gone')"),
+            (1.5, 1.5),
+        ],
+    )
+    def test_have_plain_values(self, value: object, plain: object) -> None:
+        assert redacted(value=value) == {"value": plain}
 
-    def test_long_text_is_cut(self) -> None:
-        assert len(redacted(value="x" * 100_000)["value"]) < 20_000
-
-    def test_what_contains_itself_is_cut(self) -> None:
+    def test_are_cut_if_they_are_long_or_endless(self) -> None:
         loop: list[object] = []
         loop.append(loop)
-        assert "…" in str(redacted(value=loop))
+        for value in ("x" * 100_000, loop):
+            text = str(redacted(value=value))
+            assert "…" in text
+            assert len(text) < 20_000

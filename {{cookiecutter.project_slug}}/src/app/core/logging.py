@@ -10,13 +10,13 @@ import logging
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 import structlog
 from pydantic_core import PydanticSerializationError, to_json
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, WrappedLogger
 
 from app.core.config import LoggingSettings
 from app.core.redaction import redact
@@ -34,7 +34,6 @@ _QUIET = (
     "gunicorn.access",
     "watchfiles",
 )
-
 
 # Local variables hold secrets.
 _TRACEBACK = ExceptionDictTransformer(show_locals=False, max_frames=30)
@@ -61,6 +60,10 @@ def configure_logging(
     """
     level = logging.getLevelNamesMapping()[settings.level]
     as_json = (settings.format or ("json" if production else "console")) == "json"
+    _Output.stream = stream
+    console = structlog.dev.ConsoleRenderer(
+        colors=getattr(sys, stream).isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
     # In place: a cached logger keeps the list of its first use.
     processors = structlog.get_config()["processors"]
     processors[:] = [
@@ -68,8 +71,7 @@ def configure_logging(
         ExceptionRenderer(_TRACEBACK) if as_json else ExceptionRenderer(),
         redact,
         _add_origin,
-        *([_render_json] if as_json else [_escape_control_characters, _console(stream)]),
-        _name_stream(stream),
+        *([_render_json] if as_json else [_escape_control_characters, console]),
     ]
     structlog.configure(
         processors=processors,
@@ -96,14 +98,14 @@ def configure_logging(
 class _Output:
     """Write lines to a stream, which is looked up each time: servers and test runners swap it."""
 
-    __slots__ = ("name",)
+    stream: ClassVar[Stream]
 
     def __init__(self, name: str = "app") -> None:
         self.name = name
 
-    def msg(self, line: str, stream_name: Stream) -> None:
+    def msg(self, line: str) -> None:
         """Write a line in one piece: processes share the stream."""
-        stream = getattr(sys, stream_name)
+        stream = getattr(sys, self.stream)
         # A reader that has gone is no reason to fail the request.
         with suppress(OSError):
             stream.write(f"{line}\n")
@@ -143,17 +145,6 @@ def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
         # A lone surrogate in a client's text, which only the standard library escapes.
         line = json.dumps(event)
     return line.replace("\x7f", "\\u007f")
-
-
-def _console(stream: Stream) -> Processor:
-    return structlog.dev.ConsoleRenderer(
-        colors=getattr(sys, stream).isatty(), exception_formatter=structlog.dev.plain_traceback
-    )
-
-
-def _name_stream(stream: Stream) -> Processor:
-    """Return the processor that calls `_Output` with a line and the stream."""
-    return lambda _logger, _method, line: ((line, stream), {})
 
 
 def _escape_control_characters(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

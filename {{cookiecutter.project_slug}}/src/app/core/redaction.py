@@ -6,9 +6,7 @@ This is a safety net, mostly for the messages of libraries. Do not log secrets i
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from datetime import date
 from typing import Final
-from uuid import UUID
 
 from structlog.typing import EventDict, WrappedLogger
 
@@ -68,7 +66,7 @@ _SEPARATOR: Final = re.compile(r"[\s:=]")
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Remove secrets from an event; a structlog processor.
 
-    Values become plain JSON values: other objects are replaced by their redacted `repr`.
+    Values become plain JSON values: other objects are replaced by their redacted text.
     """
     texts = [value for value in event.values() if type(value) is str]
     is_plain = max(map(len, texts), default=0) <= _SHORT and not _SEPARATOR.search("".join(texts))
@@ -77,7 +75,7 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         kind = type(value)
         if kind is bool or value is None:
             continue
-        if may_be_sensitive and _is_sensitive(name):
+        if may_be_sensitive and _SENSITIVE_NAME.search(name):
             event[name] = REDACTED
         elif kind is str:
             if not is_plain:
@@ -101,55 +99,38 @@ def _without_secret(match: re.Match[str]) -> str:
     return f"{shown}{REDACTED}{'@' if match.lastgroup == 'url' else ''}"
 
 
-def _is_sensitive(name: str) -> bool:
-    return _SENSITIVE_NAME.search(name) is not None
-
-
 def _field(name: str, value: object, depth: int) -> object:
-    if value is None or isinstance(value, bool) or not _is_sensitive(name):
+    if value is None or isinstance(value, bool) or not _SENSITIVE_NAME.search(name):
         return _plain(value, depth)
     return REDACTED
 
 
 def _plain(value: object, depth: int) -> object:
-    plain: object
     match value:
-        case str():
-            plain = redacted_text(value)
-        case None | bool() | float():
-            plain = value
-        case int():
-            plain = int(value)
-        case UUID() | date():
-            plain = str(value)
-        case bytes():
-            plain = redacted_text(value.decode("utf-8", "backslashreplace"))
+        case None | bool() | int() | float():
+            return value
+        case (bytes() as name, secret):  # a header of ASGI
+            return [_text(name), _field(_text(name), secret, depth)]
         case _ if depth >= _MAX_DEPTH:
-            plain = "…"
+            return "…"
         case Mapping():
             hidden = _JWK_PRIVATE_MEMBERS if "kty" in value else ()
-            plain = {
+            return {
                 redacted_text(_text(name)): REDACTED
                 if name in hidden
                 else _field(_text(name), each, depth + 1)
                 for name, each in value.items()
             }
-        case (str() | bytes() as name, secret) if _is_sensitive(_text(name)):
-            # A header as ASGI has it.
-            plain = [_text(name), _field(_text(name), secret, depth)]
         case list() | tuple() | AbstractSet():
-            plain = [_plain(each, depth + 1) for each in value]
+            return [_plain(each, depth + 1) for each in value]
         case _:
-            plain = redacted_text(_repr(value))
-    return plain
+            return redacted_text(_text(value))
 
 
-def _text(name: object) -> str:
-    return name.decode("latin-1") if isinstance(name, bytes) else str(name)
-
-
-def _repr(value: object) -> str:
+def _text(value: object) -> str:
     try:
-        return repr(value)
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "backslashreplace")
+        return repr(value) if isinstance(value, BaseException) else str(value)
     except Exception:  # noqa: BLE001 - a log line must not fail because of a value
         return f"<{type(value).__name__}>"
