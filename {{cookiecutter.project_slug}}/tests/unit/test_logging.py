@@ -69,7 +69,7 @@ class Unprintable:
 
 
 class TestFormat:
-    def test_is_json_in_production_and_where_the_settings_say_so(self, lines: Lines) -> None:
+    def test_is_json_in_production(self, lines: Lines) -> None:
         structlog.get_logger("app.x").info("made %s", "it", count=1)
         configure_logging(LoggingSettings(format="json"), production=False)
         structlog.get_logger().info("made")
@@ -121,7 +121,7 @@ class TestFormat:
 
 
 class TestLibraries:
-    def test_log_in_our_format_once_without_coloured_copies(self, lines: Lines) -> None:
+    def test_take_the_same_road(self, lines: Lines) -> None:
         for name in (*SERVERS, "sqlalchemy.engine", "alembic", "library"):
             logger = logging.getLogger(name)
             logger.addHandler(logging.StreamHandler())

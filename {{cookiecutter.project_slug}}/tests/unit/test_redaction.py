@@ -110,7 +110,7 @@ class TestByShape:
             assert secret not in redacted_text(text)
         assert repr(secret) not in redacted_text(repr({name: secret}))
 
-    def test_hides_our_tokens_without_any_context(self) -> None:
+    def test_hides_our_own_tokens_without_any_context(self) -> None:
         for secret in (new_api_key(), new_refresh_token(), jwt.encode({"sub": "x"}, "k" * 32)):
             assert redacted_text(f"<{secret}>") == f"<{REDACTED}>"
             assert redacted(client=secret) == {"client": REDACTED}
