@@ -148,13 +148,13 @@ class TestRevisions:
     async def test_say_that_a_new_database_is_behind(self, empty_database_url: str) -> None:
         check = await asyncio.to_thread(migrations.check_revision, empty_database_url)
 
-        assert check.state is migrations.RevisionState.BEHIND
+        assert check.state == "behind"
         assert "app migrate" in str(check)
 
     async def test_say_that_a_migrated_database_is_current(self, own_database_url: str) -> None:
         check = await asyncio.to_thread(migrations.check_revision, own_database_url)
 
-        assert check.state is migrations.RevisionState.CURRENT
+        assert check.state == "current"
         assert check.database == check.code == (REVISIONS[-1],)
 
     async def test_say_that_a_database_of_newer_code_is_ahead(self, own_database_url: str) -> None:
@@ -163,7 +163,7 @@ class TestRevisions:
 
         check = await asyncio.to_thread(migrations.check_revision, own_database_url)
 
-        assert check.state is migrations.RevisionState.AHEAD
+        assert check.state == "ahead"
         with pytest.raises(migrations.MigrationError, match="ahead of this code"):
             await asyncio.to_thread(migrations.upgrade, own_database_url)
 

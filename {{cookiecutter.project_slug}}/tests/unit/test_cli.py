@@ -162,20 +162,18 @@ class TestMigrate:
         assert result.exit_code == 0
         assert "applied" in result.stderr
         assert "up to date" in result.stdout
-        assert migrations.current(empty) != ()
+        assert migrations.check_revision(empty).database != ()
 
     def test_takes_steps_back(self, run: Run, migrated: str) -> None:
         result = run("migrate", "down", "--to", "base", "--yes")
         assert "reverted" in result.stderr
         assert "behind this code" in result.stdout
-        assert migrations.current(migrated) == ()
+        assert migrations.check_revision(migrated).database == ()
 
     def test_says_when_there_are_not_so_many_steps_back(self, run: Run, migrated: str) -> None:
-        assert failed(
-            run("migrate", "down", "--steps", "99", "--yes"), "Only ", " can be reverted, not 99."
-        )
+        assert failed(run("migrate", "down", "--steps", "99", "--yes"), "99 migrations")
         run("migrate", "down", "--to", "base", "--yes")
-        assert failed(run("migrate", "down", "--yes"), "There is no migration to revert.")
+        assert failed(run("migrate", "down", "--yes"), "1 migrations")
 
     @pytest.mark.parametrize("message", ["", " ", "--"])
     def test_writes_none_without_words(self, run: Run, message: str) -> None:
@@ -188,14 +186,14 @@ class TestMigrate:
     def test_asks_before_it_takes_steps_back(self, run: Run, migrated: str) -> None:
         assert failed(run("migrate", "down", typed="n\n"), "Downgrade cancelled.")
         assert failed(run("migrate", "down", typed=""), "Input required")
-        assert migrations.current(migrated) != ()
+        assert migrations.check_revision(migrated).database != ()
 
     def test_lists_migrations_and_tells_where_the_database_is(
         self, run: Run, migrated: str
     ) -> None:
         newest = run("migrate", "history").stdout.split()[0]
         assert newest in run("migrate", "current").stdout
-        assert (newest,) == migrations.current(migrated)
+        assert (newest,) == migrations.check_revision(migrated).database
 
     def test_says_when_the_database_is_ahead_of_the_code(self, run: Run, migrated: str) -> None:
         execute(migrated, "UPDATE alembic_version SET version_num = 'tomorrow'")
@@ -489,7 +487,7 @@ class TestDev:
 
     def test_migrates_first(self, run: Run, empty: str, served: list[object]) -> None:
         assert "applied" in run("dev").stderr
-        assert migrations.current(empty) != ()
+        assert migrations.check_revision(empty).database != ()
 
     def test_ends_with_the_process_that_watches_the_files(
         self, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,7 @@ from app.config import Settings
 from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import constraint_of, why_unavailable
-from app.infrastructure.database.migrations import MigrationError, RevisionState
+from app.infrastructure.database.migrations import MigrationError
 from app.resources import Resources
 from dev_servers.sqlite import opened
 from tests.support.models import Author, Note, open_database
@@ -127,18 +127,18 @@ class TestMigrations:
 
     def test_name_the_file_that_can_not_be_opened(self, tmp_path: Path) -> None:
         with pytest.raises(MigrationError, match=f"unable to open database file: {tmp_path}"):
-            migrations.current(f"sqlite+aiosqlite:///{tmp_path}")
+            migrations.check_revision(f"sqlite+aiosqlite:///{tmp_path}")
 
     def test_name_the_directory_that_can_not_be_made(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.touch()
         with pytest.raises(MigrationError, match=str(path)):
-            migrations.current(f"sqlite+aiosqlite:///{path}/below/app.db")
+            migrations.check_revision(f"sqlite+aiosqlite:///{path}/below/app.db")
 
     def test_are_looked_for_without_making_a_file(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "app.db"
         check = migrations.check_revision(f"sqlite+aiosqlite:///{path}")
-        assert check.state is RevisionState.BEHIND
+        assert check.state == "behind"
         assert check.database == ()
         with pytest.raises(MigrationError, match="no migration to revert"):
             migrations.downgrade(f"sqlite+aiosqlite:///{path}", "-1")

@@ -91,7 +91,7 @@ def check() -> None:
 
     with runtime() as settings:
         url = settings.database.url.get_secret_value()
-        if (found := migrations.check_revision(url)).state is not migrations.RevisionState.CURRENT:
+        if (found := migrations.check_revision(url)).state != "current":
             raise CommandFailed(str(found))
         if differences := migrations.differences(url):
             lines = "".join(f"\n  {difference}" for difference in differences)

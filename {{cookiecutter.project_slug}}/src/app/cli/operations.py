@@ -36,14 +36,14 @@ def serve(
     """
     from app.config import load_settings
     from app.core.security.keys import load_signing_keys
-    from app.infrastructure.database.migrations import RevisionState, check_revision
+    from app.infrastructure.database.migrations import check_revision
 
     settings = load_settings()
     load_signing_keys(settings.auth, development=settings.environment == "development")
     bound_socket(settings.server.host, settings.server.port).close()
     if not skip_migration_check:
         check = check_revision(settings.database.url.get_secret_value())
-        if check.state is not RevisionState.CURRENT:
+        if check.state != "current":
             raise CommandFailed(str(check))
         echo_status(str(check))
     os.execv(GUNICORN[0], GUNICORN)  # noqa: S606 - no shell, constant arguments

@@ -126,7 +126,7 @@ def with_resources(
         CommandFailed: The database lacks migrations.
         DatabaseUnavailable: It can't be reached.
     """
-    from app.infrastructure.database.migrations import RevisionState, check_revision
+    from app.infrastructure.database.migrations import check_revision
     from app.resources import open_resources
     from app.tasks import TASKS
 
@@ -136,7 +136,7 @@ def with_resources(
             url = settings.database.url.get_secret_value()
             check = await asyncio.to_thread(check_revision, url)
             # A database ahead of the code is normal during a deployment.
-            if check.state is RevisionState.BEHIND:
+            if check.state == "behind":
                 raise CommandFailed(str(check))
             return await work(resources)
 

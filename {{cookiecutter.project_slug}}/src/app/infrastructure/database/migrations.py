@@ -7,14 +7,13 @@ inside a loop. They raise `MigrationError` if the database can't be reached or r
 
 import asyncio
 import io
-import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from enum import StrEnum  # noqa: TID251 - matched on, never sent
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -30,20 +29,11 @@ from app.infrastructure.database.dialect import create_migration_engine, is_made
 Result = TypeVar("Result")
 Report = Callable[[str], None]
 
-_NOTHING_APPLIED: Final = "There is no migration to revert."
 _IN_PROJECT: Final = Path(__file__).resolve().parents[4] / "migrations"
 
 
 class MigrationError(OperatorError):
     """A migration failed."""
-
-
-class RevisionState(StrEnum):
-    """Schema of a database compared with this code."""
-
-    CURRENT = "current"
-    BEHIND = "behind"
-    AHEAD = "ahead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +42,20 @@ class RevisionCheck:
 
     database: tuple[str, ...]
     code: tuple[str, ...]
-    state: RevisionState
+    state: Literal["current", "behind", "ahead"]
 
     def __str__(self) -> str:
         at = ", ".join(self.database) or "no revision"
         needed = ", ".join(self.code) or "none"
         match self.state:
-            case RevisionState.CURRENT:
+            case "current":
                 return f"The database is up to date, at {at}."
-            case RevisionState.BEHIND:
+            case "behind":
                 return (
                     f"The database is behind this code: it is at {at}, and the code needs {needed}."
                     " Run `app migrate`."
                 )
-            case RevisionState.AHEAD:
+            case "ahead":
                 return (
                     f"The database is ahead of this code: it is at {at}, which this code does not"
                     f" know; it knows {needed}. Deploy the newer code, or migrate down with it."
@@ -74,23 +64,14 @@ class RevisionCheck:
 
 def upgrade(url: str, revision: str = "head", *, report: Report = lambda _: None) -> None:
     """Apply migrations up to a revision (`head`, an id, `+1`), and report each one."""
-    _migrate(url, lambda config: command.upgrade(config, revision), report)
+    _migrate(url, partial(command.upgrade, revision=revision), report)
 
 
 def downgrade(url: str, revision: str, *, report: Report = lambda _: None) -> None:
     """Revert migrations down to a revision (an id, `-1`, `base`), and report each one."""
-
-    def run(config: Config) -> None:
-        wanted = re.fullmatch(r"-(\d+)", revision)
-        if wanted and int(wanted[1]) > (applied := _applied(config)):
-            raise MigrationError(
-                f"Only {applied} can be reverted, not {wanted[1]}." if applied else _NOTHING_APPLIED
-            )
-        command.downgrade(config, revision)
-
     if not is_made(url):
-        raise MigrationError(_NOTHING_APPLIED)
-    _migrate(url, run, report)
+        raise MigrationError("There is no migration to revert.")
+    _migrate(url, partial(command.downgrade, revision=revision), report)
 
 
 def new(url: str, message: str, *, empty: bool = False) -> Path:
@@ -124,31 +105,15 @@ def differences(url: str) -> list[str]:
 
 
 def check_revision(url: str) -> RevisionCheck:
-    """Compare the revision of a database with the one that this code needs."""
+    """Compare the revision of a database, without creating one, with that of this code."""
     with _in_sentences():
         scripts = ScriptDirectory.from_config(_config())
         code = tuple(sorted(scripts.get_heads()))
         known = {script.revision for script in scripts.walk_revisions()}
-    database = current(url)
+    database = run_on_connection(url, _revisions) if is_made(url) else ()
     if database == code:
-        state = RevisionState.CURRENT
-    elif known.issuperset(database):
-        state = RevisionState.BEHIND
-    else:
-        state = RevisionState.AHEAD
-    return RevisionCheck(database, code, state)
-
-
-def current(url: str) -> tuple[str, ...]:
-    """Return the revisions of a database, without creating one."""
-    if not is_made(url):
-        return ()
-    return run_on_connection(
-        url,
-        lambda connection: tuple(
-            sorted(MigrationContext.configure(connection).get_current_heads())
-        ),
-    )
+        return RevisionCheck(database, code, "current")
+    return RevisionCheck(database, code, "behind" if known.issuperset(database) else "ahead")
 
 
 def history() -> list[tuple[str, str]]:
@@ -193,15 +158,13 @@ def _migrate(url: str, run: Callable[[Config], None], report: Report) -> None:
         config.attributes["on_version_apply"] = report_step
         run(config)
 
-    if (before := check_revision(url)).state is RevisionState.AHEAD:
+    if (before := check_revision(url)).state == "ahead":
         raise MigrationError(str(before))
     run_on_connection(url, work)
 
 
-def _applied(config: Config) -> int:
-    """Return the number of applied migrations."""
-    at = MigrationContext.configure(config.attributes["connection"]).get_current_heads()
-    return sum(1 for _ in ScriptDirectory.from_config(config).iterate_revisions(at, "base"))
+def _revisions(connection: Connection) -> tuple[str, ...]:
+    return tuple(sorted(MigrationContext.configure(connection).get_current_heads()))
 
 
 @contextmanager
