@@ -202,7 +202,7 @@ class AuthService:
                 unless=self.throttle.exceeded(attempt),
             )
             if session_id is None:
-                await self.throttle.recheck(session, attempt)
+                await self.throttle.check(session, attempt.limits)
                 return None
             if new_hash is not None:
                 await UserRepository(session).set_password_hash(credentials.user_id, new_hash)

@@ -133,7 +133,7 @@ class UserService:
         new_hash = await self.hasher.hash(new)
         if not await self.users.are_current(credentials):
             raise WrongPassword
-        await self.throttle.recheck(self.users.session, attempt)
+        await self.throttle.check(self.users.session, attempt.limits)
         await self.throttle.clear(self.users.session, attempt)
         await self.users.set_password_hash(principal.id, new_hash)
         await self.sessions.revoke_all(principal.id, utc_now(), but=principal.session_id)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 from sqlalchemy import AdaptedConnection, Connection, DateTime, Select, Table, event
+from sqlalchemy.dialects.postgresql import insert as insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError

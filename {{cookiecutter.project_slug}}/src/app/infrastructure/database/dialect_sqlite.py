@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import aiosqlite
 from sqlalchemy import Connection, DateTime, Dialect, Select, Table, event
+from sqlalchemy.dialects.sqlite import insert as insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
