@@ -12,16 +12,12 @@ from starlette.testclient import TestClient
 
 from app import models
 from app.api.deps.auth import get_principal
-from app.core.clock import utc_now
 from app.core.config import RateLimitSettings
 from app.core.errors import PasswordHashingBusy
 from app.core.ids import new_id
 from app.core.ports import SendMail
-from app.domain.auth import Principal
-from app.domain.permissions import ROLES
-from app.domain.users import UserId, UserProfile
 from app.infrastructure.limits import RateLimiter
-from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
+from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer, gone
 from tests.support.resources import RecordedJobs
 
 USERS = "/api/v1/users"
@@ -56,10 +52,7 @@ def admin(arrange: ArrangeSync) -> Someone:
 @pytest.fixture
 def ghost(app: FastAPI) -> Iterator[None]:
     """Whoever asks was deleted between being let in and being served."""
-    now = utc_now()
-    profile = UserProfile(UserId(new_id()), "g@example.com", "ghost", None, "user", True, now, now)
-    principal = Principal(profile, ROLES["user"])
-    app.dependency_overrides[get_principal] = lambda: principal
+    app.dependency_overrides[get_principal] = gone
     yield
     del app.dependency_overrides[get_principal]
 

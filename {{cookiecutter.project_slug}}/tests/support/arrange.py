@@ -8,12 +8,11 @@ from anyio.from_thread import BlockingPortal
 from sqlalchemy import Executable, Row
 
 from app import models
-from app.core.clock import utc_now
-from app.core.ids import new_id
 from app.core.security.secrets import digest, new_api_key, new_refresh_token
 from app.domain.auth import Principal, SessionId
 from app.domain.permissions import ROLES, Permission, Role, scope_of
 from app.domain.users import UserId, UserProfile
+from app.infrastructure.database.repository import read_as
 from app.models import Base
 from app.resources import Resources
 from tests.support.factories import AuthSessionFactory, ItemFactory, UserFactory
@@ -49,18 +48,7 @@ def bearer(token: str) -> dict[str, str]:
 
 def gone() -> Principal:
     """Somebody who was there when the request was authenticated, and is no longer."""
-    now = utc_now()
-    user = UserProfile(
-        id=UserId(new_id()),
-        email="gone@example.com",
-        username="gone",
-        full_name=None,
-        role="user",
-        is_active=True,
-        created_at=now,
-        updated_at=now,
-    )
-    return Principal(user, ROLES["user"])
+    return Principal(read_as(UserProfile, UserFactory.build()), ROLES["user"])
 
 
 class Arrange:

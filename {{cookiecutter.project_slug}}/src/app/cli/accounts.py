@@ -67,6 +67,5 @@ async def register_admin(
         faults = (f"{'.'.join(map(str, at['loc']))}: {at['msg']}" for at in error.errors())
         raise CommandFailed("; ".join(faults)) from None
     async with resources.database.transaction() as session:
-        return await user_service(resources, UserRepository(session)).register(
-            email=new.email, username=new.username, password=password, role="admin"
-        )
+        users = user_service(resources, UserRepository(session))
+        return await users.register(new.fields(), password, role="admin")

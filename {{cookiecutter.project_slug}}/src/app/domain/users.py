@@ -68,13 +68,7 @@ class UserProfile:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Data that a login is verified against.
-
-    Attributes:
-        password_hash: Argon2id, in the PHC string format.
-        is_active: Inactive accounts can't log in.
-        role: Limits the permissions of a token.
-    """
+    """Data that a login is verified against."""
 
     user_id: UserId
     password_hash: str
@@ -90,11 +84,17 @@ class UserFilter:
     is_active: bool | None = None
 
 
-class ProfileChanges(TypedDict, total=False):
+class ProfileFields(TypedDict, total=False):
     """Fields that a user may update."""
 
     email: str
     full_name: str | None
+
+
+class NewUser(ProfileFields):
+    """Fields of a new account, apart from the password and the role."""
+
+    username: str
 
 
 class UserChanges(TypedDict, total=False):

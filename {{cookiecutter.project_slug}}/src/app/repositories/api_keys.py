@@ -49,31 +49,9 @@ class ApiKeyRepository(Repository[ApiKeyRow]):
         *profile, key_id, scope, last_used_at = row
         return KeyHolder(UserProfile(*profile), key_id, scope, last_used_at)
 
-    async def create(
-        self,
-        user_id: UserId,
-        *,
-        name: str,
-        key_hash: str,
-        hint: str,
-        scope: str,
-        created_at: datetime,
-        expires_at: datetime | None,
-    ) -> ApiKey:
-        """Insert a key.
-
-        Raises:
-            ApiKeyNameTaken: The user has a key of this name.
-        """
-        row = ApiKeyRow(
-            user_id=user_id,
-            name=name,
-            key_hash=key_hash,
-            hint=hint,
-            scope=scope,
-            created_at=created_at,
-            expires_at=expires_at,
-        )
+    async def create(self, **fields: object) -> ApiKey:
+        """Insert a key."""
+        row = ApiKeyRow(**fields)
         await self.add(row)
         return read_as(ApiKey, row)
 

@@ -6,10 +6,9 @@ from typing import Final
 from sqlalchemy import bindparam, or_, select, update
 
 from app.core.pages import Page, PageRequest
-from app.domain.permissions import Role
 from app.domain.users import (
     Credentials,
-    ProfileChanges,
+    ProfileFields,
     UserChanges,
     UserFilter,
     UserId,
@@ -65,31 +64,14 @@ class UserRepository(Repository[User]):
         )
         return await self.one(statement, Credentials) == credentials
 
-    async def create(
-        self, *, email: str, username: str, full_name: str | None, password_hash: str, role: Role
-    ) -> UserProfile:
-        """Insert a user.
-
-        Raises:
-            EmailTaken: Another account has the address.
-            UsernameTaken: Another account has the name.
-        """
-        user = User(
-            email=email,
-            username=username,
-            full_name=full_name,
-            password_hash=password_hash,
-            role=role,
-        )
+    async def create(self, **fields: object) -> UserProfile:
+        """Insert a user."""
+        user = User(**fields)
         await self.add(user)
         return read_as(UserProfile, user)
 
-    async def update(self, user: User, changes: ProfileChanges | UserChanges) -> UserProfile:
-        """Update a user.
-
-        Raises:
-            EmailTaken: Another account has the address.
-        """
+    async def update(self, user: User, changes: ProfileFields | UserChanges) -> UserProfile:
+        """Update a user."""
         await self.save(user, changes)
         return read_as(UserProfile, user)
 

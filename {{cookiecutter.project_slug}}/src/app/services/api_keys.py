@@ -44,7 +44,7 @@ class ApiKeyService:
             raise InsufficientScope(tuple(sorted(missing)))
         key, now = new_api_key(), utc_now()
         api_key = await self.keys.create(
-            principal.id,
+            user_id=principal.id,
             name=name,
             key_hash=digest(key),
             hint=key[-_HINT_LENGTH:],

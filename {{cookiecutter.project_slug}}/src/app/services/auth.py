@@ -91,17 +91,12 @@ class AuthService:
     settings: AuthSettings
 
     async def log_in(self, login: str, password: str, scope: str, client: Client) -> TokenPair:
-        """Return a pair of tokens for a user name and password.
+        """Return a pair of tokens for a user name or e-mail address and a password.
 
-        Args:
-            login: User name or e-mail address.
-            password: As typed.
-            scope: Requested permissions, separated by spaces; empty for all of the role's.
-            client: Origin of the login.
+        An empty scope asks for all permissions of the role.
 
         Raises:
-            InvalidCredentials: The account does not exist or is not active, or the password is
-                wrong. All take the same time.
+            InvalidCredentials: No such account, not active, or a wrong password, in equal time.
             InvalidInput: The account has none of the requested permissions.
             TooManyLoginAttempts: Too many logins have failed.
             PasswordHashingBusy: Too many logins are waiting.
@@ -223,11 +218,6 @@ class AuthService:
 
 
 def _granted(role: Role, requested: str) -> str:
-    """Return the scope of a login.
-
-    Raises:
-        InvalidInput: The role has none of the requested permissions.
-    """
     granted = ROLES[role]
     if requested.strip():
         granted &= permissions_in(requested)

@@ -11,7 +11,8 @@ from app.domain.auth import Client, Principal
 from app.domain.permissions import Role
 from app.domain.users import (
     LastAdministrator,
-    ProfileChanges,
+    NewUser,
+    ProfileFields,
     UserChanges,
     UserFilter,
     UserId,
@@ -60,15 +61,7 @@ class UserService:
             raise UserNotFound
         return profile
 
-    async def register(
-        self,
-        *,
-        email: str,
-        username: str,
-        password: str,
-        full_name: str | None = None,
-        role: Role = "user",
-    ) -> UserProfile:
+    async def register(self, new: NewUser, password: str, role: Role = "user") -> UserProfile:
         """Create an account.
 
         Raises:
@@ -76,16 +69,11 @@ class UserService:
             UsernameTaken: Another account has the name.
             PasswordHashingBusy: Too many passwords are waiting to be hashed.
         """
+        new["email"] = normalized_email(new["email"])
         password_hash = await self.hasher.hash(password)
-        return await self.users.create(
-            email=normalized_email(email),
-            username=username,
-            full_name=full_name,
-            password_hash=password_hash,
-            role=role,
-        )
+        return await self.users.create(**new, password_hash=password_hash, role=role)
 
-    async def update_profile(self, user_id: UserId, changes: ProfileChanges) -> UserProfile:
+    async def update_profile(self, user_id: UserId, changes: ProfileFields) -> UserProfile:
         """Update a user's own profile; notify the old address of a new one.
 
         Raises:

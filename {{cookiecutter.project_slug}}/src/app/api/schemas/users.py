@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from app.core.security.passwords import MAX_LENGTH, MIN_LENGTH, password_faults
 from app.domain.permissions import Role
-from app.domain.users import ProfileChanges, UserChanges, UserFilter, UserSort
+from app.domain.users import NewUser, ProfileFields, UserChanges, UserFilter, UserSort
 from app.infrastructure.http.schemas import (
     PASSWORD_FORMAT,
     TEXT,
@@ -29,13 +29,11 @@ from app.infrastructure.http.schemas import (
 
 _EMAIL = "ada@example.com"
 _PASSWORD = "Analytical1Engine"  # noqa: S105 - an example
-
 _LONGEST_LOCAL_PART = 64
 
 
 def _is_strong(password: Secret[str]) -> Secret[str]:
-    faults = password_faults(password.get_secret_value())
-    if faults:
+    if faults := password_faults(password.get_secret_value()):
         raise PydanticCustomError(
             "weak_password", "The password needs {faults}", {"faults": ", ".join(faults)}
         )
@@ -96,6 +94,10 @@ class UserCreate(InputModel):
     password: NewPassword = Field(examples=[_PASSWORD])
     full_name: FullName | None = Field(None, description="Display name.", examples=["Ada Lovelace"])
 
+    def fields(self) -> NewUser:
+        """Return the fields, without the password."""
+        return cast("NewUser", self.model_dump(exclude={"password"}))
+
 
 class ProfileUpdate(InputModel):
     """Fields to update; others keep their values."""
@@ -105,9 +107,9 @@ class ProfileUpdate(InputModel):
         MISSING, description="Display name; null removes it.", examples=["Ada King"]
     )
 
-    def changes(self) -> ProfileChanges:
+    def fields(self) -> ProfileFields:
         """Return the given fields."""
-        return cast("ProfileChanges", self.model_dump())
+        return cast("ProfileFields", self.model_dump())
 
 
 class PasswordUpdate(InputModel):
@@ -130,7 +132,7 @@ class UserUpdate(InputModel):
         examples=[False],
     )
 
-    def changes(self) -> UserChanges:
+    def fields(self) -> UserChanges:
         """Return the given fields."""
         return cast("UserChanges", self.model_dump())
 

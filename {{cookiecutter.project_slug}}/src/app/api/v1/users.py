@@ -63,12 +63,7 @@ async def register_user(
     request: Request, body: UserCreate, users: UserServiceDep, response: Response
 ) -> UserResponse:
     """Create an account, which can log in at once."""
-    user = await users.register(
-        email=body.email,
-        username=body.username,
-        password=body.password.get_secret_value(),
-        full_name=body.full_name,
-    )
+    user = await users.register(body.fields(), body.password.get_secret_value())
     response.headers["Location"] = location_of(request, user.id)
     return UserResponse.model_validate(user)
 
@@ -96,7 +91,7 @@ async def change_profile(
     editor: ProfileEditor, body: ProfileUpdate, users: UserServiceDep
 ) -> UserResponse:
     """Update the given fields of your profile."""
-    return UserResponse.model_validate(await users.update_profile(editor.id, body.changes()))
+    return UserResponse.model_validate(await users.update_profile(editor.id, body.fields()))
 
 
 @router.delete(
@@ -148,7 +143,7 @@ async def administer_user(
     _: AdminUser, user_id: UserIdPath, body: UserUpdate, users: UserServiceDep
 ) -> UserResponse:
     """Update a user's role, or activate or deactivate the account."""
-    return UserResponse.model_validate(await users.update(UserId(user_id), body.changes()))
+    return UserResponse.model_validate(await users.update(UserId(user_id), body.fields()))
 
 
 @router.delete(
