@@ -1,7 +1,7 @@
 """Models of the tests' own: infrastructure is tested without the application's."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ from app.config import Settings
 from app.core.clock import utc_now
 from app.core.errors import Conflict, Forbidden
 from app.core.ids import new_id
-from app.infrastructure.database import Database
+from app.infrastructure.database import Database, DatabaseStatistics, statistics
 from app.infrastructure.database.models import NAMING_CONVENTION, Base, Identified, Timestamped
 from app.infrastructure.throttle import ThrottleCounter
 from tests.support.factories import RowFactory
@@ -88,6 +88,17 @@ class ReadNote:
     id: UUID
     text: str
     created_at: datetime
+
+
+@contextmanager
+def measure() -> Iterator[DatabaseStatistics]:
+    """Keep statistics of all statements sent inside the block."""
+    account = DatabaseStatistics()
+    token = statistics.set(account)
+    try:
+        yield account
+    finally:
+        statistics.reset(token)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from app.config import Settings
 from app.core.errors import Conflict, DatabaseUnavailable, EditConflict
 from app.core.ids import new_id
-from app.infrastructure.database import Database, measure
+from app.infrastructure.database import Database
 from app.infrastructure.database.models import Base
 from tests.support.models import (
     Author,
@@ -21,6 +21,7 @@ from tests.support.models import (
     NameTaken,
     Note,
     NoteFactory,
+    measure,
     open_database,
     with_own_tables,
 )

@@ -25,14 +25,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.config import Settings
 from app.core.errors import DatabaseUnavailable
-from app.infrastructure.database import Database, dialect, measure, migrations
+from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import (
     DirectQuery,
     create_migration_engine,
     lock_migrations,
 )
 from app.infrastructure.database.migrations import MigrationError
-from tests.support.models import open_database
+from tests.support.models import measure, open_database
 from tests.support.waiting import eventually
 
 _SLEEP = select(func.pg_sleep(bindparam("seconds", type_=Double)))

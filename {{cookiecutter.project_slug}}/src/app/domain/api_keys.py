@@ -27,13 +27,7 @@ class ApiKeyNameTaken(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key, without its secret.
-
-    Attributes:
-        hint: The last characters of the secret.
-        scope: Permissions, as an OAuth scope string.
-        last_used_at: To the minute.
-    """
+    """An API key, without its secret but for the last characters, its hint."""
 
     id: ApiKeyId
     name: str

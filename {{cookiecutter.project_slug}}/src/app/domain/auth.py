@@ -62,12 +62,7 @@ class LoginSession:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Origin of a request.
-
-    Attributes:
-        ip_address: Address of the peer, behind trusted proxies.
-        user_agent: The header, truncated.
-    """
+    """Origin of a request: the peer behind trusted proxies, and a header of limited length."""
 
     ip_address: str
     user_agent: str
@@ -75,14 +70,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """Result of a login or a refresh.
-
-    Attributes:
-        access_token: A signed JWT (RFC 9068).
-        refresh_token: Opaque, good for one use.
-        expires_in: Life of the access token in seconds.
-        scope: Granted permissions, separated by spaces.
-    """
+    """Result of a login or a refresh; `expires_in` is the life of the access token in seconds."""
 
     access_token: str
     refresh_token: str
@@ -92,14 +80,7 @@ class TokenPair:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated user.
-
-    Attributes:
-        user: The user at the time of the request.
-        permissions: Permissions of the token, at most those of the user's role.
-        session_id: Session of an access token.
-        api_key_id: The API key, if one was used.
-    """
+    """An authenticated user, with the permissions of their access token or API key."""
 
     user: UserProfile
     permissions: frozenset[Permission]

@@ -68,17 +68,10 @@ class SessionRepository(Repository[AuthSession]):
         expires_at: datetime,
         unless: ColumnElement[bool],
     ) -> SessionId | None:
-        """Insert a session if the credentials are unchanged, and lock these.
+        """Insert a session if the verified credentials are unchanged, and lock these.
 
-        One statement, so that nothing can change between the check and the session.
-
-        Args:
-            credentials: The credentials that were verified.
-            scope: Permissions of the session.
-            client: Origin of the login.
-            now: Time of the login.
-            expires_at: End of the session.
-            unless: Another condition that prevents the session.
+        One statement, so that nothing can change between the check and the session. `unless` is
+        another condition that prevents the session.
         """
         session_id = new_id()
         values = {

@@ -2,7 +2,7 @@
 
 from app.infrastructure.database.database import Database, Session
 from app.infrastructure.database.repository import Repository, in_orders
-from app.infrastructure.database.statistics import DatabaseStatistics, measure, statistics
+from app.infrastructure.database.statistics import DatabaseStatistics, statistics
 
 __all__ = [
     "Database",
@@ -10,6 +10,5 @@ __all__ = [
     "Repository",
     "Session",
     "in_orders",
-    "measure",
     "statistics",
 ]

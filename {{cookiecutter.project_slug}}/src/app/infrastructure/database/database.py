@@ -35,15 +35,11 @@ class Session(AsyncSession):
         """Run an action after the commit, in the order of calls."""
         self.info.setdefault("after_commit", []).append(action)
 
-    def take_after_commit(self) -> list[AfterCommit]:
-        """Return the pending actions and clear them."""
-        actions: list[AfterCommit] = self.info.pop("after_commit", [])
-        return actions
-
 
 class Database:
     """Opens transactions, reads and snapshots on one engine.
 
+    Each raises `DatabaseUnavailable` if the database is unreachable or does not answer in time.
     Never open one inside another: when every request holds a connection and waits for a second
     one, the pool deadlocks.
     """
@@ -93,17 +89,12 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
-        """Yield a session for writing: committed at the end, rolled back on any error.
-
-        Raises:
-            DatabaseUnavailable: The database is unreachable or did not answer in time.
-            Conflict: A constraint was violated.
-        """
+        """Yield a session for writing: committed at the end, rolled back on any error."""
         with translated_errors():
             async with self._sessions() as session:
                 async with session.begin():
                     yield session
-                actions = session.take_after_commit()
+                actions: list[AfterCommit] = session.info.pop("after_commit", [])
         # In order: one may depend on another. The commit is final, even if an action fails.
         for action in actions:
             try:
@@ -113,11 +104,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection for reading; its statements run without a transaction.
-
-        Raises:
-            DatabaseUnavailable: The database is unreachable or did not answer in time.
-        """
+        """Yield a connection for reading; its statements run without a transaction."""
         with translated_errors():
             async with self.engine.connect() as connection:
                 yield connection
@@ -127,8 +114,7 @@ class Database:
         """Yield a connection for a long read, which sees all rows as of one moment.
 
         Raises:
-            DatabaseUnavailable: The database is unreachable or did not answer in time, or too
-                many snapshots are open.
+            DatabaseUnavailable: Too many snapshots are open, or the database is unavailable.
             TimeoutError: The snapshot took too long.
         """
         try:
@@ -145,10 +131,6 @@ class Database:
             self._free_snapshots.release()
 
     async def ping(self) -> None:
-        """Query the database.
-
-        Raises:
-            DatabaseUnavailable: It is unreachable or did not answer in time.
-        """
+        """Query the database."""
         async with self.read() as connection:
             await connection.execute(text(PING))

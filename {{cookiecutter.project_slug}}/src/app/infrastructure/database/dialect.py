@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 from sqlalchemy import AdaptedConnection, Connection, DateTime, Select, Table, event
-from sqlalchemy.dialects.postgresql import insert as insert
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
@@ -23,6 +23,9 @@ from app.core.config import DatabaseSettings
 from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database.pool import FairPool
 from app.infrastructure.database.statistics import record
+
+insert: Final = postgresql.insert
+"""The INSERT that knows `ON CONFLICT`."""
 
 UtcDateTime: Final = DateTime(timezone=True)
 """A column type: `timestamptz`, which asyncpg returns aware, in UTC."""

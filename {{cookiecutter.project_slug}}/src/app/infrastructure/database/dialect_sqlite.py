@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 import aiosqlite
 from sqlalchemy import Connection, DateTime, Dialect, Select, Table, event
-from sqlalchemy.dialects.sqlite import insert as insert
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
@@ -26,6 +26,9 @@ from sqlalchemy.types import TypeDecorator
 
 from app.core.config import DatabaseSettings
 from app.infrastructure.database.pool import FairPool
+
+insert: Final = sqlite.insert
+"""The INSERT that knows `ON CONFLICT`."""
 
 WRITE_OPTIONS: Final[dict[str, Any]] = {"begin": "BEGIN IMMEDIATE"}
 """For transactions. One that read first and wrote later could fail half-way, after another

@@ -37,22 +37,18 @@ def columns_of(model: type[Base], read_model: type[Any]) -> list[ColumnElement[A
 
 
 def in_orders(statement: Select[Any], model: type[Base], *names: str) -> Mapping[str, Select[Any]]:
-    """Return a statement for each order of a list, sorted by a column and the id, and limited.
+    """Return a statement for each order of a list: by a column, or `-` and one, and the id.
 
     Make it a constant: building a statement costs more than running it.
-
-    Args:
-        statement: Selects the columns of a read model.
-        model: The model whose columns the list is sorted by.
-        names: Names of the columns; a minus in front of one means descending order.
     """
     columns = table_of(model).c
     limited = statement.limit(bindparam("limit", type_=Integer()))
-    ascending = {name: limited.order_by(columns[name], columns.id) for name in names}
-    descending = {
-        f"-{name}": limited.order_by(columns[name].desc(), columns.id.desc()) for name in names
-    }
-    return ascending | descending
+    orders = {}
+    for name in names:
+        key = columns[name]
+        orders[name] = limited.order_by(key, columns.id)
+        orders[f"-{name}"] = limited.order_by(key.desc(), columns.id.desc())
+    return orders
 
 
 class Repository(Generic[Entity]):
@@ -120,20 +116,12 @@ class Repository(Generic[Entity]):
         return await self.session.get(self.model, entity_id, with_for_update=True)
 
     async def add(self, entity: Entity) -> None:
-        """Insert an entity.
-
-        Raises:
-            Conflict: A constraint was violated.
-        """
+        """Insert an entity; like `save`, it raises the error of a violated constraint."""
         self.session.add(entity)
         await self.session.flush()
 
     async def save(self, entity: Entity, changes: Mapping[str, object]) -> None:
-        """Update fields of an entity.
-
-        Raises:
-            Conflict: A constraint was violated.
-        """
+        """Update fields of an entity."""
         for name, value in changes.items():
             setattr(entity, name, value)
         await self.session.flush()

@@ -1,8 +1,7 @@
 """Count and time of the statements of a request, and a log of slow ones."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
@@ -18,12 +17,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 @dataclass(slots=True)
 class DatabaseStatistics:
-    """Use of the database by one request.
-
-    Attributes:
-        statements: Number of statements sent.
-        seconds: Time they took, as seen by the service.
-    """
+    """Statements of one request, and the time that they took as seen by the service."""
 
     statements: int = 0
     seconds: float = 0.0
@@ -31,17 +25,6 @@ class DatabaseStatistics:
 
 statistics: ContextVar[DatabaseStatistics | None] = ContextVar("statistics", default=None)
 """The statistics of the current request, if they are kept."""
-
-
-@contextmanager
-def measure() -> Iterator[DatabaseStatistics]:
-    """Keep statistics of all statements sent inside the block."""
-    account = DatabaseStatistics()
-    token = statistics.set(account)
-    try:
-        yield account
-    finally:
-        statistics.reset(token)
 
 
 def record(statement: str, seconds: float, *, slow_seconds: float) -> None:
