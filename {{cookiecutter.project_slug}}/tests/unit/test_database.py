@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from structlog.testing import capture_logs
 
 from app.config import Settings
-from app.core.errors import Conflict, DatabaseUnavailable, EditConflict
+from app.core.errors import Conflict, DatabaseUnavailable, EditConflict, Forbidden
 from app.core.ids import new_id
 from app.infrastructure.database import Database
 from app.infrastructure.database.models import Base
@@ -75,21 +75,15 @@ class TestPool:
         )
         assert settings.database_pool_size == 7
 
-    async def test_connects_on_first_use(self, database: Database) -> None:
-        pool = database.engine.sync_engine.pool
-        before = pool.checkedin()  # type: ignore[attr-defined]
-
-        await database.ping()
-
-        assert [before, pool.checkedin()] == [0, 1]  # type: ignore[attr-defined]
-
-    async def test_closes_its_connections(self, settings: Settings) -> None:
+    async def test_connects_on_first_use_and_closes_at_the_end(self, settings: Settings) -> None:
+        events: list[str] = []
         async with open_database(settings) as database:
+            for name in ("connect", "close"):
+                event.listen(database.engine.sync_engine, name, lambda *_, n=name: events.append(n))
+            events.append("first use")
             await database.ping()
-            closed = asyncio.Event()
-            event.listen(database.engine.sync_engine, "close", lambda *_: closed.set())
 
-        assert closed.is_set()
+        assert events == ["first use", "connect", "close"]
 
     async def test_reports_that_all_connections_are_busy(
         self, make_settings: Callable[..., Settings], database_url: str
@@ -166,26 +160,17 @@ class TestTransaction:
         assert done == [1, 3]
 
 
-class TestRead:
-    async def test_sees_each_moment_as_it_is(self, own_database: Database) -> None:
-        async with own_database.read() as connection:
-            before = (await connection.scalars(COUNT)).one()
-            await store(own_database, AuthorFactory.build(name="Ada"))
-            after = (await connection.scalars(COUNT)).one()
-
-        assert [before, after] == [0, 1]
-
-
 class TestSnapshot:
-    async def test_sees_all_rows_as_of_one_moment(self, own_database: Database) -> None:
-        async with own_database.snapshot() as connection:
+    @pytest.mark.parametrize(("unit", "seen"), [("snapshot", [0, 0]), ("read", [0, 1])])
+    async def test_sees_all_rows_as_of_one_moment_unlike_a_read(
+        self, own_database: Database, unit: str, seen: list[int]
+    ) -> None:
+        async with getattr(own_database, unit)() as connection:
             before = (await connection.scalars(COUNT)).one()
             await store(own_database, AuthorFactory.build(name="Ada"))
-            during = (await connection.scalars(COUNT)).one()
-        async with own_database.read() as connection:
             after = (await connection.scalars(COUNT)).one()
 
-        assert [before, during, after] == [0, 0, 1]
+        assert [before, after] == seen
 
     async def test_leaves_connections_to_others(self, database: Database) -> None:
         limited = Database(database.engine, snapshots=1, wait_seconds=0.01)
@@ -206,50 +191,30 @@ class TestSnapshot:
 
 
 class TestErrors:
-    async def test_of_a_constraint_are_those_it_declares(self, own_database: Database) -> None:
-        with pytest.raises(NameTaken) as refused:
-            await store(
-                own_database, AuthorFactory.build(name="Ada"), AuthorFactory.build(name="Ada")
-            )
-
-        assert refused.value.context == {"constraint": "uq_authors_name"}
-
-    async def test_of_a_missing_row_are_those_its_table_declares(
+    async def test_of_constraints_are_those_that_the_models_declare(
         self, own_database: Database
     ) -> None:
-        with pytest.raises(AuthorGone) as refused:
-            await store(own_database, NoteFactory.build(author_id=new_id()))
+        await store(own_database, AuthorFactory.build(name="Ada"))
+        for row, error, constraint in [
+            (AuthorFactory.build(name="Ada"), NameTaken, "uq_authors_name"),
+            (NoteFactory.build(author_id=new_id()), AuthorGone, "fk_notes_author_id_authors"),
+            (AuthorFactory.build(rank=0), Conflict, "ck_authors_rank"),
+            (AuthorFactory.build(name=None), Conflict, None),
+        ]:
+            with pytest.raises((Conflict, Forbidden)) as refused:
+                await store(own_database, row)
 
-        assert refused.value.context == {"constraint": "fk_notes_author_id_authors"}
+            assert type(refused.value) is error
+            assert refused.value.context == {"constraint": constraint}
 
-    @pytest.mark.parametrize(
-        "row",
-        [
-            pytest.param(lambda: AuthorFactory.build(name="Ada", rank=0), id="check"),
-            pytest.param(lambda: AuthorFactory.build(name=None), id="not null"),
-        ],
-    )
-    async def test_of_other_constraints_are_conflicts(
-        self, own_database: Database, row: Callable[[], Author]
-    ) -> None:
-        with pytest.raises(Conflict) as refused:
-            await store(own_database, row())
-
-        assert type(refused.value) is Conflict
-
-    async def test_of_the_code_stay_as_they_are(self, database: Database) -> None:
-        with pytest.raises(DBAPIError, match="nowhere"):
-            async with database.read() as connection:
-                await connection.execute(NOWHERE)
-        await database.ping()
-
-    async def test_hide_the_values_of_a_statement(self, database: Database) -> None:
+    async def test_of_the_code_stay_as_they_are_and_hide_values(self, database: Database) -> None:
         statement = text("SELECT * FROM nowhere WHERE name = :name")
-        with pytest.raises(DBAPIError) as raised:
+        with pytest.raises(DBAPIError, match="nowhere") as raised:
             async with database.read() as connection:
                 await connection.execute(statement, {"name": "a secret"})
 
         assert "a secret" not in str(raised.value)
+        await database.ping()
 
 
 class TestStatistics:
@@ -274,7 +239,9 @@ class TestStatistics:
                     await database.ping()
             return account.statements
 
-        await database.ping()  # the first connection has statements of its own
+        with capture_logs() as logs:
+            await database.ping()  # the first connection has statements of its own
+        assert logs == []  # quick statements are not logged
 
         assert await asyncio.gather(*(request(count) for count in range(4))) == [0, 1, 2, 3]
 
@@ -297,13 +264,3 @@ class TestStatistics:
         assert "authors.name = " in texts
         assert texts.endswith("SELECT * FROM nowhere")
         assert "hidden" not in str(logs)
-
-    async def test_log_no_quick_statements(
-        self, make_settings: Callable[..., Settings], database_url: str
-    ) -> None:
-        settings = make_settings(database_url, database={"slow_statement_ms": 60_000})
-        async with open_database(settings) as database:
-            with capture_logs() as logs:
-                await database.ping()
-
-        assert logs == []

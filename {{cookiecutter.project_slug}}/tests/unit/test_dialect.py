@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
+from unittest.mock import AsyncMock
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 import pytest
@@ -21,7 +22,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.config import Settings
 from app.core.errors import DatabaseUnavailable
@@ -46,41 +46,30 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
         yield database
 
 
-class TestSession:
-    @pytest.mark.parametrize(
-        ("setting", "value"),
-        [
-            ("statement_timeout", "7s"),
-            ("lock_timeout", "1500ms"),
-            ("idle_in_transaction_session_timeout", "14s"),
-            ("jit", "off"),
-        ],
-    )
-    async def test_has_the_limits_of_the_settings(
-        self, make_settings: Callable[..., Settings], database_url: str, setting: str, value: str
-    ) -> None:
-        limits = {"statement_timeout": 7, "lock_timeout": 1.5}
-        settings = make_settings(database_url, database=limits)
-        async with open_database(settings) as database, database.read() as connection:
-            shown = (await connection.scalars(text(f"SHOW {setting}"))).one()
+async def test_a_connection_has_the_limits_of_the_settings(
+    make_settings: Callable[..., Settings], database_url: str
+) -> None:
+    expected = {
+        "statement_timeout": "7s",
+        "lock_timeout": "1500ms",
+        "idle_in_transaction_session_timeout": "14s",
+        "jit": "off",
+    }
+    limits = {"statement_timeout": 7, "lock_timeout": 1.5}
+    settings = make_settings(database_url, database=limits)
+    async with open_database(settings) as database, database.read() as connection:
+        shown = {name: (await connection.scalars(text(f"SHOW {name}"))).one() for name in expected}
 
-        assert shown == value
+    assert shown == expected
 
 
 class TestMigrations:
-    async def test_do_not_wait_long_for_a_table(self, database_url: str) -> None:
-        engine = create_migration_engine(database_url)
-        async with engine.connect() as connection:
-            shown = (await connection.scalars(text("SHOW lock_timeout"))).one()
-        await engine.dispose()
-
-        assert shown == "10s"
-
-    async def test_are_refused_while_another_process_is_at_them(
+    async def test_are_refused_while_another_runs_and_wait_for_no_table(
         self, own_database_url: str
     ) -> None:
         engine = create_migration_engine(own_database_url)
         async with engine.connect() as connection:
+            assert (await connection.scalars(text("SHOW lock_timeout"))).one() == "10s"
             assert await connection.run_sync(lock_migrations)
             with pytest.raises(MigrationError, match="Another process"):
                 await asyncio.to_thread(migrations.upgrade, own_database_url)
@@ -112,30 +101,23 @@ class TestUnitsOfWork:
                 await connection.execute(text("DELETE FROM users"))
 
 
-class TestConnect:
-    @pytest.mark.parametrize(
-        "url",
-        [
-            pytest.param("postgresql+asyncpg://app@/app?host=/nowhere", id="no socket"),
-            pytest.param("postgresql+asyncpg://app@127.0.0.1:1/app", id="no server"),
-        ],
-    )
-    async def test_tells_that_nobody_answers(
-        self, make_settings: Callable[..., Settings], url: str
-    ) -> None:
-        async with open_database(make_settings(url)) as database:
-            with pytest.raises(DatabaseUnavailable):
-                await database.ping()
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        pytest.param("postgresql+asyncpg://app@/app?host=/nowhere", "", id="no socket"),
+        pytest.param("postgresql+asyncpg://app@127.0.0.1:1/app", "", id="no server"),
+        pytest.param(None, "does not exist", id="no database"),
+    ],
+)
+async def test_a_failed_connection_gives_its_reason(
+    make_settings: Callable[..., Settings], database_url: str, url: str | None, reason: str
+) -> None:
+    url = url or database_url.replace("/apptest_", "/not_there_")
+    async with open_database(make_settings(url)) as database:
+        with pytest.raises(DatabaseUnavailable) as refused:
+            await database.ping()
 
-    async def test_tells_that_it_is_not_let_in(
-        self, make_settings: Callable[..., Settings], database_url: str
-    ) -> None:
-        url = f"{database_url}".replace("/apptest_", "/not_there_")
-        async with open_database(make_settings(url)) as database:
-            with pytest.raises(DatabaseUnavailable, match="Database unavailable") as refused:
-                await database.ping()
-
-        assert "does not exist" in str(refused.value.context["reason"])
+    assert reason in str(refused.value.context["reason"])
 
 
 class TestIdleConnections:
@@ -143,28 +125,18 @@ class TestIdleConnections:
     def _idle_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(dialect, "_IDLE_SECONDS", 0.0)
 
-    async def test_are_tried_before_use(
-        self, database: Database, pings: list[Exception | None]
+    @pytest.mark.parametrize("error", [None, OSError("gone"), TimeoutError()])
+    async def test_are_replaced_if_they_do_not_answer_a_ping(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch, error: Exception | None
     ) -> None:
-        pings.append(None)
+        ping = AsyncMock(side_effect=[error])
+        monkeypatch.setattr(asyncpg.Connection, "fetchval", ping)
         before = await backend_of(database)
 
         after = await backend_of(database)
 
-        assert pings == []
-        assert after == before
-
-    @pytest.mark.parametrize("error", [OSError("gone"), TimeoutError()])
-    async def test_are_replaced_when_they_do_not_answer(
-        self, database: Database, pings: list[Exception | None], error: Exception
-    ) -> None:
-        pings.append(error)
-        before = await backend_of(database)
-
-        after = await backend_of(database)
-
-        assert pings == []
-        assert after != before
+        ping.assert_awaited_once()
+        assert (after == before) is (error is None)
 
     async def test_are_replaced_when_they_are_closed(self, database: Database) -> None:
         before = await backend_of(database)
@@ -189,55 +161,32 @@ class TestIdleConnections:
 
             assert list(pool.dispatch.checkout) == []
 
-    @pytest.fixture
-    def pings(self, monkeypatch: pytest.MonkeyPatch) -> list[Exception | None]:
-        """What the next pings come to; taken away as they happen."""
-        outcomes: list[Exception | None] = []
 
-        async def ping(_connection: object, _statement: str, **_limits: float) -> None:
-            outcome = outcomes.pop(0)
-            if outcome is not None:
-                raise outcome
-
-        monkeypatch.setattr(asyncpg.Connection, "fetchval", ping)
-        return outcomes
-
-
-class TestErrors:
-    @pytest.mark.parametrize(
-        "state",
-        [
-            pytest.param("08006", id="connection failure"),
-            pytest.param("53300", id="too many connections"),
-            pytest.param("57014", id="statement time-out"),
-            pytest.param("57P01", id="shutdown"),
-            pytest.param("40001", id="serialization failure"),
-            pytest.param("40P01", id="deadlock"),
-            pytest.param("25006", id="read-only"),
-            pytest.param("55P03", id="lock not available"),
-        ],
-    )
-    async def test_of_the_database_ask_for_another_try(
-        self, database: Database, state: str
-    ) -> None:
-        with pytest.raises(DatabaseUnavailable):
-            async with database.read() as connection:
-                await fail(connection, state)
-
-    @pytest.mark.parametrize(
-        "state",
-        [
-            pytest.param("22003", id="number out of range"),
-            pytest.param("42601", id="syntax"),
-            pytest.param("25P02", id="failed transaction"),
-            pytest.param("55006", id="object in use"),
-            pytest.param("P0001", id="raised"),
-        ],
-    )
-    async def test_of_ours_stay_what_they_are(self, database: Database, state: str) -> None:
-        with pytest.raises(DBAPIError):
-            async with database.read() as connection:
-                await fail(connection, state)
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        pytest.param("08006", DatabaseUnavailable, id="connection failure"),
+        pytest.param("53300", DatabaseUnavailable, id="too many connections"),
+        pytest.param("57014", DatabaseUnavailable, id="statement time-out"),
+        pytest.param("57P01", DatabaseUnavailable, id="shutdown"),
+        pytest.param("40001", DatabaseUnavailable, id="serialization failure"),
+        pytest.param("40P01", DatabaseUnavailable, id="deadlock"),
+        pytest.param("25006", DatabaseUnavailable, id="read-only"),
+        pytest.param("55P03", DatabaseUnavailable, id="lock not available"),
+        pytest.param("22003", DBAPIError, id="number out of range"),
+        pytest.param("42601", DBAPIError, id="syntax"),
+        pytest.param("25P02", DBAPIError, id="failed transaction"),
+        pytest.param("55006", DBAPIError, id="object in use"),
+        pytest.param("P0001", DBAPIError, id="raised"),
+    ],
+)
+async def test_an_error_is_an_outage_if_another_try_may_succeed(
+    database: Database, state: str, error: type[Exception]
+) -> None:
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'on demand' USING ERRCODE = '{state}'; END $$"
+    with pytest.raises(error):
+        async with database.read() as connection:
+            await connection.execute(text(raising))
 
 
 async def backend_of(database: Database) -> int:
@@ -245,12 +194,6 @@ async def backend_of(database: Database) -> int:
     async with database.read() as connection:
         process: int = (await connection.scalars(text("SELECT pg_backend_pid()"))).one()
     return process
-
-
-async def fail(connection: AsyncConnection, state: str) -> None:
-    """Have the database raise an error of a kind."""
-    raising = f"DO $$ BEGIN RAISE EXCEPTION 'on demand' USING ERRCODE = '{state}'; END $$"
-    await connection.execute(text(raising))
 
 
 Run = Callable[[Database, float], Awaitable[None]]
