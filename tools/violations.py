@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools import variant
 
 FOLDER = variant.ROOT / "tests/violations"
-RULE = re.compile(r"^\| ([A-Z]+\d\d) \| .+ \| (.+) \|$", re.MULTILINE)
+RULE = re.compile(r"^\*\*([A-Z]+\d\d)\*\* (?:.+\n)+?<br><sub>((?:.+\n)*?.+)</sub>$", re.MULTILINE)
 CHECK = re.compile(r"(lint|contract|test) `([^`]+)`|\b(types)\b")
 SECTION = re.compile(r"^# file: (\S+)\n", re.MULTILINE)
 ONLY = re.compile(r"^# only: (\w+) = (\S+)\n", re.MULTILINE)
