@@ -17,8 +17,6 @@ from tools.variant import ROOT
 DIRECTIVE = re.compile(r"^\s*# \{%-?\s*(\w+)(.*?)%\}\s*$")
 EXPRESSION = re.compile(r"\{\{.{0,80}?\}\}|\{\{|\{#", re.DOTALL)
 VALUE = re.compile(r"\{\{ cookiecutter\.\w+ \}\}")
-MORE = {"src/app/resources.py": 5}
-"""Files that still have more than two directives for a question: this list only shrinks."""
 KEY = re.compile(r"\bcookiecutter\.(\w+)")
 
 
@@ -133,8 +131,7 @@ def test_directives_are_only_in_the_named_files_and_two_per_question() -> None:
             if match[1] == "if"
             for question in set(KEY.findall(match[2]))
         )
-        most = MORE.get(path, 2)
-        assert {question for question, times in asked.items() if times > most} == set(), path
+        assert {question for question, times in asked.items() if times > 2} == set(), path
         found.add(path)
     assert found == set(reasons)
 

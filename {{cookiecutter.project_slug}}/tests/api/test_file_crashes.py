@@ -42,6 +42,7 @@ from app.infrastructure.database import Database, Session
 from app.infrastructure.storage import Storage
 from app.resources import Resources
 from app.services.files import FileSweep
+from app.tasks.pruning import delete_expired
 from tests.support.arrange import Arrange, Someone
 from tests.support.files import (
     FILES,
@@ -550,7 +551,7 @@ class TestSweep:
         await arrange_own.store(PendingFileFactory.build(owner_id=ada.id))
         await arrange_own.execute(update(models.File).values(expires_at=utc_now() - LONG_AGO))
 
-        report = await resources.prune()
+        report = await delete_expired(resources)
 
         assert {name: report.get(name) for name in NOTHING} == NOTHING | {"expired_uploads": 1}
 

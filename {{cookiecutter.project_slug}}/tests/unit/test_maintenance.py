@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from app import models
 from app.core.clock import utc_now
+from app.tasks.pruning import delete_expired
 from tests.support.arrange import Arrange, Someone
 from tests.support.factories import AuthSessionFactory, LoginThrottleFactory, RefreshTokenFactory
 
@@ -24,7 +25,7 @@ def prune(arrange_async: Arrange, running_async: FastAPI) -> Prune:
     """Clean up, and return of which rows how many were deleted."""
 
     async def deleted() -> dict[str, int]:
-        report = await running_async.state.resources.prune()
+        report = await delete_expired(running_async.state.resources)
         rows = {"sessions", "refresh_tokens", "login_throttles", "idempotency_keys"}
         return {name: number for name, number in report.items() if number and name in rows}
 

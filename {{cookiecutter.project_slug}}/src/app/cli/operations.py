@@ -76,10 +76,10 @@ def prune() -> None:
 
     Example: app prune
     """
-    from app.resources import Resources
+    from app.tasks.pruning import delete_expired
 
     with runtime() as settings:
-        report = with_resources(settings, Resources.prune)
+        report = with_resources(settings, delete_expired)
     deleted = {name: number for name, number in report.items() if number}
     for name, number in deleted.items():
         typer.echo(f"{name.replace('_', ' ')}: {number} deleted")

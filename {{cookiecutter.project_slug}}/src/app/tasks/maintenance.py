@@ -9,6 +9,7 @@ from app.core.clock import utc_now
 from app.core.ports import Job
 from app.resources import Resources
 from app.services.jobs import EXPORTS
+from app.tasks.pruning import delete_expired
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -25,7 +26,7 @@ class RemoveExports(Job):
 
 async def prune(_: Prune, resources: Resources) -> None:
     """Delete expired rows."""
-    logger.info("pruned", report=await resources.prune())
+    logger.info("pruned", report=await delete_expired(resources))
 
 
 async def remove_exports(_: RemoveExports, resources: Resources) -> None:

@@ -7,21 +7,12 @@ from typing import Any
 from app.config import Settings
 from app.core.health import HealthCheck
 from app.core.idempotency import IdempotencyStore
-from app.core.ports import Cache, Events, Job, Jobs, Mailer
+from app.core.ports import Cache, Events, Job, Mailer
 from app.core.security.keys import SigningKeys, load_signing_keys
 from app.core.security.passwords import PasswordHasher
 from app.core.security.tokens import AccessTokens
-from app.domain.auth import TooManyLoginAttempts
 from app.infrastructure.database import Database
 from app.infrastructure.events import LoggedEvents
-
-# {%- if cookiecutter.use_arq +%}
-from app.infrastructure.jobs import JobQueue, JobStore, open_job_redis
-
-# {%- else +%}
-from app.infrastructure.jobs_in_process import InProcessJobs
-
-# {%- endif +%}
 from app.infrastructure.limits import RateLimiter
 from app.infrastructure.mail import build_mailer
 
@@ -39,25 +30,17 @@ from app.infrastructure.replays import DatabaseIdempotency
 from app.infrastructure.storage import open_storage
 
 # {%- endif +%}
-from app.infrastructure.throttle import Throttle
-
 # {%- if cookiecutter.use_websockets +%}
 from app.messages import open_events
 
 # {%- endif +%}
-from app.models.login_throttles import LoginThrottle
-
-# {%- if cookiecutter.use_s3 +%}
-from app.services.files import FileSweep
-
-# {%- endif +%}
-from app.services.maintenance import Maintenance
+from app.resources.jobs import JobResources
 
 Tasks = Mapping[type[Job], Callable[[Any, "Resources"], Awaitable[None]]]
 """The task of each kind of job."""
 
 
-class Resources:
+class Resources(JobResources):
     """What a process opens once: dependencies and tasks take it from here."""
 
     settings: Settings
@@ -70,7 +53,6 @@ class Resources:
     cache: Cache
     idempotency: IdempotencyStore
     events: Events
-    jobs: Jobs
     health_checks: tuple[HealthCheck, ...]
 
     def __init__(self, settings: Settings, tasks: Tasks) -> None:
@@ -84,19 +66,6 @@ class Resources:
             KeyError: No task of its kind is registered.
         """
         await self.tasks[type(job)](job, self)
-
-    async def prune(self) -> dict[str, int]:
-        """Delete expired rows and leftovers of files, and return their numbers."""
-        throttle = Throttle(
-            LoginThrottle, self.settings.throttle, TooManyLoginAttempts, scope="login"
-        )
-        rows = Maintenance(self.database, throttle, self.idempotency, self.settings.auth)
-        return {
-            **await rows.prune(),
-            # {% if cookiecutter.use_s3 %}
-            **await FileSweep(self.database, self.storage, self.settings.storage).prune(),
-            # {% endif %}
-        }
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Open everything; the stack closes it in reverse order."""
@@ -137,14 +106,7 @@ class Resources:
         # {% if cookiecutter.use_websockets %}
         self.events = await opened(open_events(settings, self.database, self.events))
         # {% endif %}
-        # {% if cookiecutter.use_arq %}
-        job_redis = await opened(open_job_redis(settings.redis, settings.jobs, guarded=True))
-        self.job_store = JobStore(job_redis, settings.jobs)
-        checks.append(HealthCheck("workers", self.job_store.require_worker, required=False))
-        self.jobs = await opened(JobQueue.open(self.job_store, settings.jobs))
-        # {% else %}
-        self.jobs = await opened(InProcessJobs.open(self.run, settings.jobs.drain_seconds))
-        # {% endif %}
+        checks += await self.open_jobs(stack, settings, self.run)
         self.health_checks = tuple(checks)
 
 

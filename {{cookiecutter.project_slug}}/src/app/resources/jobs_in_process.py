@@ -1,0 +1,23 @@
+"""Jobs in this process."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from app.config import Settings
+from app.core.health import HealthCheck
+from app.core.ports import Job, Jobs
+from app.infrastructure.jobs_in_process import InProcessJobs
+
+
+class JobResources:
+    """Jobs, run by tasks of the event loop."""
+
+    jobs: Jobs
+
+    async def open_jobs(
+        self, stack: AsyncExitStack, settings: Settings, run: Callable[[Job], Awaitable[None]]
+    ) -> list[HealthCheck]:
+        """Open the queue, and return its health checks."""
+        jobs = InProcessJobs.open(run, settings.jobs.drain_seconds)
+        self.jobs = await stack.enter_async_context(jobs)
+        return []

@@ -1,0 +1,34 @@
+"""Deletion of expired rows and leftovers."""
+
+from datetime import timedelta
+
+from app.core.clock import utc_now
+from app.domain.auth import TooManyLoginAttempts
+from app.infrastructure.throttle import Throttle
+from app.models.login_throttles import LoginThrottle
+from app.repositories.sessions import SessionRepository
+from app.resources import Resources
+
+# {%- if cookiecutter.use_s3 +%}
+from app.services.files import FileSweep
+
+# {%- endif +%}
+
+
+async def delete_expired(resources: Resources) -> dict[str, int]:
+    """Delete expired rows and leftovers of files, and return their numbers; run it once a day."""
+    settings, now = resources.settings, utc_now()
+    throttle = Throttle(LoginThrottle, settings.throttle, TooManyLoginAttempts, scope="login")
+    used_before = now - timedelta(days=settings.auth.refresh_token_days)
+    async with resources.database.transaction() as session:
+        sessions = SessionRepository(session)
+        report = {
+            "sessions": await sessions.delete_ended(now),
+            "refresh_tokens": await sessions.delete_used_tokens(used_before),
+            "login_throttles": await throttle.prune(session),
+        }
+    report["idempotency_keys"] = await resources.idempotency.prune()
+    # {% if cookiecutter.use_s3 %}
+    report |= await FileSweep(resources.database, resources.storage, settings.storage).prune()
+    # {% endif %}
+    return report
