@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from app.api.deps.auth import get_principal
 from app.config import Settings
 from app.core.config import RateLimitSettings
+from app.core.health import HealthCheck
 from app.domain.permissions import ROLES
 from app.infrastructure.database import Database
 from app.infrastructure.limits import RateLimiter
@@ -277,7 +278,8 @@ class TestUnavailable:
         absent_database: Database,
         operation: Operation,
     ) -> None:
-        use(database=absent_database, health_checks=absent_database.health_checks)
+        check = HealthCheck("database", absent_database.ping, required=True)
+        use(database=absent_database, health_checks=(check,))
         response = client.request(**operation.request(), headers=headers)
         require_problem(response, 503, operation)
         assert "127.0.0.1" not in response.text

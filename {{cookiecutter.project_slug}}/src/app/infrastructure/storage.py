@@ -14,7 +14,6 @@ import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
 from app.core.config.storage import StorageSettings
-from app.core.health import HealthCheck
 from app.core.storage import (
     ByteRange,
     FileStoreUnavailable,
@@ -66,7 +65,6 @@ class Storage:
         self._stack = stack
         self._opening = asyncio.Lock()
         self._clients: dict[str, S3Client] = {}
-        self.health_checks = (HealthCheck("storage", self.ping, required=False),)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, media_type: str) -> StoredFile:
         """Store or replace an object: in parts, one in memory at a time, unless it is small."""

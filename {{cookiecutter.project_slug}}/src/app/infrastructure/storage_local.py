@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import BinaryIO, Final, ParamSpec, TypeVar
 
 from app.core.config.storage import StorageSettings
-from app.core.health import HealthCheck
 from app.core.storage import (
     ByteRange,
     FileStoreUnavailable,
@@ -46,7 +45,6 @@ class Storage:
         """Store files in a directory, which is created on first use."""
         self._directory = directory.absolute()
         self._threads = threads
-        self.health_checks = (HealthCheck("storage", self.ping, required=False),)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, media_type: str) -> StoredFile:
         """Store or replace an object: in a temporary file, which is then renamed."""

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 
 from app.core.config import DatabaseSettings
 from app.core.errors import DatabaseUnavailable
-from app.core.health import HealthCheck
 from app.infrastructure.database.dialect import (
     PING,
     SNAPSHOT_OPTIONS,
@@ -67,7 +66,6 @@ class Database:
         self._snapshot_seconds = snapshot_seconds
         self._wait_seconds = wait_seconds
         self._sessions = async_sessionmaker(self.writers, class_=Session, expire_on_commit=False)
-        self.health_checks = (HealthCheck("database", self.ping, required=True),)
 
     @classmethod
     @asynccontextmanager
