@@ -2,25 +2,21 @@
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
-from uuid import UUID
 
 import pytest
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import HTTPConnection
 
-from app.api.deps.common import (
-    AuthRateLimitedByAddress,
-    RateLimitedByAddress,
-    RateLimiterDep,
-    limit_account,
-    limit_login,
-)
+from app.api.deps.common import RateLimitedByAddress, limit_login
+from app.core.addresses import network_of
 from app.core.config import HttpSettings, RateLimitSettings
 from app.core.errors import TooManyRequests
 from app.infrastructure.http.handlers import add_exception_handlers
@@ -85,10 +81,6 @@ class TestRateLimiter:
         assert general is not None
         assert general.allowed
 
-    async def test_can_be_switched_off(self) -> None:
-        limiter = RateLimiter(LIMITS.model_copy(update={"enabled": False}))
-        assert [await limiter.hit("auth-address", "somebody") for _ in range(9)] == [None] * 9
-
     @given(st.lists(st.floats(min_value=0, max_value=90), max_size=60))
     async def test_never_allows_more_than_the_limit_in_a_window(self, waits: list[float]) -> None:
         with stopped_clock() as clock:
@@ -132,88 +124,46 @@ class TestBoundedMemory:
         allowed = [await memory.acquire_sliding_window_entry("key", 10, 60) for _ in range(6)]
         assert allowed == [True] * 5 + [False]
 
-    async def test_evicts_expired_counters_as_it_counts(self, clock: Clock) -> None:
-        memory = BoundedMemory()
+    async def test_evicts_expired_counters_and_never_grows_beyond_its_bound(
+        self, clock: Clock
+    ) -> None:
+        memory = BoundedMemory(max_keys=600)
         await memory.incr("long", 1000)
-        for number in range(1000):
-            await memory.incr(f"old-{number}", 10)
-        clock.now += 11
-        for number in range(501):
-            await memory.incr(f"new-{number}", 10)
-        assert len(memory.storage) == len(memory.expirations) == 502
-        assert await memory.get("long") == 1
-
-    async def test_never_grows_beyond_its_bound(self, clock: Clock) -> None:
-        memory = BoundedMemory(max_keys=50)
-        for number in range(500):
-            await memory.incr(f"key-{number}", 60)
-        assert len(memory.storage) == len(memory.expirations) == 50
-        assert await memory.get("key-499") == 1
-
-
-def build(settings: RateLimitSettings = LIMITS) -> FastAPI:
-    app = FastAPI(middleware=middleware(HttpSettings()))
-    add_exception_handlers(app)
-    app.state.resources = SimpleNamespace(rate_limiter=RateLimiter(settings))
-    general = APIRouter(dependencies=[RateLimitedByAddress])
-    auth = APIRouter(prefix="/auth", dependencies=[AuthRateLimitedByAddress])
-
-    @general.get("/widgets")
-    async def list_widgets() -> None: ...
-
-    @auth.post("/token/{username}")
-    async def log_in(request: Request, limiter: RateLimiterDep, username: str) -> None:
-        await limit_login(request, limiter, username)
-
-    @general.get("/account/{account_id}")
-    async def get_account(request: Request, limiter: RateLimiterDep, account_id: int) -> None:
-        await limit_account(request, limiter, UUID(int=account_id))
-
-    general.include_router(auth)
-    app.include_router(general)
-    return app
-
-
-def client(app: FastAPI, address: str = "203.0.113.9") -> AsyncClient:
-    transport = ASGITransport(app=app, client=(address, 4321))
-    return AsyncClient(transport=transport, base_url="http://api")
-
-
-async def statuses(api: AsyncClient, number: int, path: str = "/widgets") -> list[int]:
-    return [(await api.get(path)).status_code for _ in range(number)]
+        sizes = []
+        for name, number in [("old", 500), ("new", 251), ("more", 1000)]:
+            for each in range(number):
+                await memory.incr(f"{name}-{each}", 10)
+            sizes.append((len(memory.storage), len(memory.expirations)))
+            clock.now += 11 if name == "old" else 0
+        assert sizes == [(501, 501), (252, 252), (600, 600)]
+        assert await memory.get("more-999") == 1
 
 
 class TestLimitByAddress:
-    @pytest.fixture
-    async def api(self, clock: Clock) -> AsyncIterator[AsyncClient]:
-        async with client(build()) as opened:
-            yield opened
+    async def test_refuses_with_a_problem_that_says_when_to_come_back(self, clock: Clock) -> None:
+        async with client() as api:
+            responses = [await api.get("/widgets") for _ in range(6)]
+            assert [each.status_code for each in responses] == [200] * 5 + [429]
+            left = [MEMBER.fullmatch(each.headers["ratelimit"]) for each in responses]
+            assert [int(each[3]) for each in left if each] == [4, 3, 2, 1, 0, 0]
+            policies = [each.headers.get("ratelimit-policy") for each in responses]
+            assert policies == [None] * 5 + ['"general-address";q=5;w=60']
+            problem = responses[-1].json()
+            assert problem["code"] == "too_many_requests"
+            assert "policy" not in problem  # which is for the log
+            clock.now += int(responses[-1].headers["retry-after"])
+            assert (await api.get("/widgets")).status_code == 200
 
-    async def test_refuses_with_a_problem_that_says_when_to_come_back(
-        self, api: AsyncClient, clock: Clock
-    ) -> None:
-        assert await statuses(api, 5) == [200] * 5
-        response = await api.get("/widgets")
-        assert (response.status_code, response.json()["code"]) == (429, "too_many_requests")
-        clock.now += int(response.headers["retry-after"])
-        assert await statuses(api, 1) == [200]
+    async def test_counts_clients_without_address_as_one(self, clock: Clock) -> None:
+        async with client(None) as api:
+            statuses = [(await api.get("/widgets")).status_code for _ in range(6)]
+        assert statuses == [200] * 5 + [429]
 
-    async def test_says_on_every_response_what_is_left(self, api: AsyncClient) -> None:
-        responses = [await api.get("/widgets") for _ in range(6)]
-        left = [MEMBER.fullmatch(each.headers["ratelimit"]) for each in responses]
-        assert [int(each[3]) for each in left if each] == [4, 3, 2, 1, 0, 0]
-        policies = [each.headers.get("ratelimit-policy") for each in responses]
-        assert policies == [None] * 5 + ['"general-address";q=5;w=60']
-
-    async def test_is_stricter_under_auth_and_names_both_limits(self, api: AsyncClient) -> None:
-        responses = [await api.post(f"/auth/token/user-{number}") for number in range(4)]
-        assert [each.status_code for each in responses] == [200, 200, 200, 429]
-        names = [member[1] for member in MEMBER.finditer(responses[0].headers["ratelimit"])]
-        assert names == ["general-address", "auth-address", "auth-account"]
-
-    async def test_lets_other_paths_alone(self, api: AsyncClient) -> None:
-        response = await api.get("/nowhere")
-        assert "ratelimit" not in response.headers
+    async def test_does_nothing_if_switched_off(self) -> None:
+        async with client(settings=LIMITS.model_copy(update={"enabled": False})) as api:
+            responses = [await api.get("/widgets") for _ in range(9)]
+        assert {each.status_code for each in responses} == {200}
+        assert "ratelimit" not in responses[0].headers
 
     @pytest.mark.parametrize(
         ("first", "second", "same"),
@@ -226,58 +176,34 @@ class TestLimitByAddress:
             ("a-socket", "a-socket", True),
         ],
     )
-    async def test_counts_an_ipv6_network_as_one(
-        self, clock: Clock, first: str, second: str, *, same: bool
-    ) -> None:
-        app = build()
-        async with client(app, first) as one, client(app, second) as another:
-            await statuses(one, 5)
-            assert await statuses(another, 1) == [429 if same else 200]
-
-    async def test_counts_clients_without_address_as_one(self, clock: Clock) -> None:
-        transport = ASGITransport(app=build(), client=None)  # type: ignore[arg-type]
-        async with AsyncClient(transport=transport, base_url="http://api") as api:
-            assert await statuses(api, 6) == [200] * 5 + [429]
-
-    async def test_does_nothing_if_switched_off(self) -> None:
-        app = build(LIMITS.model_copy(update={"enabled": False}))
-        async with client(app) as api:
-            responses = [await api.get("/widgets") for _ in range(9)]
-        assert {each.status_code for each in responses} == {200}
-        assert "ratelimit" not in responses[0].headers
+    def test_counts_an_ipv6_network_as_one(self, first: str, second: str, *, same: bool) -> None:
+        assert (network_of(first) == network_of(second)) is same
 
 
-class TestLimitByAccount:
-    async def test_holds_an_account_whatever_its_address(self, clock: Clock) -> None:
-        app = build()
-        for number in range(4):
-            async with client(app, f"203.0.113.{number}") as api:
-                assert await statuses(api, 1, "/account/7") == [200]
-        async with client(app, "203.0.113.99") as api:
-            assert await statuses(api, 1, "/account/7") == [429]
-            assert await statuses(api, 1, "/account/8") == [200]
+async def test_a_login_is_limited_by_its_name_which_is_not_stored(clock: Clock) -> None:
+    limiter = RateLimiter(LIMITS)
+    connection = HTTPConnection({"type": "http", "headers": []})
+    for name in ("Ada", " ada ", "grace"):
+        await limit_login(connection, limiter, name)
+    with pytest.raises(TooManyRequests):
+        await limit_login(connection, limiter, "ADA")
+    storage: Any = limiter._strategy.storage
+    assert not [key for key in storage.storage if "ada" in key]
 
-    async def test_holds_a_name_at_login_however_it_is_written(self, clock: Clock) -> None:
-        app = build()
-        answers = []
-        for number, name in enumerate(["Ada", " ada ", "ADA", "grace"]):
-            async with client(app, f"203.0.113.{number}") as api:
-                answers.append((await api.post(f"/auth/token/{name}")).status_code)
-        assert answers == [200, 200, 429, 200]
 
-    async def test_keeps_no_name(self, clock: Clock) -> None:
-        app = build()
-        async with client(app) as api:
-            await api.post("/auth/token/ada")
-        storage = app.state.resources.rate_limiter._strategy.storage
-        assert not [key for key in storage.storage if "ada" in key]
+def client(
+    address: str | None = "203.0.113.9", settings: RateLimitSettings = LIMITS
+) -> AsyncClient:
+    """A client of an application with one limited route."""
+    app = FastAPI(middleware=middleware(HttpSettings()))
+    add_exception_handlers(app)
+    app.state.resources = SimpleNamespace(rate_limiter=RateLimiter(settings))
 
-    async def test_says_which_limit_it_was_in_the_log_only(self, clock: Clock) -> None:
-        async with client(build()) as api:
-            await statuses(api, 4, "/account/7")
-            response = await api.get("/account/7")
-        assert response.json()["code"] == TooManyRequests.code
-        assert "policy" not in response.json()
+    @app.get("/widgets", dependencies=[RateLimitedByAddress])
+    async def list_widgets() -> None: ...
+
+    peer: Any = address and (address, 4321)
+    return AsyncClient(transport=ASGITransport(app=app, client=peer), base_url="http://api")
 
 
 quotas = st.builds(
