@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -11,10 +10,11 @@ from sqlalchemy import select
 from app import models
 from app.core.clock import utc_now
 from app.tasks.pruning import delete_expired
-from tests.support.arrange import Arrange, Someone
+from tests.support.arrange import Arrange
 from tests.support.factories import AuthSessionFactory, LoginThrottleFactory, RefreshTokenFactory
 
 SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 
 Prune = Callable[[], Awaitable[dict[str, int]]]
@@ -32,69 +32,28 @@ def prune(arrange_async: Arrange, running_async: FastAPI) -> Prune:
     return deleted
 
 
-@pytest.fixture
-async def user(arrange_async: Arrange) -> Someone:
-    return await arrange_async.someone()
+async def test_deletes_what_is_over_and_leaves_what_is_in_use(
+    prune: Prune, arrange_async: Arrange
+) -> None:
+    user, now = await arrange_async.someone(), utc_now()
+    expired = AuthSessionFactory.build(user_id=user.id, expires_at=now - SECOND)
+    living = LoginThrottleFactory.build(window_started_at=now - 59 * MINUTE)
+    used = RefreshTokenFactory.build(session_id=user.session_id, used_at=now - 29 * DAY)
+    over = [
+        expired,
+        AuthSessionFactory.build(user_id=user.id, revoked_at=now - SECOND),
+        RefreshTokenFactory.build(session_id=user.session_id, used_at=now - 31 * DAY),
+        LoginThrottleFactory.build(window_started_at=now - 61 * MINUTE),
+    ]
+    await arrange_async.store(living, used)
+    assert await prune() == {}
+    await arrange_async.store(*over, RefreshTokenFactory.build(session_id=expired.id))
 
+    assert await prune() == {"sessions": 2, "refresh_tokens": 1, "login_throttles": 1}
 
-class TestPrune:
-    async def test_leaves_what_is_in_use(
-        self, prune: Prune, arrange_async: Arrange, user: Someone
-    ) -> None:
-        now = utc_now()
-        await arrange_async.store(
-            RefreshTokenFactory.build(session_id=user.session_id, used_at=now - 29 * DAY),
-            LoginThrottleFactory.build(window_started_at=now - timedelta(minutes=59)),
-        )
-
-        assert await prune() == {}
-
-        assert len(await arrange_async.rows(select(models.AuthSession.id))) == 1
-        assert len(await arrange_async.rows(select(models.RefreshToken.id))) == 2
-        assert len(await arrange_async.rows(select(models.LoginThrottle.key))) == 1
-
-    @pytest.mark.parametrize(
-        "over",
-        [
-            pytest.param({"expires_at": utc_now() - SECOND}, id="expired"),
-            pytest.param({"revoked_at": utc_now() - SECOND}, id="ended"),
-        ],
-    )
-    async def test_deletes_sessions_that_are_over_with_their_tokens(
-        self,
-        prune: Prune,
-        arrange_async: Arrange,
-        user: Someone,
-        over: dict[str, Any],
-    ) -> None:
-        login = AuthSessionFactory.build(user_id=user.id, scope="", **over)
-        await arrange_async.store(login, RefreshTokenFactory.build(session_id=login.id))
-
-        assert await prune() == {"sessions": 1}
-
-        rows = await arrange_async.rows(select(models.RefreshToken.session_id))
-        assert [row.session_id for row in rows] == [user.session_id]
-
-    async def test_deletes_tokens_that_were_used_long_ago(
-        self, prune: Prune, arrange_async: Arrange, user: Someone
-    ) -> None:
-        long_ago = utc_now() - 31 * DAY
-        token = RefreshTokenFactory.build(session_id=user.session_id, used_at=long_ago)
-        await arrange_async.store(token)
-
-        assert await prune() == {"refresh_tokens": 1}
-
-        rows = await arrange_async.rows(select(models.RefreshToken.used_at))
-        assert [row.used_at for row in rows] == [None]
-
-    async def test_deletes_counts_whose_window_is_over(
-        self, prune: Prune, arrange_async: Arrange
-    ) -> None:
-        over = LoginThrottleFactory.build(window_started_at=utc_now() - timedelta(minutes=61))
-        living = LoginThrottleFactory.build()
-        await arrange_async.store(over, living)
-
-        assert await prune() == {"login_throttles": 1}
-
-        rows = await arrange_async.rows(select(models.LoginThrottle.key))
-        assert [row.key for row in rows] == [living.key]
+    (session,) = await arrange_async.rows(select(models.AuthSession.id))
+    tokens = await arrange_async.rows(select(models.RefreshToken.session_id))
+    (throttle,) = await arrange_async.rows(select(models.LoginThrottle.key))
+    assert session.id == user.session_id
+    assert [token.session_id for token in tokens] == [user.session_id] * 2
+    assert throttle.key == living.key

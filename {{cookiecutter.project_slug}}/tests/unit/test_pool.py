@@ -19,11 +19,13 @@ async def asked(queue: FairQueue) -> "asyncio.Task[object]":
 
 
 class TestFairQueue:
-    async def test_gives_what_is_there_at_once(self) -> None:
+    async def test_gives_what_is_there_and_takes_no_more_than_it_has_room_for(self) -> None:
         queue = FairQueue(2)
         queue.put_nowait("first")
         queue.put_nowait("second")
 
+        with pytest.raises(asyncio.QueueFull):
+            queue.put_nowait("third")
         assert [await queue.get(), await queue.get()] == ["first", "second"]
 
     async def test_gives_to_who_has_waited_longest(self) -> None:
@@ -38,26 +40,18 @@ class TestFairQueue:
         queue.put_nowait("two")
         assert await second == "two"
 
-    async def test_forgets_who_has_gone(self) -> None:
+    @pytest.mark.parametrize("is_late", [False, True])
+    async def test_passes_on_what_somebody_gone_would_have_had(self, is_late: bool) -> None:
         queue = FairQueue(1)
         first, second = await asked(queue), await asked(queue)
+        if is_late:
+            queue.put_nowait("one")
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
+        if not is_late:
+            queue.put_nowait("one")
 
-        queue.put_nowait("one")
-
-        assert await second == "one"
-
-    async def test_passes_on_what_comes_when_somebody_goes(self) -> None:
-        queue = FairQueue(1)
-        first, second = await asked(queue), await asked(queue)
-
-        queue.put_nowait("one")
-        first.cancel()
-
-        with pytest.raises(asyncio.CancelledError):
-            await first
         assert await second == "one"
 
     async def test_keeps_what_nobody_waits_for(self) -> None:
@@ -70,13 +64,6 @@ class TestFairQueue:
         with pytest.raises(asyncio.CancelledError):
             await gone
         assert queue.get_nowait() == "one"
-
-    async def test_takes_no_more_than_it_has_room_for(self) -> None:
-        queue = FairQueue(1)
-        queue.put_nowait("one")
-
-        with pytest.raises(asyncio.QueueFull):
-            queue.put_nowait("two")
 
 
 class TestPool:
