@@ -1,7 +1,6 @@
 """What is particular to SQLite."""
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
@@ -32,6 +31,7 @@ from tests.support.waiting import PATIENCE
 
 DIALECT = sqlite.dialect()
 MOMENT: Any = Note.__table__.c.created_at.type
+FOREIGN = "FOREIGN KEY constraint failed"
 TABLES: dict[str, Any] = {"notes": Note.__table__, "authors": Author.__table__}
 
 
@@ -43,40 +43,19 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 
 class TestConnections:
-    @pytest.mark.parametrize(
-        ("pragma", "value"),
-        [("journal_mode", "wal"), ("foreign_keys", 1), ("synchronous", 1), ("busy_timeout", 1500)],
-    )
-    async def test_are_set_up(
-        self,
-        make_settings: Callable[..., Settings],
-        database_url: str,
-        pragma: str,
-        value: object,
+    async def test_are_set_up_and_know_the_letters_of_all_alphabets(
+        self, make_settings: Callable[..., Settings], database_url: str
     ) -> None:
+        pragmas = {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1, "busy_timeout": 1500}
         settings = make_settings(database_url, database={"lock_timeout": 1.5})
         async with open_database(settings) as database, database.read() as connection:
-            assert (await connection.scalars(text(f"PRAGMA {pragma}"))).one() == value
-
-    async def test_know_the_letters_of_all_alphabets(self, database: Database) -> None:
-        async with database.read() as connection:
+            for name, value in pragmas.items():
+                assert (await connection.scalars(text(f"PRAGMA {name}"))).one() == value
             row = (await connection.execute(text("SELECT lower('ÜBUNG ΨΥΧΗ'), lower(NULL)"))).one()
 
         assert tuple(row) == ("übung ψυχη", None)
 
-    async def test_make_no_file(
-        self, make_settings: Callable[..., Settings], tmp_path: Path
-    ) -> None:
-        url = f"sqlite+aiosqlite:///{tmp_path / 'app.db'}"
-        async with open_database(make_settings(url)) as database:
-            with pytest.raises(DatabaseUnavailable):
-                await database.ping()
-
-        assert os.listdir(tmp_path) == []  # noqa: PTH208 - a path's own way is for threads
-
-    def test_make_no_file_for_commands(
-        self, make_settings: Callable[..., Settings], tmp_path: Path
-    ) -> None:
+    def test_make_no_file(self, make_settings: Callable[..., Settings], tmp_path: Path) -> None:
         settings = make_settings(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}")
 
         async def work(_: Resources) -> None:
@@ -113,23 +92,20 @@ class TestConnections:
 
 
 class TestMigrations:
-    def test_make_the_directory_of_the_file_for_its_owner_alone(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("is_there", [False, True])
+    def test_make_the_directory_of_the_file_for_its_owner_alone(
+        self, tmp_path: Path, is_there: bool
+    ) -> None:
         path = tmp_path / "new" / "app.db"
+        if is_there:
+            path.parent.mkdir()
+            path.parent.chmod(0o755)
         migrations.upgrade(f"sqlite+aiosqlite:///{path}")
-        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert path.parent.stat().st_mode & 0o777 == (0o755 if is_there else 0o700)
 
-    def test_leave_a_directory_as_it_is(self, tmp_path: Path) -> None:
-        path = tmp_path / "there" / "app.db"
-        path.parent.mkdir()
-        path.parent.chmod(0o755)
-        migrations.upgrade(f"sqlite+aiosqlite:///{path}")
-        assert path.parent.stat().st_mode & 0o777 == 0o755
-
-    def test_name_the_file_that_can_not_be_opened(self, tmp_path: Path) -> None:
+    def test_name_the_path_that_can_not_be_opened_or_made(self, tmp_path: Path) -> None:
         with pytest.raises(MigrationError, match=f"unable to open database file: {tmp_path}"):
             migrations.check_revision(f"sqlite+aiosqlite:///{tmp_path}")
-
-    def test_name_the_directory_that_can_not_be_made(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.touch()
         with pytest.raises(MigrationError, match=str(path)):
@@ -198,66 +174,40 @@ class TestUnitsOfWork:
         other.close()
 
 
-class TestConstraintOf:
-    @pytest.mark.parametrize(
-        ("message", "name"),
-        [
-            ("UNIQUE constraint failed: authors.name", "uq_authors_name"),
-            (
-                "UNIQUE constraint failed: notes.author_id, notes.text",
-                "uq_notes_author_id_text",
-            ),
-            ("CHECK constraint failed: ck_authors_rank", "ck_authors_rank"),
-            ("FOREIGN KEY constraint failed", None),
-            ("NOT NULL constraint failed: authors.name", None),
-        ],
-    )
-    def test_finds_the_name(self, message: str, name: str | None) -> None:
-        error = IntegrityError("INSERT", {}, sqlite3.IntegrityError(message))
+@pytest.mark.parametrize(
+    ("message", "statement", "name"),
+    [
+        ("UNIQUE constraint failed: authors.name", "INSERT", "uq_authors_name"),
+        (
+            "UNIQUE constraint failed: notes.author_id, notes.text",
+            "INSERT",
+            "uq_notes_author_id_text",
+        ),
+        ("CHECK constraint failed: ck_authors_rank", "INSERT", "ck_authors_rank"),
+        ("NOT NULL constraint failed: authors.name", "INSERT", None),
+        (FOREIGN, "INSERT INTO notes (id, author_id) VALUES (?, ?)", "fk_notes_author_id_authors"),
+        (FOREIGN, "INSERT INTO authors (id) VALUES (?)", None),
+        (FOREIGN, "INSERT INTO nowhere (id) VALUES (?)", None),
+        (FOREIGN, "COMMIT", None),
+    ],
+)
+def test_a_constraint_is_found_by_the_message_or_the_statement(
+    message: str, statement: str, name: str | None
+) -> None:
+    error = IntegrityError(statement, {}, sqlite3.IntegrityError(message))
 
-        assert constraint_of(error, TABLES) == name
-
-    @pytest.mark.parametrize(
-        ("statement", "name"),
-        [
-            ("INSERT INTO notes (id, author_id) VALUES (?, ?)", "fk_notes_author_id_authors"),
-            ("INSERT INTO authors (id) VALUES (?)", None),
-            ("INSERT INTO nowhere (id) VALUES (?)", None),
-            ("COMMIT", None),
-        ],
-    )
-    def test_finds_the_one_foreign_key_of_a_table(self, statement: str, name: str | None) -> None:
-        cause = sqlite3.IntegrityError("FOREIGN KEY constraint failed")
-
-        assert constraint_of(IntegrityError(statement, {}, cause), TABLES) == name
+    assert constraint_of(error, TABLES) == name
 
 
-class TestWhyUnavailable:
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "SQLITE_BUSY",
-            "SQLITE_BUSY_SNAPSHOT",
-            "SQLITE_LOCKED",
-            "SQLITE_CANTOPEN",
-            "SQLITE_FULL",
-            "SQLITE_IOERR_WRITE",
-            "SQLITE_READONLY",
-        ],
-    )
-    def test_names_what_may_pass(self, name: str) -> None:
+def test_an_error_is_an_outage_if_another_try_may_succeed() -> None:
+    passing = ["BUSY", "BUSY_SNAPSHOT", "LOCKED", "CANTOPEN", "FULL", "IOERR_WRITE", "READONLY"]
+    for name in [f"SQLITE_{each}" for each in passing]:
         assert why_unavailable(failure(name)) == name
-
-    @pytest.mark.parametrize("name", ["SQLITE_ERROR", "SQLITE_MISUSE", "SQLITE_OK"])
-    def test_is_nothing_for_our_own_mistakes(self, name: str) -> None:
+    for name in ["SQLITE_ERROR", "SQLITE_MISUSE", "SQLITE_OK"]:
         assert why_unavailable(failure(name)) is None
-
-    def test_is_nothing_for_errors_without_a_code(self) -> None:
-        assert why_unavailable(OperationalError("SELECT", {}, ValueError())) is None
-
-    def test_is_the_type_of_a_lost_connection_s_error(self) -> None:
-        lost = OperationalError("SELECT", {}, ValueError(), connection_invalidated=True)
-        assert why_unavailable(lost) == "ValueError"
+    assert why_unavailable(OperationalError("SELECT", {}, ValueError())) is None
+    lost = OperationalError("SELECT", {}, ValueError(), connection_invalidated=True)
+    assert why_unavailable(lost) == "ValueError"
 
 
 class TestUtcDateTime:
@@ -285,16 +235,11 @@ class TestUtcDateTime:
 
         assert stored == [datetime(2026, 1, 1, 7), datetime(2026, 1, 1, 8)]  # noqa: DTZ001
 
-    def test_refuses_a_moment_without_a_zone(self) -> None:
+    def test_refuses_a_moment_without_a_zone_and_leaves_null_as_it_is(self) -> None:
         with pytest.raises(ValueError, match="time zone"):
             MOMENT.process_bind_param(datetime(2026, 1, 1), DIALECT)  # noqa: DTZ001
-
-    def test_leaves_nothing_as_it_is(self) -> None:
         assert MOMENT.process_bind_param(None, DIALECT) is None
         assert MOMENT.process_result_value(None, DIALECT) is None
-
-    def test_says_what_its_values_are(self) -> None:
-        assert MOMENT.python_type is datetime
 
 
 def refuse(*_: object) -> None:
