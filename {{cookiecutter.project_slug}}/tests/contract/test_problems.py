@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from app.api.deps.auth import get_principal
 from app.config import Settings
 from app.core.config import RateLimitSettings
-from app.core.health import HealthCheck
+from app.core.ports import HealthCheck
 from app.domain.permissions import ROLES
 from app.infrastructure.database import Database
 from app.infrastructure.limits import RateLimiter
@@ -278,8 +278,8 @@ class TestUnavailable:
         absent_database: Database,
         operation: Operation,
     ) -> None:
-        check = HealthCheck("database", absent_database.ping, required=True)
-        use(database=absent_database, health_checks=(check,))
+        ping = HealthCheck("database", absent_database.ping, required=True)
+        use(database=absent_database, health_checks=(ping,))
         response = client.request(**operation.request(), headers=headers)
         require_problem(response, 503, operation)
         assert "127.0.0.1" not in response.text

@@ -88,3 +88,16 @@ class Cache:
 
         A value that could not be dropped expires after its `ttl`.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A check of one dependency of the service, such as `database`; it raises if that is down.
+
+    Attributes:
+        required: Whether the service is down without it, instead of degraded.
+    """
+
+    name: str
+    check: Callable[[], Awaitable[None]]
+    required: bool

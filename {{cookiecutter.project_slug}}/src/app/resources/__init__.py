@@ -5,9 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from app.config import Settings
-from app.core.health import HealthCheck
 from app.core.idempotency import IdempotencyStore
-from app.core.ports import Cache, Events, Job, Mailer
+from app.core.ports import Cache, Events, HealthCheck, Job, Mailer
 from app.core.security.keys import SigningKeys, load_signing_keys
 from app.core.security.passwords import PasswordHasher
 from app.core.security.tokens import AccessTokens

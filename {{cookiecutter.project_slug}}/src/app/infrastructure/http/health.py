@@ -7,11 +7,11 @@ from typing import Final, Literal
 
 import structlog
 from fastapi import FastAPI, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from typing_extensions import TypeAliasType
 
 from app.core.errors import FieldError, Unavailable
-from app.core.health import HealthCheck
+from app.core.ports import HealthCheck
 from app.infrastructure.http.problems import problems
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -25,10 +25,6 @@ ReadinessStatus = TypeAliasType("ReadinessStatus", Literal["ready", "degraded"])
 class Health(BaseModel):
     """Name and version of the service."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"status": "ok", "name": "A service", "version": "1.0.0"}]}
-    )
-
     status: Literal["ok"] = Field(description="Always `ok`.", examples=["ok"])
     name: str = Field(description="Name of the service.", examples=["A service"])
     version: str = Field(description="Version of the service.", examples=["1.0.0"])
@@ -37,17 +33,11 @@ class Health(BaseModel):
 class Liveness(BaseModel):
     """Liveness of the process."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "alive"}]})
-
     status: Literal["alive"] = Field(description="Always `alive`.", examples=["alive"])
 
 
 class DependencyHealth(BaseModel):
     """Result of one health check."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "database", "status": "up", "milliseconds": 1.2}]}
-    )
 
     name: str = Field(description="Name of the dependency.", examples=["database"])
     status: DependencyStatus = Field(
@@ -59,24 +49,10 @@ class DependencyHealth(BaseModel):
 class Readiness(BaseModel):
     """Readiness of the service and its dependencies."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "status": "ready",
-                    "checks": [{"name": "database", "status": "up", "milliseconds": 1.2}],
-                }
-            ]
-        }
-    )
-
     status: ReadinessStatus = Field(
         description="`degraded`: a dependency that is not required is down.", examples=["ready"]
     )
-    checks: list[DependencyHealth] = Field(
-        description="Results of all health checks.",
-        examples=[[{"name": "database", "status": "up", "milliseconds": 1.2}]],
-    )
+    checks: list[DependencyHealth] = Field(description="Results of all health checks.")
 
 
 class NotReady(Unavailable):

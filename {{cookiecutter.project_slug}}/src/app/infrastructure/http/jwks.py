@@ -4,46 +4,38 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from fastapi import FastAPI, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
+from pydantic import BaseModel, Field
 
 TAG: Final = {"name": "keys", "description": "Public keys for verifying access tokens."}
 MAX_AGE: Final = 300
 """Seconds to wait, after a key is published, until all verifiers know it."""
 
-_KEY: JsonDict = {
-    "kty": "EC",
-    "crv": "P-256",
-    "use": "sig",
-    "alg": "ES256",
-    "kid": "Zc1rkbsbwZD3bK7mOvQvFdmVQxLVdM8BPvgLjRdGQeQ",
-    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
-}
-
 
 class PublicKey(BaseModel):
     """A public elliptic-curve key (RFC 7518 §6.2)."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_KEY]})
 
     kty: Literal["EC"] = Field(description="Key type.", examples=["EC"])
     crv: Literal["P-256"] = Field(description="Curve.", examples=["P-256"])
     use: Literal["sig"] = Field(description="Use: signatures.", examples=["sig"])
     alg: Literal["ES256"] = Field(description="Signature algorithm.", examples=["ES256"])
-    kid: str = Field(description="Key ID, as in the header of tokens.", examples=[_KEY["kid"]])
-    x: str = Field(description="First coordinate, in base64url.", examples=[_KEY["x"]])
-    y: str = Field(description="Second coordinate, in base64url.", examples=[_KEY["y"]])
+    kid: str = Field(
+        description="Key ID, as in the header of tokens.",
+        examples=["Zc1rkbsbwZD3bK7mOvQvFdmVQxLVdM8BPvgLjRdGQeQ"],
+    )
+    x: str = Field(
+        description="First coordinate, in base64url.",
+        examples=["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"],
+    )
+    y: str = Field(
+        description="Second coordinate, in base64url.",
+        examples=["x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"],
+    )
 
 
 class PublicKeySet(BaseModel):
     """The public keys of the service, the signing key first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"keys": [_KEY]}]})
-
-    keys: list[PublicKey] = Field(
-        description="More than one while keys are rotated.", examples=[[_KEY]]
-    )
+    keys: list[PublicKey] = Field(description="More than one while keys are rotated.")
 
 
 def add_routes(app: FastAPI, keys: Callable[[Request], Mapping[str, Any]]) -> None:

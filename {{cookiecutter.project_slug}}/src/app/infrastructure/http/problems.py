@@ -3,11 +3,10 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from app.core.errors import (
@@ -42,70 +41,55 @@ _STATUSES: Final[dict[type[DomainError], int]] = {
     TooManyRequests: 429,
     Unavailable: 503,
 }
-_FIELD_PROBLEM: Final[JsonDict] = {
+_EXAMPLE_PATH: Final = "/api/v1/path"
+_EXAMPLE_REQUEST_ID: Final = "01976d5e-9f00-7d12-b2f4-0c6a3e5d7f21"
+_EXAMPLE_FIELD: Final = {
     "field": "body.name",
     "message": "String should have at least 1 character",
     "code": "string_too_short",
-}
-_PROBLEM: Final[JsonDict] = {
-    "type": "urn:problem:not_found",
-    "title": "Not found",
-    "status": 404,
-    "detail": "Not found.",
-    "instance": "/api/v1/path",
-    "code": "not_found",
-    "request_id": "01976d5e-9f00-7d12-b2f4-0c6a3e5d7f21",
 }
 
 
 class FieldProblem(BaseModel):
     """An error in one field."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_FIELD_PROBLEM]})
-
     field: str = Field(
         description="Location: the part of the request, then the path in it, joined by dots.",
-        examples=[_FIELD_PROBLEM["field"]],
+        examples=[_EXAMPLE_FIELD["field"]],
     )
     message: str = Field(
-        description="Human-readable explanation.", examples=[_FIELD_PROBLEM["message"]]
+        description="Human-readable explanation.", examples=[_EXAMPLE_FIELD["message"]]
     )
     code: str = Field(
-        description="Machine-readable error. Stable.", examples=[_FIELD_PROBLEM["code"]]
+        description="Machine-readable error. Stable.", examples=[_EXAMPLE_FIELD["code"]]
     )
 
 
 class Problem(BaseModel):
     """An error response (RFC 9457)."""
 
-    MEDIA_TYPE: ClassVar[str] = MEDIA_TYPE
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_PROBLEM]})
-
     type: str = Field(
         description="URI of the problem type: `urn:problem:` and the code.",
-        examples=[_PROBLEM["type"]],
+        examples=["urn:problem:not_found"],
     )
-    title: str = Field(
-        description="Short summary of the problem type.", examples=[_PROBLEM["title"]]
-    )
+    title: str = Field(description="Short summary of the problem type.", examples=["Not found"])
     status: int = Field(ge=400, le=599, description="HTTP status code.", examples=[404])
     detail: str = Field(
-        description="Human-readable explanation of this occurrence.", examples=[_PROBLEM["detail"]]
+        description="Human-readable explanation of this occurrence.", examples=["Not found."]
     )
-    instance: str = Field(description="Path of the request.", examples=[_PROBLEM["instance"]])
+    instance: str = Field(description="Path of the request.", examples=[_EXAMPLE_PATH])
     code: str = Field(
         description="Machine-readable problem type. Stable: branch on this.",
-        examples=[_PROBLEM["code"]],
+        examples=["not_found"],
     )
     request_id: str = Field(
         description="`X-Request-ID` of the request. Include it when contacting support.",
-        examples=[_PROBLEM["request_id"]],
+        examples=[_EXAMPLE_REQUEST_ID],
     )
     errors: list[FieldProblem] = Field(
         default_factory=list,
         description="Errors by field; absent if the problem is not about fields.",
-        examples=[[_FIELD_PROBLEM]],
+        examples=[[_EXAMPLE_FIELD]],
     )
 
 
@@ -210,9 +194,9 @@ def document(responses: dict[Any, dict[str, Any]], problem: ProblemType, *, key:
     response = responses.setdefault(key, {})
     content = response.setdefault("content", {}).setdefault(MEDIA_TYPE, {})
     content["schema"] = {"$ref": f"#/components/schemas/{Problem.__name__}"}
-    value = _body(problem, problem.detail, _PROBLEM["instance"], _PROBLEM["request_id"])
+    value = _body(problem, problem.detail, _EXAMPLE_PATH, _EXAMPLE_REQUEST_ID)
     if problem.status == _STATUSES[InvalidInput]:
-        value["errors"] = [_FIELD_PROBLEM]
+        value["errors"] = [_EXAMPLE_FIELD]
     examples = content.setdefault("examples", {})
     examples[problem.code] = {"summary": problem.title, "value": value}
     response["description"] = "; ".join(
