@@ -60,11 +60,6 @@ class TestDocument:
         assert response.headers["Content-Type"] == "application/json"
         assert response.json()["openapi"].startswith("3.1.")
 
-    def test_may_be_framed_by_nobody_like_all_json(self, client: TestClient) -> None:
-        expected = {"frame-ancestors": {"'none'"}}
-        assert policy_of(client, "/openapi.json") == expected
-        assert policy_of(client, "/health") == expected
-
 
 class TestSetting:
     @pytest.mark.parametrize("path", [*PAGES, "/openapi.json"])

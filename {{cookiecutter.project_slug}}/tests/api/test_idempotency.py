@@ -22,10 +22,10 @@ from app.core.config import HttpSettings
 from app.core.errors import DatabaseUnavailable
 from app.core.idempotency import Answer, Claim, IdempotencyKey, IdempotencyUnavailable
 from app.core.ids import new_id
+from app.infrastructure.http.bodies import IdempotencyMiddleware
 from app.infrastructure.http.context import identify, request_context
 from app.infrastructure.http.handlers import add_exception_handlers
 from app.infrastructure.http.middleware import middleware
-from app.infrastructure.http.middleware.idempotency import IdempotencyMiddleware
 from app.services.items import ItemService
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, ArrangeSync, Someone, gone

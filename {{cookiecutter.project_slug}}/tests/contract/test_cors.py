@@ -1,6 +1,6 @@
 """What pages of other origins may send and read is what the document names."""
 
-from app.infrastructure.http.middleware.origins import REQUEST_HEADERS, RESPONSE_HEADERS
+from app.infrastructure.http.middleware import REQUEST_HEADERS, RESPONSE_HEADERS
 from tests.support.document import OPERATIONS
 
 ON_EVERY_ANSWER = {"RateLimit", "RateLimit-Policy", "X-Process-Time", "X-Request-ID"}

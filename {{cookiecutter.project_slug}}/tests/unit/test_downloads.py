@@ -16,7 +16,7 @@ from app.infrastructure.http.downloads import (
     is_current,
     requested_range,
 )
-from app.infrastructure.http.middleware.origins import Cors
+from app.infrastructure.http.middleware import Cors
 
 ETAG = '"0dcb1d82"'
 PLAIN = re.compile(

@@ -20,8 +20,7 @@ from app.core.addresses import network_of
 from app.core.config import HttpSettings, RateLimitSettings
 from app.core.errors import TooManyRequests
 from app.infrastructure.http.handlers import add_exception_handlers
-from app.infrastructure.http.middleware import middleware
-from app.infrastructure.http.middleware.requests import rate_limit_headers
+from app.infrastructure.http.middleware import middleware, rate_limit_headers
 from app.infrastructure.limits import BoundedMemory, Quota, RateLimiter
 
 LIMITS = RateLimitSettings(

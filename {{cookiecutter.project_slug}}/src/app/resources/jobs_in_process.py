@@ -4,8 +4,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from app.config import Settings
-from app.core.health import HealthCheck
-from app.core.ports import Job, Jobs
+from app.core.ports import HealthCheck, Job, Jobs
 from app.infrastructure.jobs_in_process import InProcessJobs
 
 

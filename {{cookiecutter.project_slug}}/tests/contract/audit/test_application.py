@@ -69,7 +69,7 @@ def test_app10_keeps_no_resource_in_module_state() -> None:
         for owner in (*imported, *classes)
         if isinstance(owner, ModuleType) or library(owner) == "app"
         for name, value in vars(owner).items()
-        if not (name.startswith("_") and name.endswith("_") or name == "model_config")
+        if not ((name.startswith("_") and name.endswith("_")) or name == "model_config")
         if (why := _holds(owner, value))
     )
 

@@ -1,16 +1,25 @@
-"""The outermost and the innermost layer: what each response has, and unexpected errors."""
+"""The middleware of every request, as plain ASGI (rule MID01)."""
 
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from http import HTTPStatus
 
 import structlog
+from prometheus_client import CollectorRegistry
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app.core.config import HttpSettings
 from app.core.logging import LoggedError
 from app.infrastructure.database.statistics import DatabaseStatistics, statistics
+from app.infrastructure.http import metrics
+from app.infrastructure.http.bodies import BodyLimit, Compression, IdempotencyMiddleware
 from app.infrastructure.http.context import (
     HEAD,
     RequestContext,
@@ -19,6 +28,7 @@ from app.infrastructure.http.context import (
 )
 from app.infrastructure.http.handlers import log_broken_off, unexpected_response
 from app.infrastructure.http.openapi import DOCS_PATH, REDOC_PATH
+from app.infrastructure.http.problems import CORS_REFUSED, INVALID_HOST, problem_response
 from app.infrastructure.limits import Quota
 
 logger = structlog.stdlib.get_logger("app.access")
@@ -35,7 +45,6 @@ _RENDERED: list[RawHeader] = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-_JSON_CSP = b"frame-ancestors 'none'"
 _DEFAULT_CSP = b"default-src 'none'; frame-ancestors 'none'"
 _DOCS_CSP = (
     b"default-src 'none'; "
@@ -46,9 +55,89 @@ _DOCS_CSP = (
     b"connect-src 'self'; worker-src blob:; form-action 'self'; base-uri 'none'; "
     b"frame-ancestors 'none'"
 )
-# Responses may hold tokens and personal data: a route that may be cached says so.
+# Responses may hold tokens and personal data: a route that may be cached says so. Caches store no
+# response with another status unless it asks for it (RFC 9110 §15.1).
+_STORED_BY_DEFAULT = frozenset({200, 203, 204, 206, 300, 301, 304, 308, 404, 405, 410, 414, 501})
 _NO_STORE: RawHeader = (b"cache-control", b"no-store")
 _JSON = (b"application/json", b"application/problem+json")
+# Orchestrators call these by address; their responses do not depend on the host.
+_PROBES = frozenset({"/health", "/live", "/ready"})
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+REQUEST_HEADERS = (
+    "Authorization",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "If-Range",
+    "Range",
+    "X-Request-ID",
+)
+"""Headers that pages of other origins may send."""
+
+RESPONSE_HEADERS = (
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Idempotency-Replayed",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Process-Time",
+    "X-Request-ID",
+)
+"""Headers that pages of other origins may read."""
+
+
+def middleware(
+    settings: HttpSettings,
+    *,
+    cors_origins: Collection[str] = (),
+    production: bool = False,
+    registry: CollectorRegistry | None = None,
+    body_limits: Mapping[str, int] | None = None,
+) -> list[Middleware]:
+    """Return the layers, outermost first.
+
+    Args:
+        settings: Hosts, proxies and limits.
+        cors_origins: Origins whose pages may call the service.
+        production: Whether browsers are told to insist on HTTPS.
+        registry: Where requests are counted, if they are.
+        body_limits: Size limits of the paths that have one of their own.
+    """
+    hsts_seconds = settings.hsts_seconds if production else 0
+    layers = [
+        # First, so that all others see the client instead of the proxy.
+        Middleware(ProxyHeadersMiddleware, trusted_hosts=settings.forwarded_allow_ips),
+        # Around everything that responds: each response gets its headers and a log line.
+        Middleware(RequestMiddleware, hsts_seconds=hsts_seconds),
+    ]
+    if registry is not None:
+        layers.append(metrics.middleware(registry))
+    if "*" not in settings.trusted_hosts:
+        layers.append(Middleware(TrustedHosts, hosts=settings.trusted_hosts))
+    if cors_origins:
+        # Around everything that fails: pages can't read an error without CORS headers.
+        layers.append(
+            Middleware(
+                Cors,
+                origins=cors_origins,
+                allow_credentials=settings.cors_allow_credentials,
+            )
+        )
+    return [
+        *layers,
+        # Before anything reads the body.
+        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, of_paths=body_limits),
+        Middleware(Compression),
+        # Inside of compression: stored responses are replayed to clients that may not accept gzip.
+        Middleware(IdempotencyMiddleware),
+        # Last: its response passes through all others.
+        Middleware(ErrorBoundary),
+    ]
 
 
 class RequestMiddleware:
@@ -63,14 +152,10 @@ class RequestMiddleware:
 
     def __init__(self, app: ASGIApp, hsts_seconds: int = 0) -> None:
         self.app = app
-        always = [*_ALWAYS]
+        self._always = [*_ALWAYS]
         if hsts_seconds:
             value = b"max-age=%d; includeSubDomains" % hsts_seconds
-            always.append((b"strict-transport-security", value))
-        csp = b"content-security-policy"
-        self._json = [*always, (csp, _JSON_CSP)]
-        self._other = [*always, *_RENDERED, (csp, _DEFAULT_CSP)]
-        self._docs = [*always, *_RENDERED, (csp, _DOCS_CSP)]
+            self._always.append((b"strict-transport-security", value))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, with its ID bound to every log line."""
@@ -103,22 +188,22 @@ class RequestMiddleware:
             clear_contextvars()
 
     def _completed(self, message: Message, path: str, context: RequestContext) -> list[RawHeader]:
-        headers: list[RawHeader] = []
+        headers = [*self._always]
         media_type = b""
-        is_cacheable = False
+        needs_no_store = message["status"] in _STORED_BY_DEFAULT
         for header in message.get("headers", ()):
             if header[0] == b"content-type":
                 if message["status"] == HTTPStatus.NO_CONTENT:
                     continue
                 media_type = header[1]
             elif header[0] == b"cache-control":
-                is_cacheable = True
+                needs_no_store = False
             headers.append(header)
-        if not media_type or media_type.startswith(_JSON):
-            headers += self._json
-        else:
-            headers += self._docs if path.startswith((DOCS_PATH, REDOC_PATH)) else self._other
-        if not is_cacheable:
+        if media_type and not media_type.startswith(_JSON):
+            headers += _RENDERED
+            is_docs = path.startswith((DOCS_PATH, REDOC_PATH))
+            headers.append((b"content-security-policy", _DOCS_CSP if is_docs else _DEFAULT_CSP))
+        if needs_no_store:
             headers.append(_NO_STORE)
         if context.quotas:
             headers += rate_limit_headers(context.quotas)
@@ -190,3 +275,66 @@ class ErrorBoundary:
                 log_broken_off(scope, error)
                 raise LoggedError(type(error).__name__) from error
             await unexpected_response(scope, error)(scope, receive, send)
+
+
+class TrustedHosts:
+    """Refuse requests for other hosts (DNS rebinding, poisoned links).
+
+    Args:
+        app: The next layer.
+        hosts: Names and addresses; `*.example.com` matches all subdomains.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self.app = app
+        names = (f"[{host}]" if ":" in host else host for host in (h.strip("[]") for h in hosts))
+        pattern = "|".join(re.escape(name).replace(r"\*", "[a-z0-9_.-]+") for name in names)
+        self._trusted = re.compile(f"(?:{pattern})(?::[0-9]+)?".encode(), re.IGNORECASE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] == "lifespan" or scope["path"] in _PROBES or self._is_trusted(scope):
+            await self.app(scope, receive, send)
+        else:
+            await problem_response(scope, INVALID_HOST)(scope, receive, send)
+
+    def _is_trusted(self, scope: Scope) -> bool:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        return len(hosts) == 1 and self._trusted.fullmatch(hosts[0]) is not None
+
+
+class Cors(CORSMiddleware):
+    """CORS (Fetch standard), with problems for refusals.
+
+    Args:
+        app: The next layer.
+        origins: Origins whose pages may call the service.
+        allow_credentials: Whether their browsers may send cookies.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Collection[str], *, allow_credentials: bool) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=_METHODS,
+            allow_headers=REQUEST_HEADERS,
+            allow_credentials=allow_credentials,
+            expose_headers=RESPONSE_HEADERS,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer preflight requests; add headers to the responses of others."""
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            headers = Headers(scope=scope)
+            if "origin" in headers and "access-control-request-method" in headers:
+                response = self.preflight_response(headers)
+                if response.status_code == HTTPStatus.BAD_REQUEST:
+                    kept = {
+                        name: value
+                        for name, value in response.headers.items()
+                        if name not in {"content-length", "content-type"}
+                    }
+                    response = problem_response(scope, CORS_REFUSED, headers=kept)
+                await response(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)

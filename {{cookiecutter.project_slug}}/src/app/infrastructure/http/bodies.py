@@ -1,4 +1,4 @@
-"""Size limits of requests, and compression of responses."""
+"""Bodies: size limits of requests, compression of responses, and stored responses."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,19 +6,25 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
+import structlog
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipResponder
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.infrastructure.http.context import Claim, request_context
 from app.infrastructure.http.problems import ENCODED, MALFORMED, TOO_LARGE, problem_response
+
+logger = structlog.stdlib.get_logger(__name__)
 
 # Level 9 takes twice the time of level 5 for one percent of the size, on JSON.
 _COMPRESSION_LEVEL: Final = 5
+_COMPRESSION_BYTES: Final = 1024
 # More digits than any length has: `int` is slow at thousands of them.
 _MAX_DIGITS: Final = 18
 _CLOSE: Final = (b"connection", b"close")
 _DRAIN_SECONDS: Final = 5
+_STORED: Final = frozenset({b"content-type", b"etag", b"location"})
 
 
 class BodyLimit:
@@ -117,15 +123,10 @@ class Compression:
     Responses to other methods may hold a token, whose compressed size beside text of an attacker's
     choice gives it away (BREACH). Streams are compressed chunk by chunk. Responses that can be
     requested in ranges stay as they are, and so do the types that Starlette excludes.
-
-    Args:
-        app: The next layer.
-        minimum_size: Smaller responses are not compressed.
     """
 
-    def __init__(self, app: ASGIApp, minimum_size: int) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._minimum_size: int = minimum_size
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
@@ -136,19 +137,18 @@ class Compression:
 
         async def send_compressed(message: Message) -> None:
             nonlocal gzip
-            if message["type"] == "http.response.start" and self._is_worthwhile(message):
+            if message["type"] == "http.response.start" and _is_worthwhile(message):
                 gzip = GZipResponder(self.app, 0, compresslevel=_COMPRESSION_LEVEL)
                 gzip.send = send
             await (send if gzip is None else gzip.send_with_compression)(message)
 
         await self.app(scope, receive, send_compressed)
 
-    def _is_worthwhile(self, start: Message) -> bool:
-        headers: dict[bytes, bytes] = dict(start["headers"])
-        size = headers.get(b"content-length")
-        if b"accept-ranges" in headers:
-            return False
-        return size is None or int(size) >= self._minimum_size
+
+def _is_worthwhile(start: Message) -> bool:
+    headers: dict[bytes, bytes] = dict(start["headers"])
+    size = int(headers.get(b"content-length", _COMPRESSION_BYTES))
+    return size >= _COMPRESSION_BYTES and b"accept-ranges" not in headers
 
 
 def _accepts_gzip(scope: Scope) -> bool:
@@ -159,3 +159,78 @@ def _accepts_gzip(scope: Scope) -> bool:
                 if coding == b"gzip":
                     return not weight or bool(weight.strip(b"q=0."))
     return False
+
+
+class IdempotencyMiddleware:
+    """Store the response of each request that has claimed a key, before it is sent.
+
+    By then the transaction of the request is committed. Refusals are stored, too. After a failure
+    of the service, or a response that was broken off, the key is free again.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] != "http" or scope["method"] == "GET" or not _has_key(scope):
+            await self.app(scope, receive, send)
+            return
+        context = request_context(scope)
+        held: list[Message] = []
+
+        async def hold(message: Message) -> None:
+            claim = context.claim
+            if claim is None:
+                await send(message)
+                return
+            if message["type"] == "http.response.start":
+                held.clear()  # of a response that failed half-way, and that this one replaces
+            held.append(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                context.claim = None
+                await _end(scope, claim, held)
+                # In order: the start of the response, and then its body.
+                for each in held:
+                    await send(each)
+
+        try:
+            await self.app(scope, receive, hold)
+        except Exception:
+            await _release(scope)
+            raise
+        await _release(scope)
+
+
+async def _release(scope: Scope) -> None:
+    """Free the key of a request that has no response, such as one whose client is gone.
+
+    Not that of a cancelled request, whose effect is unknown.
+    """
+    if (claim := request_context(scope).claim) is not None:
+        await _end(scope, claim, [])
+
+
+async def _end(scope: Scope, claim: Claim, messages: list[Message]) -> None:
+    """Store a response or, without one to be stored, free the key; the request has had its effect.
+
+    A failure is logged, and the response is sent all the same.
+    """
+    try:
+        if not messages or messages[0]["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            await claim.release()
+        else:
+            start, *body = messages
+            headers = [
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in start["headers"]
+                if name in _STORED
+            ]
+            content = b"".join(message.get("body", b"") for message in body)
+            await claim.keep(start["status"], headers, content)
+    except Exception:
+        logger.exception("idempotency key not stored", method=scope["method"], path=scope["path"])
+
+
+def _has_key(scope: Scope) -> bool:
+    return any(name == b"idempotency-key" for name, _ in scope["headers"])
