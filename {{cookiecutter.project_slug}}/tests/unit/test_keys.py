@@ -13,6 +13,7 @@ from jwt.algorithms import ECAlgorithm
 from pydantic import SecretStr
 
 from app.core.config import AuthSettings, ConfigurationError
+from app.core.errors import OperatorError
 from app.core.security import keys as module
 from app.core.security.keys import SigningKey, SigningKeys, load_signing_keys
 
@@ -103,10 +104,10 @@ class TestRotation:
 
     def test_keeps_the_signing_key_and_knows_its_own(self) -> None:
         keys = SigningKeys.generate().add()
-        with pytest.raises(ValueError, match="promote another one first"):
+        with pytest.raises(OperatorError, match="promote another one first"):
             keys.remove(keys.signing.kid)
         for change in (keys.promote, keys.remove):
-            with pytest.raises(KeyError):
+            with pytest.raises(OperatorError, match="There is no key unknown"):
                 change("unknown")
 
 

@@ -83,11 +83,7 @@ def promote(kid: Kid, *, file: KeyFile = None) -> None:
     Example: app keys promote NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs
     """
     path = _file(file)
-    try:
-        keys = _read(path).promote(kid)
-    except KeyError:
-        raise _unknown(kid) from None
-    _write(keys, path)
+    _write(_read(path).promote(kid), path)
     echo_status(f"{kid} signs now. Remove the previous key once its last token has expired.")
 
 
@@ -98,13 +94,7 @@ def remove(kid: Kid, *, file: KeyFile = None) -> None:
     Example: app keys remove NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs
     """
     path = _file(file)
-    try:
-        keys = _read(path).remove(kid)
-    except KeyError:
-        raise _unknown(kid) from None
-    except ValueError as error:
-        raise CommandFailed(f"{kid}: {error}.") from error
-    _write(keys, path)
+    _write(_read(path).remove(kid), path)
     echo_status(f"Removed {kid}.")
 
 
@@ -154,7 +144,3 @@ def _write(keys: "SigningKeys", file: Path) -> None:
     else:
         with writing(file):
             write_private(file, keys.to_json())
-
-
-def _unknown(kid: str) -> CommandFailed:
-    return CommandFailed(f"There is no key {kid}; list them with `app keys list`.")

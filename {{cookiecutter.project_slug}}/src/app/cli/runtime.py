@@ -150,18 +150,9 @@ def bound_socket(host: str, port: int) -> socket.socket:
         CommandFailed: The port is unavailable.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise CommandFailed(f"{host} is not an address to listen on: {error.strerror}.") from error
-    bound = socket.socket(family, kind)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(address)
-        bound.listen()
+        family = socket.getaddrinfo(host, port, flags=socket.AI_PASSIVE)[0][0]
+        return socket.create_server((host, port), family=family)
     except OSError as error:
-        bound.close()
         match error.errno:
             case errno.EADDRINUSE:
                 reason = f"Port {port} on {host} is in use; choose another by APP_SERVER__PORT."
@@ -170,7 +161,6 @@ def bound_socket(host: str, port: int) -> socket.socket:
             case _:
                 reason = f"Can't listen on {host}, port {port}: {error.strerror}."
         raise CommandFailed(reason) from error
-    return bound
 
 
 def end_with_parent() -> None:

@@ -23,6 +23,7 @@ from jwt import PyJWK, PyJWTError
 from jwt.algorithms import ECAlgorithm
 
 from app.core.config import AuthSettings, ConfigurationError
+from app.core.errors import OperatorError
 
 ALGORITHM: Final = "ES256"
 DEVELOPMENT_KEYS: Final = Path(".dev/signing-keys.json")
@@ -46,9 +47,8 @@ class SigningKey:
     @classmethod
     def generate(cls) -> "SigningKey":
         """Return a new key, with an id that no shell takes for an option."""
-        key = cls.of(generate_private_key(SECP256R1()))
-        while key.kid.startswith("-"):
-            key = cls.of(generate_private_key(SECP256R1()))
+        while (key := cls.of(generate_private_key(SECP256R1()))).kid.startswith("-"):
+            continue
         return key
 
     @classmethod
@@ -124,7 +124,7 @@ class SigningKeys:
         """Return the set with this key signing.
 
         Raises:
-            KeyError: There is no such key.
+            OperatorError: There is no such key.
         """
         chosen = self._existing(kid)
         return SigningKeys((chosen, *(key for key in self.keys if key is not chosen)))
@@ -133,12 +133,11 @@ class SigningKeys:
         """Return the set without this key.
 
         Raises:
-            KeyError: There is no such key.
-            ValueError: It signs.
+            OperatorError: There is no such key, or it signs.
         """
         chosen = self._existing(kid)
         if chosen is self.signing:
-            raise ValueError("the signing key can't be removed; promote another one first")
+            raise OperatorError(f"{kid} signs and can't be removed; promote another one first.")
         return SigningKeys(tuple(key for key in self.keys if key is not chosen))
 
     def to_json(self) -> str:
@@ -152,7 +151,7 @@ class SigningKeys:
     def _existing(self, kid: str) -> SigningKey:
         key = self.get(kid)
         if key is None:
-            raise KeyError(kid)
+            raise OperatorError(f"There is no key {kid}; list them with `app keys list`.")
         return key
 
 
