@@ -53,24 +53,14 @@ def issued(tokens: AccessTokens, scope: str = "items:read") -> str:
 
 def claims(**changes: Any) -> dict[str, Any]:
     now = int(datetime.now(UTC).timestamp())
-    whole = {
-        "iss": "issuer",
-        "aud": "audience",
-        "sub": str(USER),
-        "sid": str(SESSION),
-        "scope": "items:read",
-        "jti": str(new_id()),
-        "iat": now,
-        "nbf": now,
-        "exp": now + 3600,
-    } | changes
-    return without_none(whole)
+    names = {"iss": "issuer", "aud": "audience", "sub": str(USER), "sid": str(SESSION)}
+    rest = {"scope": "items:read", "jti": "1", "iat": now, "nbf": now, "exp": now + 3600}
+    return without_none(names | rest | changes)
 
 
 def signed(payload: dict[str, Any], keys: SigningKeys = KEYS, **headers: Any) -> str:
-    key = keys.signing
-    headers = without_none({"kid": key.kid, "typ": "at+jwt"} | headers)
-    return jwt.encode(payload, key.private, "ES256", headers=headers)
+    headers = without_none({"kid": KEYS.signing.kid, "typ": "at+jwt"} | headers)
+    return jwt.encode(payload, keys.signing.private, "ES256", headers=headers)
 
 
 def assembled(algorithm: str, secret: bytes) -> str:
@@ -95,26 +85,14 @@ def _encoded(part: bytes) -> str:
 
 class TestIssue:
     def test_follows_the_profile_of_rfc_9068(self, tokens: AccessTokens, move: Move) -> None:
-        token = issued(tokens)
-        assert jwt.get_unverified_header(token) == {
-            "alg": "ES256",
-            "kid": KEYS.signing.kid,
-            "typ": "at+jwt",
-        }
+        token, other = issued(tokens), issued(tokens)
+        header = {"alg": "ES256", "kid": KEYS.signing.kid, "typ": "at+jwt"}
+        assert jwt.get_unverified_header(token) == header
         payload = jwt.decode(token, options={"verify_signature": False})
-        jti = payload.pop("jti")
-        assert len(jti) == 36
-        assert issued(tokens) != token
-        assert payload == {
-            "iss": "issuer",
-            "aud": "audience",
-            "sub": str(USER),
-            "sid": str(SESSION),
-            "scope": "items:read",
-            "iat": NOW.timestamp(),
-            "nbf": NOW.timestamp(),
-            "exp": NOW.timestamp() + 900,
-        }
+        times = {"iat": NOW.timestamp(), "nbf": NOW.timestamp(), "exp": NOW.timestamp() + 900}
+        assert payload == claims(**times, jti=payload["jti"])
+        assert len(payload["jti"]) == 36
+        assert other != token
 
     def test_has_the_lifetime_of_the_settings(self, move: Move) -> None:
         tokens = AccessTokens(KEYS, SETTINGS.model_copy(update={"access_token_minutes": 30}))
@@ -134,25 +112,34 @@ class TestVerify:
         assert tokens.verify(signed(claims())).user_id == USER
 
     @pytest.mark.parametrize(
+        "changes",
+        [
+            {"iss": "somebody"},
+            {"aud": "somebody"},
+            {"sub": "ada"},
+            {"sid": 7},
+            {"scope": ["items:read"]},
+            {"exp": "soon"},
+            {"nbf": "soon"},
+            *({name: None} for name in claims()),
+        ],
+        ids=str,
+    )
+    def test_refuses_wrong_and_missing_claims(
+        self, tokens: AccessTokens, changes: dict[str, Any]
+    ) -> None:
+        with pytest.raises(InvalidToken):
+            tokens.verify(signed(claims(**changes)))
+
+    @pytest.mark.parametrize(
         "token",
         [
-            pytest.param(signed(claims(iss="somebody")), id="another issuer"),
-            pytest.param(signed(claims(aud="somebody")), id="another audience"),
-            pytest.param(signed(claims(sub="ada")), id="a subject that is no id"),
-            pytest.param(signed(claims(sid=7)), id="a session that is no text"),
-            pytest.param(signed(claims(scope=["items:read"])), id="a scope that is no text"),
-            pytest.param(signed(claims(exp="soon")), id="an end that is no time"),
-            pytest.param(signed(claims(nbf="soon")), id="a beginning that is no time"),
             pytest.param(signed(claims(), typ="JWT"), id="another type"),
             pytest.param(signed(claims(), typ=""), id="no type"),
             pytest.param(signed(claims(), kid="somebody"), id="an unknown key id"),
             pytest.param(signed(claims(), kid=None), id="no key id"),
-            pytest.param(
-                signed(claims(), SigningKeys.generate(), kid=KEYS.signing.kid), id="another key"
-            ),
-            pytest.param(
-                signed(claims(), crit=["unheard-of"], unheard_of=1), id="a critical extension"
-            ),
+            pytest.param(signed(claims(), SigningKeys.generate()), id="another key"),
+            pytest.param(signed(claims(), crit=["x"], x=1), id="a critical extension"),
             pytest.param(assembled("none", b""), id="no signature"),
             pytest.param(assembled("ES256", b""), id="an empty signature"),
             pytest.param(assembled("HS256", PUBLIC_PEM), id="the public key as a shared secret"),
@@ -161,13 +148,6 @@ class TestVerify:
     def test_refuses_foreign_and_malformed_tokens(self, tokens: AccessTokens, token: str) -> None:
         with pytest.raises(InvalidToken):
             tokens.verify(token)
-
-    @pytest.mark.parametrize(
-        "name", ["iss", "aud", "sub", "sid", "scope", "jti", "iat", "nbf", "exp"]
-    )
-    def test_refuses_a_token_that_lacks_a_claim(self, tokens: AccessTokens, name: str) -> None:
-        with pytest.raises(InvalidToken):
-            tokens.verify(signed(claims(**{name: None})))
 
     @settings(max_examples=50)
     @given(st.text() | st.text("ey.-_aA0"))
@@ -222,10 +202,9 @@ class TestCache:
 
 class TestRotation:
     def test_keeps_tokens_valid_until_the_old_key_is_removed(self) -> None:
-        old = KEYS.signing.kid
         added = KEYS.add()
         promoted = added.promote(added.kids[1])
-        removed = promoted.remove(old)
+        removed = promoted.remove(KEYS.signing.kid)
         before, during, after, end = (
             AccessTokens(keys, SETTINGS) for keys in (KEYS, added, promoted, removed)
         )
