@@ -16,7 +16,6 @@ from fastapi import FastAPI
 from sqlalchemy import delete, select, update
 
 from app import models
-from app.api.deps.files import direct_uploads, file_service
 from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.errors import DatabaseUnavailable, DomainError
@@ -51,8 +50,10 @@ from tests.support.files import (
     FileFactory,
     PendingFileFactory,
     failing,
+    files_of,
     key_of,
     keys_of,
+    uploads_of,
     with_storage_settings,
 )
 from tests.support.resources import replaced
@@ -80,7 +81,7 @@ async def ada(arrange_own: Arrange) -> Someone:
 async def upload(resources: Resources, ada: Someone) -> FileId:
     """A direct upload that is there, and not completed."""
     announced = AnnouncedFile("a.txt", "text/plain", len(TEXT), hashlib.sha256(TEXT).hexdigest())
-    upload = await direct_uploads(resources).announce(ada.id, announced)
+    upload = await uploads_of(resources).announce(ada.id, announced)
     await resources.storage.put(incoming_key(upload.id), one_chunk(), media_type="text/plain")
     return upload.id
 
@@ -109,7 +110,7 @@ def a_try(file_id: FileId) -> str:
 
 
 async def content_of(resources: Resources, file: File) -> bytes:
-    async with file_service(resources).content(file, None) as (_, found):
+    async with files_of(resources).content(file, None) as (_, found):
         return b"".join([chunk async for chunk in found])
 
 
@@ -227,7 +228,7 @@ class TestUpload:
         self, resources: Resources, arrange_own: Arrange, ada: Someone
     ) -> None:
         database = FailingOnce(resources.database, 2, after_commit=False)
-        service = file_service(replaced(resources, database=database))
+        service = uploads_of(replaced(resources, database=database))
 
         with pytest.raises(DatabaseUnavailable):
             await service.upload(ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None))
@@ -239,7 +240,7 @@ class TestUpload:
         self, resources: Resources, arrange_own: Arrange, ada: Someone
     ) -> None:
         database = FailingOnce(resources.database, 2, after_commit=True)
-        service = file_service(replaced(resources, database=database))
+        service = uploads_of(replaced(resources, database=database))
 
         with pytest.raises(DatabaseUnavailable):
             await service.upload(ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None))
@@ -269,7 +270,7 @@ class TestDelete:
         arrange_own: Arrange,
         ada: Someone,
     ) -> None:
-        file = await file_service(resources).upload(
+        file = await uploads_of(resources).upload(
             ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None)
         )
         absent = nobody(resources.settings.storage)
@@ -294,11 +295,11 @@ class TestDelete:
                 async with both:
                     await self._storage.delete(key)
 
-        await direct_uploads(resources).complete(ada.id, upload)
+        await uploads_of(resources).complete(ada.id, upload)
         patient = with_storage_settings(resources, removal_timeout=PATIENCE)
 
         together = with_storage(patient, Together(resources.storage))
-        await file_service(together).delete(ada.id, upload)
+        await files_of(together).delete(ada.id, upload)
 
         assert await keys_of(resources) == set()
 
@@ -309,14 +310,14 @@ class TestDelete:
             async def delete(self, key: str) -> None:
                 await self.resume.wait()
 
-        file = await file_service(resources).upload(
+        file = await uploads_of(resources).upload(
             ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None)
         )
         hasty = with_storage_settings(resources, removal_timeout=0.01)
         hanging = with_storage(hasty, Hanging(resources.storage))
 
         async with asyncio.timeout(PATIENCE):
-            await file_service(hanging).delete(ada.id, file.id)
+            await files_of(hanging).delete(ada.id, file.id)
 
         assert await rows(arrange_own) == []
         swept = await sweep(resources)
@@ -325,7 +326,7 @@ class TestDelete:
     async def test_of_the_owner_is_of_the_files(
         self, resources: Resources, arrange_own: Arrange, ada: Someone
     ) -> None:
-        await file_service(resources).upload(
+        await uploads_of(resources).upload(
             ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None)
         )
         await arrange_own.execute(delete(models.User).where(models.User.id == ada.id))
@@ -391,27 +392,27 @@ class TestDirectUpload:
     async def test_can_be_completed_after_its_row_could_not_become_ready(
         self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
     ) -> None:
-        uploads = direct_uploads(resources)
+        uploads = uploads_of(resources)
         database = FailingOnce(resources.database, 1, after_commit=False)
 
         with pytest.raises(DatabaseUnavailable):
-            await direct_uploads(replaced(resources, database=database)).complete(ada.id, upload)
+            await uploads_of(replaced(resources, database=database)).complete(ada.id, upload)
 
         assert await rows(arrange_own) == ["pending"]
         assert await sweep(resources) == NOTHING
         assert await content_of(resources, await uploads.complete(ada.id, upload)) == TEXT
         assert await sweep(resources) == NOTHING | {"objects_without_a_file": 1}
-        file = await file_service(resources).find(ada.id, upload)
+        file = await files_of(resources).find(ada.id, upload)
         assert await content_of(resources, file) == TEXT
 
     async def test_is_a_file_if_only_the_news_of_the_commit_was_lost(
         self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
     ) -> None:
-        uploads = direct_uploads(resources)
+        uploads = uploads_of(resources)
         database = FailingOnce(resources.database, 1, after_commit=True)
 
         with pytest.raises(DatabaseUnavailable):
-            await direct_uploads(replaced(resources, database=database)).complete(ada.id, upload)
+            await uploads_of(replaced(resources, database=database)).complete(ada.id, upload)
 
         assert await rows(arrange_own) == ["ready"]
         assert await sweep(resources) == NOTHING
@@ -420,7 +421,7 @@ class TestDirectUpload:
     async def test_is_given_up_if_its_time_ends_while_it_is_completed(
         self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
     ) -> None:
-        uploads = direct_uploads(with_storage(resources, Held(resources.storage)))
+        uploads = uploads_of(with_storage(resources, Held(resources.storage)))
         soon = utc_now() + timedelta(seconds=0.5)
         await arrange_own.execute(update(models.File).values(expires_at=soon))
 
@@ -436,12 +437,12 @@ class TestDirectUpload:
         self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
     ) -> None:
         held = Held(resources.storage)
-        uploads = direct_uploads(with_storage(resources, held))
+        uploads = uploads_of(with_storage(resources, held))
 
         async with asyncio.TaskGroup() as group:
             task = group.create_task(refusal(uploads.complete(ada.id, upload)))
             await held.reached.wait()
-            await file_service(resources).delete(ada.id, upload)
+            await files_of(resources).delete(ada.id, upload)
             held.resume.set()
 
         assert type(task.result()) is UploadExpired
@@ -455,7 +456,7 @@ class TestCompletedTwiceAtOnce:
     ) -> None:
         storage = resources.storage
         first, second = Held(storage), Held(storage)
-        one, other = [direct_uploads(with_storage(resources, held)) for held in (first, second)]
+        one, other = [uploads_of(with_storage(resources, held)) for held in (first, second)]
 
         async with asyncio.TaskGroup() as group:
             good = group.create_task(one.complete(ada.id, upload))
@@ -477,12 +478,12 @@ class TestCompletedTwiceAtOnce:
         self, resources: Resources, own_storage: Storage, ada: Someone, upload: FileId
     ) -> None:
         broken = HeldBefore(await failing(own_storage, "put_object", is_done=True))
-        uploads = direct_uploads(with_storage(resources, broken))
+        uploads = uploads_of(with_storage(resources, broken))
 
         async with asyncio.TaskGroup() as group:
             retry = group.create_task(uploads.complete(ada.id, upload))
             await broken.reached.wait()
-            file = await direct_uploads(resources).complete(ada.id, upload)
+            file = await uploads_of(resources).complete(ada.id, upload)
             broken.resume.set()
 
         assert retry.result() == file
@@ -493,12 +494,12 @@ class TestCompletedTwiceAtOnce:
         self, resources: Resources, ada: Someone, upload: FileId
     ) -> None:
         held = Held(resources.storage)
-        uploads = direct_uploads(with_storage(resources, held))
+        uploads = uploads_of(with_storage(resources, held))
 
         async with asyncio.TaskGroup() as group:
             retry = group.create_task(uploads.complete(ada.id, upload))
             await held.reached.wait()
-            file = await direct_uploads(resources).complete(ada.id, upload)
+            file = await uploads_of(resources).complete(ada.id, upload)
             held.resume.set()
 
         assert retry.result() == file
@@ -512,11 +513,11 @@ class TestCompletedTwiceAtOnce:
             async def open(
                 self, key: str, byte_range: ByteRange | None = None
             ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
-                await direct_uploads(resources).complete(ada.id, upload)
+                await uploads_of(resources).complete(ada.id, upload)
                 async with self._storage.open(key, byte_range) as opened:
                     yield opened
 
-        overtaken = direct_uploads(with_storage(resources, Overtaken(resources.storage)))
+        overtaken = uploads_of(with_storage(resources, Overtaken(resources.storage)))
         assert (await overtaken.complete(ada.id, upload)).id == upload
 
 

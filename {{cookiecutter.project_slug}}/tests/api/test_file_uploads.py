@@ -11,7 +11,6 @@ from sqlalchemy import func, select
 from sqlalchemy.pool import QueuePool
 
 from app import models
-from app.api.deps.files import file_service
 from app.config import Settings
 from app.core.clock import utc_now
 from app.core.errors import InvalidToken
@@ -30,6 +29,7 @@ from tests.support.files import (
     keys_of,
     multipart,
     part,
+    uploads_of,
     with_storage_settings,
 )
 from tests.support.resources import replaced
@@ -242,7 +242,7 @@ class TestUpload:
         incoming = IncomingFile("note.txt", "text/plain", multipart(TEXT), None)
 
         with pytest.raises(UploadExpired):
-            await file_service(hasty).upload(ada.id, incoming)
+            await uploads_of(hasty).upload(ada.id, incoming)
 
         await until_nothing_is_left(arrange, resources)
 
@@ -250,7 +250,7 @@ class TestUpload:
         incoming = IncomingFile("note.txt", "text/plain", multipart(TEXT), None)
 
         with pytest.raises(InvalidToken):
-            await file_service(resources).upload(UserId(new_id()), incoming)
+            await uploads_of(resources).upload(UserId(new_id()), incoming)
 
     async def test_that_is_deleted_meanwhile_leaves_nothing(
         self, sockets: httpx2.AsyncClient, arrange: Arrange, resources: Resources, ada: Someone

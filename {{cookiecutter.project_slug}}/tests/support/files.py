@@ -15,6 +15,8 @@ from app.core.ids import new_id
 from app.domain.files import INCOMING, STORED, ContentId, FileId, stored_key
 from app.infrastructure.storage import Storage
 from app.resources import Resources
+from app.services.files import FileService
+from app.services.uploads import Uploads
 from tests.support.resources import replaced
 
 FILES: Final = "/api/v1/files"
@@ -72,6 +74,16 @@ def with_storage_settings(resources: Resources, **changes: Any) -> Resources:
     """The same resources, with other settings of the store."""
     storage = resources.settings.storage.model_copy(update=changes)
     return replaced(resources, settings=resources.settings.model_copy(update={"storage": storage}))
+
+
+def files_of(resources: Resources) -> FileService:
+    """The service of downloads and deletion."""
+    return FileService(resources.database, resources.storage, resources.settings.storage)
+
+
+def uploads_of(resources: Resources) -> Uploads:
+    """The service of uploads."""
+    return Uploads(resources.database, resources.storage, resources.settings.storage)
 
 
 async def keys_of(resources: Resources) -> set[str]:

@@ -16,7 +16,7 @@ FileId = NewType("FileId", UUID)
 ContentId = NewType("ContentId", UUID)
 FileSort = TypeAliasType("FileSort", Literal["created_at", "-created_at", "name", "-name"])
 FileState = Literal["pending", "ready", "cancelled"]
-"""Cancelled is what nobody sees any more, and for which its client can still send something."""
+"""A cancelled file is hidden, but a signed request can still upload its content."""
 
 LONGEST_NAME: Final = 200
 """In characters: with its escapes, a name must fit into a header."""
@@ -24,22 +24,22 @@ LONGEST_NAME: Final = 200
 _LONGEST_ENDING: Final = 10
 
 STORED: Final = "files/"
-"""What the keys of files begin with that can be read."""
+"""Prefix of the keys of verified content."""
 
 INCOMING: Final = "uploads/"
-"""What the keys of files begin with that clients put into the store themselves, unseen by us."""
+"""Prefix of the keys of content that clients upload directly."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it is read: it is all there, and is what it says it is.
+    """A complete file, its content verified.
 
     Attributes:
-        name: What its owner calls it; no path, and never part of one of ours.
-        media_type: What its content was found to be.
+        name: Sanitized name; never part of a path or key.
+        media_type: Verified type of the content.
         size: In bytes.
-        sha256: The SHA-256 of its content, in hexadecimal.
-        content_id: Which of the objects that were stored for it is its content.
+        sha256: In hexadecimal.
+        content_id: Names the object with its content.
     """
 
     id: FileId
@@ -52,19 +52,18 @@ class File:
 
     @property
     def etag(self) -> str:
-        """The entity tag of its content, which never changes (RFC 9110 §8.8.3)."""
+        """Return the entity tag of the content, which never changes (RFC 9110 §8.8.3)."""
         return f'"{self.sha256}"'
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingFile:
-    """A file that comes in through the service.
+    """A file that is being uploaded through the service.
 
     Attributes:
-        name: What the client calls it.
-        media_type: What the client says it is, if it says so.
-        chunks: Its content, which can be read once.
-        at_most: How many bytes it can have, as far as the request tells; None if it doesn't.
+        media_type: Declared type, if any.
+        chunks: Content, which can be read once.
+        at_most: Maximum size in bytes, if the request has a length.
     """
 
     name: str
@@ -75,14 +74,7 @@ class IncomingFile:
 
 @dataclass(frozen=True, slots=True)
 class AnnouncedFile:
-    """A file that the client wants to put into the store itself.
-
-    Attributes:
-        name: What the client calls it.
-        media_type: What the client says it is.
-        size: How many bytes it will have.
-        sha256: What their SHA-256 will be, in hexadecimal.
-    """
+    """A file that the client will upload directly, as declared."""
 
     name: str
     media_type: str
@@ -92,16 +84,12 @@ class AnnouncedFile:
 
 @dataclass(frozen=True, slots=True)
 class PendingFile:
-    """A file that isn't there yet, but whose place is taken.
+    """A row with space reserved for a file.
 
     Attributes:
-        owner_id: Whose it will be.
-        name: What it will be called.
-        media_type: What it was said to be.
-        size: How many bytes are kept free for it.
-        sha256: What its SHA-256 was said to be; None if nothing was said.
-        state: Whether it is still pending.
-        expires_at: When its place is given up; None if it isn't pending any more.
+        size: Reserved bytes.
+        sha256: Declared hash of a direct upload.
+        expires_at: Moment from which the upload is given up; `None` if it is complete.
     """
 
     id: FileId
@@ -117,89 +105,81 @@ class PendingFile:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a user's files take, those included that are on their way.
-
-    Attributes:
-        files: How many there are.
-        size: Their bytes, together.
-    """
+    """Number and total size of a user's files, incomplete ones included."""
 
     files: int
     size: int
 
 
 class FileNotFound(NotFound):
-    """No such file, or another's, or not all there yet."""
+    """The file does not exist, is another user's, or is incomplete."""
 
     code = "file_not_found"
     title = "There is no such file"
 
 
 class FileTooLarge(ContentTooLarge):
-    """A file of more bytes than any may have."""
+    """The file exceeds the maximum size."""
 
     code = "file_too_large"
     title = "The file is too large"
 
 
 class QuotaExceeded(Conflict):
-    """The user's files would be more, or larger together, than they may be."""
+    """The user's files would exceed the quota."""
 
     code = "quota_exceeded"
-    title = "Your files would take more room than you have"
+    title = "Quota exceeded"
 
 
 class UnsupportedFileType(UnsupportedContent):
-    """A type of file that isn't taken."""
+    """The type of the file is not allowed."""
 
     code = "unsupported_file_type"
     title = "This type of file is not accepted"
 
 
 class FileTypeMismatch(UnsupportedContent):
-    """A file that is not what it says it is."""
+    """The content is not of the declared type."""
 
     code = "file_type_mismatch"
-    title = "The content of the file is not of its type"
+    title = "The content does not match the type"
 
 
 class UploadExpired(Conflict):
-    """An upload that took too long, or that was cancelled while it was under way."""
+    """The upload took too long, or was cancelled."""
 
     code = "upload_expired"
     title = "The upload is no longer open"
 
 
 class UploadIncomplete(Conflict):
-    """An upload was said to be complete, and what was announced is not in the store."""
+    """The content of the upload is missing, or other than announced."""
 
     code = "upload_incomplete"
-    title = "What was announced has not been uploaded"
+    title = "The upload is incomplete"
 
 
 class IdempotencyKeyNotTaken(IdempotencyKeyRefused):
-    """A key came with a body that is not kept, so that it can't be told from another one's."""
+    """The operation supports no idempotency key: its body is not stored for comparison."""
 
     code = "idempotency_key_not_taken"
     title = "This operation takes no idempotency key"
-    advice = "Leave it out: sent twice, this request is carried out twice"
+    advice = "Leave it out: a request sent twice is carried out twice"
 
 
 def stored_key(file_id: FileId, content_id: ContentId) -> str:
-    """Return where the content of a file is: a name made by us alone.
-
-    Each try to store it has a name of its own. So no try can harm what another has stored.
-    """
+    """Return the key of verified content, different for each attempt to store it."""
     return f"{STORED}{file_id}.{content_id}"
 
 
 def incoming_key(file_id: FileId) -> str:
-    """Return where a client puts the content of a file."""
+    """Return the key that a client uploads content to."""
     return f"{INCOMING}{file_id}"
 
 
 def id_in(key: str) -> FileId | None:
-    """Return the file that a key belongs to; None if it is no key of ours."""
+    """Return the id of the file that a key belongs to, if any."""
     try:
         return FileId(UUID(key.rpartition("/")[2].partition(".")[0]))
     except ValueError:
@@ -207,10 +187,10 @@ def id_in(key: str) -> FileId | None:
 
 
 def safe_name(name: str) -> str:
-    """Return a name without what could harm those who show, log or save it.
+    """Return a name that is safe to show, log and save.
 
-    No folders, no control characters, none that are invisible or turn the direction of writing (as
-    in `invoice<U+202E>fdp.exe`), no dots or spaces around it; the ending survives shortening.
+    Drops folders, control and invisible characters (as in `invoice<U+202E>fdp.exe`), and dots and
+    spaces at both ends; keeps a short ending when it truncates.
     """
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
     visible = "".join(each for each in last if unicodedata.category(each)[0] != "C")

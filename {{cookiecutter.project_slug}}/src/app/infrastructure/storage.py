@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 import importlib
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -24,7 +25,6 @@ from app.core.storage import (
 
 if TYPE_CHECKING:  # stubs, not installed in production
     from types_aiobotocore_s3 import S3Client
-    from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
 
 _CONNECTIONS: Final = 100
 _CHUNK_BYTES: Final = 64 * 1024
@@ -33,12 +33,7 @@ _NOT_FOUND: Final = frozenset({"404", "NoSuchKey", "NoSuchUpload", "NotFound"})
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request that its holder may send until it expires.
-
-    Attributes:
-        url: Contains the signature, so it is a secret.
-        headers: Covered by the signature: to be sent unchanged.
-    """
+    """A request that is valid for a while; its URL is a secret, its headers are signed."""
 
     url: str
     headers: dict[str, str]
@@ -68,7 +63,7 @@ class Storage:
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, media_type: str) -> StoredFile:
         """Store or replace an object: in parts, one in memory at a time, unless it is small."""
-        upload = _Upload(await self._client(), self._settings, self._folder + key, media_type)
+        upload = _Upload(partial(self._send, Key=self._folder + key), media_type)
         buffer = bytearray()
         try:
             async for chunk in chunks:
@@ -80,7 +75,9 @@ class Storage:
             return await upload.finish(bytes(buffer))
         except BaseException:
             buffer.clear()
-            await upload.undo()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.removal_timeout):
+                    await upload.undo()
             raise
 
     @asynccontextmanager
@@ -88,17 +85,15 @@ class Storage:
         self, key: str, byte_range: ByteRange | None = None
     ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
         """Open an object, or a range within it."""
-        client = await self._client()
-        request: dict[str, Any] = {"Bucket": self._bucket, "Key": self._folder + key}
+        request = {"Key": self._folder + key}
         if byte_range is not None:
             request["Range"] = f"bytes={byte_range.first}-{byte_range.last}"
-        async with self._call():
-            response = await client.get_object(**request)
+        response = await self._send("get_object", **request)
         body = response["Body"]
 
         async def read() -> AsyncIterator[bytes]:
             while True:
-                async with self._call():
+                async with _call(self._settings.call_timeout):
                     chunk = await body.read(_CHUNK_BYTES)
                 if not chunk:
                     return
@@ -112,42 +107,32 @@ class Storage:
 
     async def delete(self, key: str) -> None:
         """Delete an object, if it exists."""
-        client = await self._client()
         with suppress(ObjectNotFound):
-            async with self._call():
-                await client.delete_object(Bucket=self._bucket, Key=self._folder + key)
+            await self._send("delete_object", Key=self._folder + key)
 
     async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
         """Yield the objects whose key starts with a prefix, ordered by key."""
-        async for page in self._pages(
-            "list_objects_v2", self._folder + prefix, ("ContinuationToken",)
-        ):
+        async for page in self._pages("list_objects_v2", prefix, "ContinuationToken"):
             for each in page.get("Contents", ()):
                 yield StoredObject(each["Key"].removeprefix(self._folder), each["LastModified"])
 
     async def abort_unfinished(self, before: datetime) -> int:
         """Abort the multipart uploads that began before a moment; return their number."""
-        client = await self._client()
         aborted = 0
-        markers = ("KeyMarker", "UploadIdMarker")
-        async for page in self._pages("list_multipart_uploads", self._folder, markers):
-            # In order: thousands at once would flood the store.
+        async for page in self._pages("list_multipart_uploads", "", "KeyMarker", "UploadIdMarker"):
+            # One at a time: thousands at once would overload the store.
             for each in page.get("Uploads", ()):
                 if each["Initiated"] < before:
+                    upload = {"Key": each["Key"], "UploadId": each["UploadId"]}
                     with suppress(ObjectNotFound):
-                        async with self._call():
-                            await client.abort_multipart_upload(
-                                Bucket=self._bucket, Key=each["Key"], UploadId=each["UploadId"]
-                            )
+                        await self._send("abort_multipart_upload", **upload)
                     aborted += 1
         return aborted
 
     async def ping(self) -> None:
         """Check that the bucket exists and lets us in."""
-        client = await self._client()
         try:
-            async with self._call():
-                await client.head_bucket(Bucket=self._bucket)
+            await self._send("head_bucket")
         except ObjectNotFound as error:
             raise FileStoreUnavailable(reason="there is no such bucket") from error
 
@@ -175,46 +160,47 @@ class Storage:
         }
         return SignedRequest(url, headers)
 
-    async def signed_get(
-        self, key: str, *, media_type: str, disposition: str, seconds: int
-    ) -> SignedRequest:
-        """Sign a GET of an object; the response will have these headers.
+    async def signed_get(self, key: str, *, media_type: str, disposition: str, seconds: int) -> str:
+        """Return a signed URL of an object; the response will have these headers.
 
         Raises:
             FileStoreUnavailable: There are no credentials.
         """
-        url = await self._signed(
+        return await self._signed(
             "get_object",
             seconds,
             Key=self._folder + key,
             ResponseContentType=media_type,
             ResponseContentDisposition=disposition,
         )
-        return SignedRequest(url, {})
 
     async def _signed(self, operation: str, seconds: int, **parameters: object) -> str:
         client = await self._client(self._settings.public_endpoint_url)
         parameters["Bucket"] = self._bucket
-        async with self._call():
+        async with _call(self._settings.call_timeout):
             return await client.generate_presigned_url(
                 operation, Params=parameters, ExpiresIn=seconds
             )
 
     async def _pages(
-        self, operation: str, prefix: str, markers: tuple[str, ...]
+        self, operation: str, prefix: str, *markers: str
     ) -> AsyncIterator[dict[str, Any]]:
-        request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix}
-        call = getattr(await self._client(), operation)
+        request = {"Prefix": self._folder + prefix}
         while True:
             try:
-                async with self._call():
-                    page = await call(**request)
+                page = await self._send(operation, **request)
             except ObjectNotFound:
                 return  # some stores' empty list
             yield page
             if not page.get("IsTruncated"):
                 return
             request.update({name: page[f"Next{name}"] for name in markers})
+
+    async def _send(self, operation: str, **request: object) -> Any:  # noqa: ANN401 - by operation
+        """Call an operation on the bucket."""
+        call = getattr(await self._client(), operation)
+        async with _call(self._settings.call_timeout):
+            return await call(Bucket=self._bucket, **request)
 
     async def _client(self, address: str | None = None) -> "S3Client":
         address = address or self._settings.endpoint_url
@@ -226,78 +212,56 @@ class Storage:
                 self._clients[address] = await self._stack.enter_async_context(client)
         return self._clients[address]
 
-    def _call(self) -> Any:  # noqa: ANN401 - of contextlib's own
-        return _call(self._settings.call_timeout)
-
 
 class _Upload:
-    """An object on its way into the bucket."""
+    """An object that is being uploaded."""
 
-    def __init__(
-        self, client: "S3Client", settings: StorageSettings, key: str, media_type: str
-    ) -> None:
-        self._client = client
-        self._settings = settings
-        self._object: Any = {"Bucket": settings.bucket, "Key": key}
+    def __init__(self, send: Callable[..., Awaitable[Any]], media_type: str) -> None:
+        self._send = send
         self._media_type = media_type
         self._digest = hashlib.sha256()
         self._size = 0
         self._upload_id: str | None = None
-        self._parts: list[CompletedPartTypeDef] = []
+        self._parts: list[dict[str, Any]] = []
         self._may_exist = False
 
     async def add(self, part: bytes) -> None:
         """Send a part. All but the last have the same size."""
         if self._upload_id is None:
-            async with _call(self._settings.call_timeout):
-                created = await self._client.create_multipart_upload(
-                    **self._object, ContentType=self._media_type
-                )
+            created = await self._send("create_multipart_upload", ContentType=self._media_type)
             self._upload_id = created["UploadId"]
         await self._count(part)
         number = len(self._parts) + 1
-        async with _call(self._settings.call_timeout):
-            sent = await self._client.upload_part(
-                **self._object, UploadId=self._upload_id, PartNumber=number, Body=part
-            )
+        sent = await self._send(
+            "upload_part", UploadId=self._upload_id, PartNumber=number, Body=part
+        )
         self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
 
     async def finish(self, rest: bytes) -> StoredFile:
-        """Send the rest, and make it an object."""
+        """Send the rest, and complete the object."""
         if self._upload_id is None:
             await self._count(rest)
             self._may_exist = True
-            async with _call(self._settings.call_timeout):
-                await self._client.put_object(
-                    **self._object, ContentType=self._media_type, Body=rest
-                )
+            await self._send("put_object", ContentType=self._media_type, Body=rest)
         else:
             if rest:
                 await self.add(rest)
             self._may_exist = True
-            async with _call(self._settings.call_timeout):
-                await self._client.complete_multipart_upload(
-                    **self._object,
-                    UploadId=self._upload_id,
-                    MultipartUpload={"Parts": self._parts},
-                )
+            parts = {"Parts": self._parts}
+            await self._send(
+                "complete_multipart_upload", UploadId=self._upload_id, MultipartUpload=parts
+            )
         return StoredFile(self._size, self._digest.hexdigest())
 
     async def undo(self) -> None:
-        """Delete all traces, if the store is quick about it; `app prune` finds the rest."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.removal_timeout):
-                if self._upload_id is not None:
-                    with suppress(FileStoreUnavailable, ObjectNotFound):
-                        async with _call(self._settings.call_timeout):
-                            await self._client.abort_multipart_upload(
-                                **self._object, UploadId=self._upload_id
-                            )
-                if self._may_exist:
-                    # The store may have created it, and only the response was lost.
-                    with suppress(FileStoreUnavailable, ObjectNotFound):
-                        async with _call(self._settings.call_timeout):
-                            await self._client.delete_object(**self._object)
+        """Delete all traces; `app prune` deletes those that remain."""
+        if self._upload_id is not None:
+            with suppress(FileStoreUnavailable, ObjectNotFound):
+                await self._send("abort_multipart_upload", UploadId=self._upload_id)
+        if self._may_exist:
+            # The store may have created it, and only the response was lost.
+            with suppress(FileStoreUnavailable, ObjectNotFound):
+                await self._send("delete_object")
 
     async def _count(self, part: bytes) -> None:
         # In a thread: hashing a part takes milliseconds.

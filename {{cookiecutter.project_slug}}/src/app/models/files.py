@@ -1,4 +1,4 @@
-"""Files that users upload: what is known of them; their content is in the file store."""
+"""Metadata of files; their content is in the file store."""
 
 from datetime import datetime
 from uuid import UUID
@@ -12,11 +12,10 @@ from app.models.users import User
 
 
 class File(Identified, Timestamped, Base):
-    """A file of a user, or the place that is kept for one.
+    """A file of a user, or space reserved for one.
 
-    Until it is ready, `size` is what is kept free for it, and it is given up at `expires_at`. Its
-    content is the object that `content_id` names, and no other that somebody may have tried to
-    store. Until `signed_until` a client can put something into the store for it.
+    A file that is not ready reserves `size` bytes until `expires_at`. `content_id` names the object
+    with its content. Until `signed_until`, the client can upload content directly.
     """
 
     __tablename__ = "files"

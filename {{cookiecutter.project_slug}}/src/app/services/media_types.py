@@ -1,4 +1,4 @@
-"""What a file is, by what it begins with rather than by what it says of itself."""
+"""Media types of files, verified against their content."""
 
 import re
 from collections.abc import AsyncIterator, Collection
@@ -9,10 +9,10 @@ import puremagic
 from app.domain.files import FileTypeMismatch, UnsupportedFileType
 
 SNIFFED_BYTES: Final = 4096
-"""How much of a file has to be seen."""
+"""Bytes at the beginning of a file that are enough to identify it."""
 
 UNKNOWN: Final = "application/octet-stream"
-"""What a client says that doesn't know."""
+"""The type that clients declare when they do not know it."""
 
 _ALIASES: Final = {
     "application/x-pdf": "application/pdf",
@@ -29,45 +29,36 @@ _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 
 
 def identified(declared: str | None, head: bytes, allowed: Collection[str]) -> str:
-    """Return the type of a file: the declared one, if it is allowed and its content agrees.
+    """Return the declared type of a file, or the first allowed one that its content matches.
 
-    Binary types are known by their signatures. Text has none: it is what has no control
-    characters. Where nothing is declared, it is the first allowed type that its content fits.
-
-    Args:
-        declared: What the client says it is.
-        head: Its first `SNIFFED_BYTES` bytes.
-        allowed: The types that are taken.
+    Binary types are identified by signature; text is content without control characters.
 
     Raises:
-        UnsupportedFileType: Its type is not allowed, or can't be told.
-        FileTypeMismatch: Its content is of another type.
+        UnsupportedFileType: The type is not allowed or unknown.
+        FileTypeMismatch: The content does not match the declared type.
     """
     name = (declared or UNKNOWN).partition(";")[0].strip().lower()
     name = _ALIASES.get(name, name)
     if name == UNKNOWN:
-        found = next((each for each in _fitting(head) if each in allowed), None)
+        candidates = [*_signatures(head), *(["text/plain"] if _is_text(head) else [])]
+        found = next((each for each in candidates if each in allowed), None)
         if found is None:
             raise UnsupportedFileType("No type that is accepted fits the content of the file.")
         return found
     require_allowed(name, allowed)
-    if not _agrees(name, head):
+    if not _matches(name, head):
         raise FileTypeMismatch("The content of the file is not of the type that it was sent as.")
     return name
 
 
 def require_allowed(name: str, allowed: Collection[str]) -> None:
-    """Pass if a type is taken.
-
-    Raises:
-        UnsupportedFileType: It isn't.
-    """
+    """Require an allowed type."""
     if name not in allowed:
         raise UnsupportedFileType(f"Accepted are {', '.join(sorted(allowed))}.")
 
 
 async def peeked(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes]]:
-    """Return the first `SNIFFED_BYTES` bytes, and all of them: those first are not lost."""
+    """Return the first `SNIFFED_BYTES` bytes, and an iterator over all of them."""
     head = bytearray()
     async for chunk in chunks:
         head += chunk
@@ -82,7 +73,7 @@ async def peeked(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[byt
     return bytes(head[:SNIFFED_BYTES]), from_the_start()
 
 
-def _agrees(name: str, head: bytes) -> bool:
+def _matches(name: str, head: bytes) -> bool:
     if name == "application/json":
         return _is_text(head) and _JSON_BEGINS.match(head) is not None
     if name.startswith("text/") or name in _TEXTUAL:
@@ -90,12 +81,8 @@ def _agrees(name: str, head: bytes) -> bool:
     return name in _signatures(head)
 
 
-def _fitting(head: bytes) -> list[str]:
-    return [*_signatures(head), *(["text/plain"] if _is_text(head) else [])]
-
-
 def _signatures(head: bytes) -> list[str]:
-    """The types whose signature this begins with, the likeliest first."""
+    """Return the types whose signature matches, the likeliest first."""
     try:
         found = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError):

@@ -9,7 +9,7 @@ bytes flow.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -49,153 +49,8 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class FileLifecycle:
-    """The steps of a file from the room that is kept for it to the content that it names."""
-
-    database: Database
-    storage: FileStore
-    settings: StorageSettings
-
-    async def reserve(
-        self, owner_id: UserId, file: IncomingFile | AnnouncedFile, at_most: int
-    ) -> PendingFile:
-        """Keep room for a file: as much as it can need, or as there is.
-
-        The owner's row is locked meanwhile, so that two uploads don't get the same room. What was
-        kept for uploads whose time is over is free from here on.
-
-        Args:
-            owner_id: Whose file it will be.
-            file: What was said of it.
-            at_most: How many bytes it can need.
-
-        Returns:
-            Its place, which may be of less than that.
-
-        Raises:
-            InvalidToken: The account was deleted meanwhile.
-            QuotaExceeded: There is no room at all.
-        """
-        now = utc_now()
-        signed_until = now + timedelta(seconds=self.settings.presign_seconds)
-        async with self.database.transaction() as session:
-            files = FileRepository(session)
-            if await UserRepository(session).lock(owner_id) is None:
-                raise InvalidToken
-            over = await files.give_up_expired(now, owner_id=owner_id)
-            session.after_commit(partial(self.remove, *map(incoming_key, over)))
-            usage = await files.usage(owner_id)
-            room = self.settings.quota_bytes - usage.size
-            if room <= 0 or usage.files >= self.settings.quota_files:
-                raise QuotaExceeded(files=usage.files, size=usage.size)
-            return await files.create(
-                owner_id,
-                name=safe_name(file.name),
-                # What a client says with the content is looked at with it, and not stored before.
-                media_type=file.media_type if isinstance(file, AnnouncedFile) else UNKNOWN,
-                size=min(at_most, room),
-                sha256=file.sha256 if isinstance(file, AnnouncedFile) else None,
-                signed_until=signed_until if isinstance(file, AnnouncedFile) else None,
-                created_at=now,
-                expires_at=now + timedelta(seconds=self.settings.upload_seconds),
-            )
-
-    async def store(
-        self, key: str, declared: str | None, chunks: AsyncIterator[bytes]
-    ) -> tuple[str, StoredFile]:
-        """Store content whose beginning shows that it is what it says it is.
-
-        Args:
-            key: Where, by this try alone.
-            declared: The type that the client says it is of, if it says so.
-            chunks: The content.
-
-        Returns:
-            The type that it was found to be of, and what was stored.
-
-        Raises:
-            InvalidInput: It is empty.
-            UnsupportedFileType: It is of a type that is not taken, or of none that is known.
-            FileTypeMismatch: It is not what it says it is.
-            FileStoreUnavailable: The store does not take it.
-        """
-        head, chunks = await peeked(chunks)
-        if not head:
-            fault = FieldError("body.file", "The file is empty", "file_empty")
-            raise InvalidInput(fault)
-        media_type = identified(declared, head, self.settings.media_types)
-        stored = await self.storage.put(key, chunks, media_type=media_type)
-        return media_type, stored
-
-    async def make_ready(
-        self, file_id: FileId, content_id: ContentId, media_type: str, stored: StoredFile
-    ) -> File:
-        """Have the row name this content, unless it names that of another try already.
-
-        Content goes only if its row is known not to name it: should the commit fail, that is not
-        known, and the sweep finds out.
-
-        Args:
-            file_id: The row.
-            content_id: This content.
-            media_type: The type that it was found to be of.
-            stored: What was stored.
-
-        Returns:
-            The file, with the content that its row names now.
-
-        Raises:
-            UploadExpired: The row is gone, or cancelled.
-        """
-        file = None
-        async with self.database.transaction() as session:
-            files = FileRepository(session)
-            row = await files.lock(file_id)
-            if row is not None and row.state == "pending":
-                if row.signed_until is not None:
-                    session.after_commit(partial(self.remove, incoming_key(file_id)))
-                return await files.complete(
-                    row, content_id, media_type, size=stored.size, sha256=stored.sha256
-                )
-            if row is not None and row.state == "ready":
-                file = await files.get(row.owner_id, file_id)
-        await self.remove(stored_key(file_id, content_id))
-        if file is None:
-            raise UploadExpired("It was cancelled.")
-        return file
-
-    async def give_up(self, file_id: FileId, *keys: str) -> None:
-        """Take away what there is of a file that won't be; what can't be, the sweep takes.
-
-        Content goes only if its row was there, not ready, and is gone: an error of a commit does
-        not tell whether it took place.
-
-        Args:
-            file_id: The row.
-            keys: Where content was stored for it.
-        """
-        with suppress(Unavailable):
-            async with self.database.transaction() as session:
-                if await FileRepository(session).give_up(file_id):
-                    session.after_commit(partial(self.remove, *keys))
-
-    async def remove(self, *keys: str) -> None:
-        """Remove what nobody needs, if the store is quick about it; what stays, the sweep takes."""
-        try:
-            async with asyncio.timeout(self.settings.removal_timeout), asyncio.TaskGroup() as group:
-                for key in keys:
-                    group.create_task(self.storage.delete(key))
-        except* (FileStoreUnavailable, TimeoutError):
-            logger.warning("content is left for the sweep", keys=keys)
-
-
-@dataclass(frozen=True, slots=True)
 class SignedUpload:
-    """The place of a file, and the request that puts it there.
-
-    Attributes:
-        expires_at: When the request can no longer be sent.
-    """
+    """A pending file, and the request that uploads its content."""
 
     id: FileId
     created_at: datetime
@@ -204,80 +59,107 @@ class SignedUpload:
 
 
 @dataclass(frozen=True, slots=True)
-class DirectUploads:
-    """Takes files past the service. It opens its own transactions, short ones."""
+class Uploads:
+    """Uploads through the service, and directly to the store; opens short transactions."""
 
     database: Database
     storage: Storage
-    lifecycle: FileLifecycle
     settings: StorageSettings
 
-    async def announce(self, owner_id: UserId, file: AnnouncedFile) -> SignedUpload:
-        """Keep a place for a file that the client puts into the store itself.
+    async def upload(self, owner_id: UserId, incoming: IncomingFile) -> File:
+        """Store a file in constant memory; if anything fails, neither row nor content is left.
 
         Raises:
             InvalidToken: The account was deleted meanwhile.
-            QuotaExceeded: There is no room for it.
-            FileTooLarge: It is larger than any may be.
-            UnsupportedFileType: It is of a type that is not taken.
-            FileStoreUnavailable: There is nothing to sign with.
+            QuotaExceeded: The quota has no room for it.
+            FileTooLarge: It is too large.
+            UnsupportedFileType: Its type is unknown or not allowed.
+            FileTypeMismatch: Its content has another type.
+            InvalidInput: It is empty.
+            UploadExpired: It took too long, or was deleted meanwhile.
+            FileStoreUnavailable: The store failed.
+        """
+        largest = self.settings.max_file_bytes
+        at_most = largest if incoming.at_most is None else min(largest, incoming.at_most)
+        pending = await self._reserve(owner_id, incoming, at_most)
+        content_id, stored = ContentId(new_id()), None
+        key = stored_key(pending.id, content_id)
+        try:
+            async with asyncio.timeout(self.settings.upload_seconds):
+                chunks = self._within(pending.size, incoming.chunks)
+                media_type, stored = await self._store(key, incoming.media_type, chunks)
+            return await self._make_ready(pending.id, content_id, media_type, stored)
+        except BaseException as error:
+            await self._give_up(pending.id, *([] if stored is None else [key]))
+            if isinstance(error, TimeoutError):
+                raise UploadExpired("The upload took too long.") from error
+            raise
+
+    async def announce(self, owner_id: UserId, file: AnnouncedFile) -> SignedUpload:
+        """Reserve space for a direct upload, and sign its request.
+
+        Raises:
+            InvalidToken: The account was deleted meanwhile.
+            QuotaExceeded: The quota has no room for it.
+            FileTooLarge: It is too large.
+            UnsupportedFileType: Its type is not allowed.
+            FileStoreUnavailable: There are no credentials to sign with.
         """
         if file.size > self.settings.max_file_bytes:
             raise FileTooLarge(f"At most {self.settings.max_file_bytes} bytes are accepted.")
         require_allowed(file.media_type, self.settings.media_types)
-        place = await self.lifecycle.reserve(owner_id, file, file.size)
-        if place.size < file.size:
-            await self.lifecycle.give_up(place.id)
+        pending = await self._reserve(owner_id, file, file.size)
+        if pending.size < file.size:
+            await self._give_up(pending.id)
             raise QuotaExceeded
         seconds = self.settings.presign_seconds
         try:
             request = await self.storage.signed_put(
-                incoming_key(place.id),
+                incoming_key(pending.id),
                 size=file.size,
                 media_type=file.media_type,
                 sha256=file.sha256,
                 seconds=seconds,
             )
         except FileStoreUnavailable:
-            await self.lifecycle.give_up(place.id)
+            await self._give_up(pending.id)
             raise
-        expires_at = place.created_at + timedelta(seconds=seconds)
-        return SignedUpload(place.id, place.created_at, request, expires_at)
+        expires_at = pending.created_at + timedelta(seconds=seconds)
+        return SignedUpload(pending.id, pending.created_at, request, expires_at)
 
     async def complete(self, owner_id: UserId, file_id: FileId) -> File:
-        """Make a file of what the client has put into the store, if it is what was announced.
+        """Verify the content of a direct upload, and make it a file.
 
-        Every byte is read, whatever the store may have checked, and what was read is kept where the
-        client, whose request is still good for a while, can't change it any more. Of several tries
-        at once, one makes the file, and the others find it made.
+        Every byte is read and copied to where the client, whose request is still valid, can't
+        overwrite it. Of concurrent attempts one succeeds, and the others return its file.
 
         Raises:
-            FileNotFound: The owner has announced none of this id.
-            UploadExpired: Its time is over.
-            UploadIncomplete: It is not there, or it is not what was announced.
-            UnsupportedFileType: It is of a type that is not taken, or of none that is known.
-            FileTypeMismatch: It is not what it says it is.
-            FileStoreUnavailable: The store does not give it.
+            FileNotFound: The owner has no such upload.
+            UploadExpired: It took too long.
+            UploadIncomplete: The content is missing, or other than announced.
+            UnsupportedFileType: Its type is unknown or not allowed.
+            FileTypeMismatch: Its content has another type.
+            FileStoreUnavailable: The store failed.
         """
-        place, file = await self._announced(owner_id, file_id)
+        pending, file = await self._announced(owner_id, file_id)
         if file is not None:
             return file
-        if place is None or place.sha256 is None or place.state != "pending":
+        if pending is None or pending.sha256 is None or pending.state != "pending":
             raise FileNotFound
-        if place.expires_at is None or place.expires_at <= utc_now():
+        if pending.expires_at is None or pending.expires_at <= utc_now():
             raise UploadExpired("The time for this upload is over.")
         content_id = ContentId(new_id())
         key = stored_key(file_id, content_id)
         try:
             async with (
-                asyncio.timeout((place.expires_at - utc_now()).total_seconds()),
+                asyncio.timeout((pending.expires_at - utc_now()).total_seconds()),
                 self.storage.open(incoming_key(file_id)) as (size, chunks),
             ):
-                if size != place.size:
+                if size != pending.size:
                     raise UploadIncomplete("It has another size than was announced.")
-                media_type, stored = await self.lifecycle.store(key, place.media_type, chunks)
+                media_type, stored = await self._store(key, pending.media_type, chunks)
         except (ObjectNotFound, FileStoreUnavailable) as error:
-            # Another try that has made the file takes away what is read here.
+            # A concurrent attempt that succeeds deletes the object that is read here.
             _, file = await self._announced(owner_id, file_id)
             if file is not None:
                 return file
@@ -286,15 +168,117 @@ class DirectUploads:
             raise
         except TimeoutError as error:
             raise UploadExpired("The time for this upload is over.") from error
-        if stored.sha256 != place.sha256:
-            await self.lifecycle.remove(key)
+        if stored.sha256 != pending.sha256:
+            await remove(self.storage, self.settings, key)
             raise UploadIncomplete("It has other bytes than were announced.")
-        return await self.lifecycle.make_ready(file_id, content_id, media_type, stored)
+        return await self._make_ready(file_id, content_id, media_type, stored)
+
+    async def _reserve(
+        self, owner_id: UserId, file: IncomingFile | AnnouncedFile, at_most: int
+    ) -> PendingFile:
+        """Reserve space for a file: `at_most` bytes, or as many as the quota has left.
+
+        The owner's row is locked meanwhile, so that no two uploads get the same space. Expired
+        uploads of the owner are removed first.
+        """
+        now = utc_now()
+        signed_until = now + timedelta(seconds=self.settings.presign_seconds)
+        async with self.database.transaction() as session:
+            files = FileRepository(session)
+            if await UserRepository(session).lock(owner_id) is None:
+                raise InvalidToken
+            expired = await files.give_up_expired(now, owner_id=owner_id)
+            session.after_commit(self._removal(*map(incoming_key, expired)))
+            usage = await files.usage(owner_id)
+            room = self.settings.quota_bytes - usage.size
+            if room <= 0 or usage.files >= self.settings.quota_files:
+                raise QuotaExceeded(files=usage.files, size=usage.size)
+            return await files.create(
+                owner_id,
+                name=safe_name(file.name),
+                # The declared type of an incoming file is checked with its content.
+                media_type=file.media_type if isinstance(file, AnnouncedFile) else UNKNOWN,
+                size=min(at_most, room),
+                sha256=file.sha256 if isinstance(file, AnnouncedFile) else None,
+                signed_until=signed_until if isinstance(file, AnnouncedFile) else None,
+                created_at=now,
+                expires_at=now + timedelta(seconds=self.settings.upload_seconds),
+            )
+
+    async def _store(
+        self, key: str, declared: str | None, chunks: AsyncIterator[bytes]
+    ) -> tuple[str, StoredFile]:
+        """Store content if its beginning matches the declared type; return its type."""
+        head, chunks = await peeked(chunks)
+        if not head:
+            raise InvalidInput(FieldError("body.file", "The file is empty", "file_empty"))
+        media_type = identified(declared, head, self.settings.media_types)
+        stored = await self.storage.put(key, chunks, media_type=media_type)
+        return media_type, stored
+
+    async def _make_ready(
+        self, file_id: FileId, content_id: ContentId, media_type: str, stored: StoredFile
+    ) -> File:
+        """Mark a file as ready, with this content unless it has that of another attempt.
+
+        Content is deleted only if its row certainly does not name it. If the commit fails, that is
+        unknown, and left to the sweep.
+        """
+        file = None
+        async with self.database.transaction() as session:
+            files = FileRepository(session)
+            row = await files.lock(file_id)
+            if row is not None and row.state == "pending":
+                if row.signed_until is not None:
+                    session.after_commit(self._removal(incoming_key(file_id)))
+                return await files.complete(
+                    row, content_id, media_type, size=stored.size, sha256=stored.sha256
+                )
+            if row is not None and row.state == "ready":
+                file = await files.get(row.owner_id, file_id)
+        await remove(self.storage, self.settings, stored_key(file_id, content_id))
+        if file is None:
+            raise UploadExpired("It was cancelled.")
+        return file
+
+    async def _give_up(self, file_id: FileId, *keys: str) -> None:
+        """Delete an incomplete file, and its content only if a row was deleted.
+
+        If the commit fails, it may have taken place all the same: the sweep decides.
+        """
+        with suppress(Unavailable):
+            async with self.database.transaction() as session:
+                if await FileRepository(session).give_up(file_id):
+                    session.after_commit(self._removal(*keys))
+
+    def _removal(self, *keys: str) -> Callable[[], Awaitable[None]]:
+        return partial(remove, self.storage, self.settings, *keys)
+
+    async def _within(self, limit: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield bytes up to the limit, then fail."""
+        size = 0
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > self.settings.max_file_bytes:
+                raise FileTooLarge(f"At most {self.settings.max_file_bytes} bytes are accepted.")
+            if size > limit:
+                raise QuotaExceeded
+            yield chunk
 
     async def _announced(
         self, owner_id: UserId, file_id: FileId
     ) -> tuple[PendingFile | None, File | None]:
-        """Return the place of a file, and the file if it is there already."""
+        """Return the upload, and its file if it is complete."""
         async with self.database.read() as connection:
             files = FileRepository(connection)
             return await files.pending(owner_id, file_id), await files.get(owner_id, file_id)
+
+
+async def remove(storage: FileStore, settings: StorageSettings, *keys: str) -> None:
+    """Delete objects within a time limit; the sweep deletes the rest."""
+    try:
+        async with asyncio.timeout(settings.removal_timeout), asyncio.TaskGroup() as group:
+            for key in keys:
+                group.create_task(storage.delete(key))
+    except* (FileStoreUnavailable, TimeoutError):
+        logger.warning("content left for the sweep", keys=keys)

@@ -14,37 +14,12 @@ from app.domain.auth import Principal
 from app.domain.files import IdempotencyKeyNotTaken
 from app.infrastructure.http.problems import raises
 from app.repositories.files import FileRepository
-from app.resources import Resources
 from app.services.files import FileQueries, FileService
-from app.services.uploads import DirectUploads, FileLifecycle
+from app.services.uploads import Uploads
 
 FileViewer = Annotated[Principal, Security(get_principal, scopes=["files:read"])]
 FileEditor = Annotated[Principal, Security(get_principal, scopes=["files:write"])]
 FileListDep = Annotated[FileListQuery, Query()]
-
-
-def file_service(resources: Resources) -> FileService:
-    """Return the service of uploads and downloads."""
-    return FileService(
-        database=resources.database,
-        storage=resources.storage,
-        lifecycle=_file_lifecycle(resources),
-        settings=resources.settings.storage,
-    )
-
-
-def direct_uploads(resources: Resources) -> DirectUploads:
-    """Return the service of direct uploads."""
-    return DirectUploads(
-        database=resources.database,
-        storage=resources.storage,
-        lifecycle=_file_lifecycle(resources),
-        settings=resources.settings.storage,
-    )
-
-
-def _file_lifecycle(resources: Resources) -> FileLifecycle:
-    return FileLifecycle(resources.database, resources.storage, resources.settings.storage)
 
 
 async def get_file_reader(session: ReadSessionDep) -> FileRepository:
@@ -61,17 +36,17 @@ async def get_file_queries(
 
 @raises(DatabaseUnavailable, FileStoreUnavailable)
 async def get_file_service(resources: ResourcesDep) -> FileService:
-    """Return the service of uploads and downloads, which opens transactions of its own.
+    """Return the service of downloads and deletion, which opens transactions of its own.
 
     A request that transfers bytes must not hold a connection.
     """
-    return file_service(resources)
+    return FileService(resources.database, resources.storage, resources.settings.storage)
 
 
 @raises(DatabaseUnavailable, FileStoreUnavailable)
-async def get_direct_uploads(resources: ResourcesDep) -> DirectUploads:
-    """Return the service of direct uploads, which opens transactions of its own."""
-    return direct_uploads(resources)
+async def get_uploads(resources: ResourcesDep) -> Uploads:
+    """Return the service of uploads, which opens transactions of its own."""
+    return Uploads(resources.database, resources.storage, resources.settings.storage)
 
 
 @raises(IdempotencyKeyNotTaken)
@@ -87,11 +62,11 @@ async def refuse_idempotency_key(request: Request) -> None:
 
 FileQueriesDep = Annotated[FileQueries, Depends(get_file_queries)]
 FileServiceDep = Annotated[FileService, Depends(get_file_service)]
-DirectUploadsDep = Annotated[DirectUploads, Depends(get_direct_uploads)]
+UploadsDep = Annotated[Uploads, Depends(get_uploads)]
 NoIdempotencyDep = Annotated[None, Depends(refuse_idempotency_key)]
 
 
 def announced_length(request: Request) -> int | None:
-    """Return how many bytes the body has, if the request says so; the middleware has checked it."""
+    """Return the length of the body, if the request has it; the middleware has checked it."""
     length = request.headers.get("content-length")
     return None if length is None else int(length)

@@ -1,4 +1,4 @@
-"""Files at the boundary."""
+"""Requests and responses about files."""
 
 from datetime import datetime
 from typing import Annotated, Final, Literal
@@ -34,86 +34,80 @@ class FileCreate(InputModel):
     file: str = Field(
         min_length=1,
         max_length=_LARGEST,
-        description="The file. Its name is kept, its `Content-Type` is compared with its content.",
+        description="The file, with a name and a `Content-Type` that matches its content.",
         examples=[_EXAMPLE],
         json_schema_extra={"contentMediaType": "application/octet-stream"},
     )
 
 
 class UploadCreate(InputModel):
-    """A file that is to be put into the store directly."""
+    """A file to upload directly."""
 
     name: Annotated[str, StringConstraints(max_length=LONGEST_NAME, pattern=VISIBLE_LINE)] = Field(
-        min_length=1, description="What it is called.", examples=["note.txt"]
+        min_length=1, description="Name.", examples=["note.txt"]
     )
     media_type: str = Field(
         min_length=3,
         max_length=127,
         pattern=r"^[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+$",
-        description="What it is; its content will be compared with it.",
+        description="Media type; must match the content.",
         examples=["text/plain"],
     )
     size: Annotated[int, BeforeValidator(is_a_number)] = Field(
-        ge=1, le=_LARGEST, description="How many bytes it has.", examples=[22]
+        ge=1, le=_LARGEST, description="Size in bytes.", examples=[22]
     )
     sha256: Sha256
 
     def announced(self) -> AnnouncedFile:
-        """Return what is announced, in the words of the domain."""
+        """Return the announced file."""
         return AnnouncedFile(self.name, self.media_type, self.size, self.sha256)
 
 
 class FileResponse(ResourceResponse):
-    """A file: what is known of it."""
+    """Metadata of a file."""
 
-    name: str = Field(description="What it is called.", examples=["note.txt"])
-    media_type: str = Field(
-        description="What its content was found to be.", examples=["text/plain"]
-    )
-    size: int = Field(description="How many bytes it has.", examples=[22])
+    name: str = Field(description="Name.", examples=["note.txt"])
+    media_type: str = Field(description="Media type.", examples=["text/plain"])
+    size: int = Field(description="Size in bytes.", examples=[22])
     sha256: str = Field(
         description="SHA-256 of its content, in hexadecimal.", examples=[_EXAMPLE_HASH]
     )
 
 
 class FilePage(Page[FileResponse]):
-    """Some of a list of files."""
+    """A page of files."""
 
 
 class FileListQuery(PageQuery):
-    """Which files are wanted, and in which order."""
+    """Order of the list."""
 
     sort: FileSort = Field(
         "-created_at",
-        description="What to sort by; a minus in front for descending order.",
+        description="Field to sort by; with a leading minus, in descending order.",
         examples=["name"],
     )
 
 
 class UploadResponse(ResourceResponse):
-    """How to put a file, whose id this is, into the store: one request, exactly as described."""
+    """A pending file, and the request that uploads its content."""
 
-    method: Literal["PUT"] = Field(description="The method of the request.", examples=["PUT"])
+    method: Literal["PUT"] = Field(description="Method of the request.", examples=["PUT"])
     url: str = Field(
-        description="Where to send it. It needs no other credentials: keep it to yourself.",
+        description="URL of the request. It needs no other credentials: keep it secret.",
         examples=[_EXAMPLE_URL],
     )
     headers: dict[str, str] = Field(
-        description="What must be sent along, exactly so; the body is the content.",
+        description="Headers of the request, to be sent unchanged. The body is the content.",
         examples=[{"Content-Length": "22", "Content-Type": "text/plain"}],
     )
-    expires_at: datetime = Field(
-        description="Until when it can be sent, in UTC.", examples=["2026-11-21T10:45:00Z"]
-    )
+    expires_at: datetime = Field(description="Expiry, in UTC.", examples=["2026-11-21T10:45:00Z"])
 
 
 class LinkResponse(ResponseModel):
-    """An address of a file's content, for whoever has it."""
+    """A URL of a file's content."""
 
     url: str = Field(
-        description="The address. It needs no other credentials: give it to nobody else.",
+        description="URL. It needs no other credentials: keep it secret.",
         examples=[_EXAMPLE_URL],
     )
-    expires_at: datetime = Field(
-        description="Until when it works, in UTC.", examples=["2026-11-21T10:45:00Z"]
-    )
+    expires_at: datetime = Field(description="Expiry, in UTC.", examples=["2026-11-21T10:45:00Z"])

@@ -8,13 +8,13 @@ from fastapi.responses import StreamingResponse
 
 from app.api.deps.common import IfNoneMatch
 from app.api.deps.files import (
-    DirectUploadsDep,
     FileEditor,
     FileListDep,
     FileQueriesDep,
     FileServiceDep,
     FileViewer,
     NoIdempotencyDep,
+    UploadsDep,
     announced_length,
 )
 from app.api.deps.idempotency import IdempotencyDep
@@ -67,17 +67,17 @@ router = FeatureRouter(
 
 TAG = {
     "name": "files",
-    "description": "Files of any size: through the service, or straight to the store and back.",
+    "description": "Files of any size, uploaded through the service or directly to the store.",
 }
 
-FileIdPath = Annotated[UUID, Path(description="Which file.", examples=[EXAMPLE_ID])]
+FileIdPath = Annotated[UUID, Path(description="Id of the file.", examples=[EXAMPLE_ID])]
 Range = Annotated[
     str | None,
     Header(
         alias="Range",
         max_length=1000,
         pattern=LINE,
-        description="Some of the content: one range of bytes. Anything else is all of it.",
+        description="One range of bytes. Anything else returns the whole content.",
         examples=["bytes=0-1023"],
     ),
 ]
@@ -87,7 +87,7 @@ IfRange = Annotated[
         alias="If-Range",
         max_length=1000,
         pattern=LINE,
-        description="Heed `Range` only if the content still has this `ETag`.",
+        description="Apply `Range` only if the content still has this `ETag`.",
         examples=['"0dcb1d82"'],
     ),
 ]
@@ -102,7 +102,7 @@ _CONTENT_HEADERS = {
     **_CONTENT_VERSION,
     **ATTACHMENT,
     "Accept-Ranges": {
-        "description": "That some of it can be had (RFC 9110 §14.3).",
+        "description": "Ranges are supported (RFC 9110 §14.3).",
         "required": True,
         "schema": {"type": "string", "enum": ["bytes"], "examples": ["bytes"]},
     },
@@ -113,7 +113,7 @@ _CONTENT = {
     }
 }
 _UPLOAD = {
-    # The operation reads it from the request: FastAPI's way would take all of it in first.
+    # The operation streams the body; as a parameter, FastAPI would read all of it first.
     "requestBody": {
         "required": True,
         "content": {"multipart/form-data": {"schema": FileCreate.model_json_schema()}},
@@ -141,31 +141,31 @@ async def upload_file(
     request: Request,
     owner: FileEditor,
     _: NoIdempotencyDep,
-    files: FileServiceDep,
+    uploads: UploadsDep,
     response: Response,
 ) -> FileResponse:
     """Upload a file through the service: one part named `file`, with a file name.
 
-    Its content is checked while it comes in. If anything is wrong with it, nothing of it is kept.
-    Sent twice, it is two files: an `Idempotency-Key` is refused. If you need one, upload directly.
+    The content is verified while it is received; if it is rejected, nothing is stored. Not
+    idempotent: an `Idempotency-Key` is refused. If you need one, upload directly.
     """
     part = await uploaded_part(request)
     incoming = IncomingFile(part.name, part.media_type, part.chunks, announced_length(request))
-    file = await files.upload(owner.id, incoming)
+    file = await uploads.upload(owner.id, incoming)
     response.headers["Location"] = location_of(request, file.id)
     return FileResponse.model_validate(file)
 
 
 @router.get("", status_code=200, summary="List files")
 async def list_files(owner: FileViewer, query: FileListDep, files: FileQueriesDep) -> FilePage:
-    """List your files, page by page."""
+    """List your files."""
     return FilePage.model_validate(await files.page(owner.id, query.sort, query.page()))
 
 
 @router.post(
     "/uploads",
     status_code=201,
-    summary="Begin a direct upload",
+    summary="Create a direct upload",
     responses=problems(QuotaExceeded, FileTooLarge, UnsupportedFileType)
     | replayable(created("/api/v1/files")),
 )
@@ -174,14 +174,14 @@ async def create_upload(
     owner: FileEditor,
     _: IdempotencyDep,
     body: UploadCreate,
-    uploads: DirectUploadsDep,
+    uploads: UploadsDep,
     response: Response,
 ) -> UploadResponse:
-    """Announce a file, and get the request that puts it into the store, past the service.
+    """Announce a file, and get a signed request that uploads its content to the store.
 
-    Send it, then complete the upload. Room is kept for the file until then, but not for ever. The
-    `Location` is that of the file, once it is complete. An answer that is given again, by an
-    `Idempotency-Key`, has the request that was given first, and does not make it last longer.
+    Send that request, then complete the upload. Until it expires, its size counts towards your
+    quota. `Location` is the file's, once it is complete. A response that is replayed for an
+    `Idempotency-Key` has the original request, with its original expiry.
     """
     upload = await uploads.announce(owner.id, body.announced())
     response.headers["Location"] = location_of(request, upload.id, posted_to="/uploads")
@@ -204,20 +204,17 @@ async def create_upload(
     ),
 )
 async def complete_upload(
-    owner: FileEditor, file_id: FileIdPath, uploads: DirectUploadsDep
+    owner: FileEditor, file_id: FileIdPath, uploads: UploadsDep
 ) -> FileResponse:
-    """Make a file of what you have put into the store, if it is what you have announced.
-
-    Done twice, it is done once.
-    """
+    """Complete a direct upload whose content is as announced. Idempotent."""
     return FileResponse.model_validate(await uploads.complete(owner.id, FileId(file_id)))
 
 
 @router.get(
-    "/{file_id}", status_code=200, summary="Read a file's facts", responses=problems(FileNotFound)
+    "/{file_id}", status_code=200, summary="Get file metadata", responses=problems(FileNotFound)
 )
 async def get_file(owner: FileViewer, file_id: FileIdPath, files: FileQueriesDep) -> FileResponse:
-    """Return what is known of one of your files."""
+    """Get the metadata of one of your files."""
     return FileResponse.model_validate(await files.one(owner.id, FileId(file_id)))
 
 
@@ -229,13 +226,17 @@ async def get_file(owner: FileViewer, file_id: FileIdPath, files: FileQueriesDep
     responses={
         **problems(FileNotFound, ObjectNotFound),
         **RangeNotSatisfiable.documented(),
-        200: {"description": "All of it.", "content": _CONTENT, "headers": _CONTENT_HEADERS},
-        206: {
-            "description": "The range that was asked for.",
+        200: {
+            "description": "The whole content.",
             "content": _CONTENT,
             "headers": _CONTENT_HEADERS,
         },
-        304: {"description": "You have this content already.", "headers": _CONTENT_VERSION},
+        206: {
+            "description": "The requested range.",
+            "content": _CONTENT,
+            "headers": _CONTENT_HEADERS,
+        },
+        304: {"description": "Not modified.", "headers": _CONTENT_VERSION},
     },
 )
 async def download_file(
@@ -247,7 +248,7 @@ async def download_file(
     wanted: Range = None,
     if_range: IfRange = None,
 ) -> Response:
-    """Download the content of one of your files, or some of it, to be saved and not to be shown."""
+    """Download the content of one of your files, or a range of it, as an attachment."""
     file = await files.find(owner.id, FileId(file_id))
     headers = {"ETag": file.etag, "Cache-Control": "private, no-cache"}
     if is_current(if_none_match, file.etag):
@@ -260,8 +261,7 @@ async def download_file(
     headers["Content-Disposition"] = attachment(file.name)
     headers["Content-Length"] = str(byte_range.size if byte_range else file.size)
     if byte_range is not None:
-        place = f"{byte_range.first}-{byte_range.last}/{file.size}"
-        headers["Content-Range"] = f"bytes {place}"
+        headers["Content-Range"] = f"bytes {byte_range.first}-{byte_range.last}/{file.size}"
     return Download(
         files.content(file, byte_range),
         status_code=200 if byte_range is None else 206,
@@ -279,10 +279,7 @@ async def download_file(
 async def get_file_link(
     owner: FileViewer, file_id: FileIdPath, files: FileServiceDep
 ) -> LinkResponse:
-    """Get an address by which the content comes from the store itself, for a short time.
-
-    Whoever has the address has the file.
-    """
+    """Get a short-lived URL that downloads the content from the store without credentials."""
     file = await files.find(owner.id, FileId(file_id))
     return LinkResponse.model_validate(await files.link(file, attachment(file.name)))
 
@@ -293,6 +290,6 @@ async def get_file_link(
 async def delete_file(owner: FileEditor, file_id: FileIdPath, files: FileServiceDep) -> None:
     """Delete one of your files, or cancel its upload.
 
-    A direct upload keeps its room for as long as its request could still be sent.
+    A cancelled direct upload counts towards your quota until its request expires.
     """
     await files.delete(owner.id, FileId(file_id))

@@ -1,4 +1,7 @@
-"""Content as it goes out: whole, in part, and under a name that can't do harm."""
+"""Downloads from the file store, whole or by range.
+
+Starlette's and baize's `FileResponse` serve ranges of files on disk only.
+"""
 
 import re
 from collections.abc import Mapping
@@ -25,28 +28,28 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9 !#$&+.^_`|~()\[\]{}@=,-]")
 _OUTSIDE: Final = ProblemType(
     416,
     "range_not_satisfiable",
-    "The range lies outside of the content",
+    "Range not satisfiable",
     "The range lies outside of the content.",
 )
 
 
 class Download(StreamingResponse):
-    """Sends what a store gives.
+    """Streams content of the store.
 
-    The store is asked when the response begins, so that its refusal can still be answered with a
-    status, and let go of when it ends, however it ends. HEAD asks it for nothing.
+    Opened when the response begins, so that an error of the store still has a status, and closed
+    when it ends. HEAD does not ask the store.
     """
 
     def __init__(
         self, opened: Content, *, status_code: int, media_type: str, headers: Mapping[str, str]
     ) -> None:
         super().__init__((), status_code=status_code, headers=headers)
-        # As it was found to be: no charset is added that nobody has looked for.
+        # Starlette would add a charset, which nobody has verified.
         self.headers["Content-Type"] = media_type
         self._opened = opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Open the content and send it."""
         if is_head(scope):
             await Response(status_code=self.status_code, headers=self.headers)(scope, receive, send)
             return
@@ -56,27 +59,23 @@ class Download(StreamingResponse):
 
 
 class RangeNotSatisfiable(Exception):
-    """No byte of what was asked for exists (RFC 9110 §15.5.17).
-
-    Attributes:
-        size: How many bytes there are.
-    """
+    """The content, of `size` bytes, has no byte in the range (RFC 9110 §15.5.17)."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"There are {size} bytes.")
         self.size = size
 
     def response(self, scope: Scope) -> Response:
-        """Return the answer, which says how many bytes there are."""
+        """Return the problem response, with the size in a header."""
         request_context(scope).facts = {"size": self.size}
         headers = {"Content-Range": f"bytes */{self.size}"}
         return problem_response(scope, _OUTSIDE, detail=str(self), headers=headers)
 
     @staticmethod
     def documented() -> Responses:
-        """Document an operation that may give this answer."""
+        """Return the documentation of the response."""
         size = {
-            "description": "How many bytes there are (RFC 9110 §14.4).",
+            "description": "Size of the content (RFC 9110 §14.4).",
             "required": True,
             "schema": {"type": "string", "examples": ["bytes */1024"]},
         }
@@ -88,19 +87,12 @@ class RangeNotSatisfiable(Exception):
 def requested_range(
     header: str | None, if_range: str | None, etag: str, size: int
 ) -> ByteRange | None:
-    """Return the bytes that are asked for; None stands for all of them (RFC 9110 §14).
+    """Return the requested range; `None` for the whole content (RFC 9110 §14).
 
-    What is no single range of bytes is as if it weren't there, and so is a range that is meant for
-    another version.
-
-    Args:
-        header: The `Range` header.
-        if_range: The `If-Range` header.
-        etag: The entity tag of what there is.
-        size: How many bytes there are.
+    Ignores headers other than a single range of bytes, and ranges of another version.
 
     Raises:
-        RangeNotSatisfiable: None of them exists.
+        RangeNotSatisfiable: The range lies outside of the content.
     """
     found = _RANGE.fullmatch(header) if header is not None else None
     if found is None or (if_range is not None and if_range.strip() != etag):
@@ -120,15 +112,15 @@ def requested_range(
 
 
 def is_current(if_none_match: str | None, etag: str) -> bool:
-    """Tell whether the client has this version already (RFC 9110 §13.1.2)."""
+    """Return whether the client has this version (RFC 9110 §13.1.2)."""
     return if_none_match is not None and names_tag(if_none_match, etag, weak=True)
 
 
 def attachment(name: str) -> str:
-    """Return the `Content-Disposition` of a file that is to be saved (RFC 6266, RFC 8187).
+    """Return the `Content-Disposition` of an attachment (RFC 6266, RFC 8187).
 
-    Those who don't know `filename*` get a name in ASCII, in which neither quotes nor backslashes
-    nor percent signs are left to be understood in different ways.
+    Clients without `filename*` get a name in ASCII, without the quotes, backslashes and percent
+    signs that they interpret differently.
     """
     plain = _UNSAFE.sub("_", name)
     header = f'attachment; filename="{plain}"'

@@ -1,10 +1,9 @@
-"""One file out of a multipart body, as it comes in (RFC 7578).
+"""The file of a multipart body, streamed (RFC 7578).
 
-FastAPI's own way to files reads the whole body first, into memory and then onto the disk. This one
-keeps what the last message brought, so that a file can be larger than either.
+FastAPI and Starlette read the whole body first, into memory and then to disk; so does
+python-multipart's own `FormParser`. This one holds a single message of the body.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
@@ -17,27 +16,19 @@ from starlette.requests import Request
 from app.core.errors import FieldError, InvalidInput, UnsupportedContent
 
 FIELD: Final = "file"
-"""The name of the part that holds the file; there is no other."""
+"""Name of the only part."""
 
 OVERHEAD_BYTES: Final = 16 * 1024
-"""What a body may have besides the file: boundaries and the headers of the part."""
+"""Bytes that a body may have besides the file: boundaries and headers of the part."""
 
-_MEDIA_TYPE: Final = b"multipart/form-data"
 _LONGEST_FIELD_NAME: Final = 100
-_MALFORMED: Final = 400
 
 Headers = dict[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedPart:
-    """The file in a body.
-
-    Attributes:
-        name: What the client calls it, unchecked.
-        media_type: What the client says it is, if it says so.
-        chunks: Its bytes. They come from the socket, so they can be read once.
-    """
+    """The file of a body; name and type are unchecked, and `chunks` can be read once."""
 
     name: str
     media_type: str | None
@@ -45,138 +36,100 @@ class UploadedPart:
 
 
 async def uploaded_part(request: Request) -> UploadedPart:
-    """Read a body up to where its file begins.
+    """Read a body up to the beginning of its file.
 
     Raises:
-        UnsupportedContent: It is no `multipart/form-data`.
-        HTTPException: It is malformed, or ends too early.
-        InvalidInput: Its first part is not the file.
+        UnsupportedContent: The body is not `multipart/form-data`.
+        HTTPException: The body is malformed or incomplete (400).
+        InvalidInput: The first part is not the file.
     """
-    kind, options = parse_options_header(request.headers.get("content-type"))
-    if kind != _MEDIA_TYPE:
+    media_type, options = parse_options_header(request.headers.get("content-type"))
+    if media_type != b"multipart/form-data":
         raise UnsupportedContent("The body must be multipart/form-data.")
-    parts = _Parts(options.get(b"boundary", b""), request.stream())
-    headers = await parts.next_part()
-    if headers is None:
+    parts = _read(options.get(b"boundary", b""), request.stream())
+    headers = await anext(parts, None)
+    if not isinstance(headers, dict):
         raise _fault(FIELD, "Field required", "missing")
     disposition = _disposition(headers)
-    field = _text(disposition.get(b"name", b""))
-    if field != FIELD:
-        raise _unknown(field)
+    _require_file(disposition)
     if b"filename" not in disposition:
         raise _fault(FIELD, "A file with a name is required", "file_required")
-    media_type = headers.get(b"content-type")
+    declared = headers.get(b"content-type")
     return UploadedPart(
-        name=_text(disposition[b"filename"]),
-        media_type=media_type.decode("latin-1") if media_type else None,
-        chunks=_only_part(parts),
+        name=disposition[b"filename"].decode("utf-8", "replace"),
+        media_type=declared.decode("latin-1") if declared else None,
+        chunks=_content(parts),
     )
 
 
-async def _only_part(parts: "_Parts") -> AsyncIterator[bytes]:
-    """Yield the bytes of the part, and refuse a second one."""
-    async for chunk in parts.content():
-        yield chunk
-    if (headers := await parts.next_part()) is not None:
-        field = _text(_disposition(headers).get(b"name", b""))
-        raise (
-            _fault(FIELD, "There must be one file", "too_many")
-            if field == FIELD
-            else (_unknown(field))
+async def _content(parts: AsyncIterator[Headers | bytes]) -> AsyncIterator[bytes]:
+    """Yield the bytes of a part, and reject a second part."""
+    async for each in parts:
+        if isinstance(each, dict):
+            _require_file(_disposition(each))
+            raise _fault(FIELD, "There must be one file", "too_many")
+        yield each
+
+
+async def _read(boundary: bytes, body: AsyncIterator[bytes]) -> AsyncIterator[Headers | bytes]:
+    """Yield the headers of each part, followed by its bytes."""
+    if not boundary:
+        raise HTTPException(400)
+    events = _Events()
+    try:
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": events.begin_part,
+                "on_header_field": events.extend_name,
+                "on_header_value": events.extend_value,
+                "on_header_end": events.end_header,
+                "on_headers_finished": events.end_headers,
+                "on_part_data": events.add_data,
+                "on_end": events.end,
+            },
         )
+        async for message in body:
+            parser.write(message)
+            for event in events.pending:
+                yield event
+            events.pending.clear()
+    except FormParserError as error:
+        raise HTTPException(400) from error
+    if not events.has_ended:
+        raise HTTPException(400)
 
 
-class _Parts:
-    """The parts of a body, read as far as somebody asks."""
+class _Events:
+    """Collects the callbacks of the parser."""
 
-    def __init__(self, boundary: bytes, body: AsyncIterator[bytes]) -> None:
-        self._body = body
-        self._seen: deque[Headers | bytes | None] = deque()
+    def __init__(self) -> None:
+        self.pending: list[Headers | bytes] = []
+        self.has_ended = False
         self._headers: Headers = {}
         self._name = self._value = b""
-        self._ends = False
-        if not boundary:
-            raise HTTPException(_MALFORMED)
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._begin_part,
-                    "on_header_field": self._add_to_name,
-                    "on_header_value": self._add_to_value,
-                    "on_header_end": self._end_header,
-                    "on_headers_finished": self._end_headers,
-                    "on_part_data": self._add_data,
-                    "on_part_end": self._end_part,
-                    "on_end": self._end,
-                },
-            )
-        except FormParserError as error:
-            raise HTTPException(_MALFORMED) from error
 
-    async def next_part(self) -> Headers | None:
-        """Return the headers of the next part, or None at the end of the body.
-
-        Raises:
-            HTTPException: The body is malformed, or ends too early.
-        """
-        while not self._seen:
-            if not await self._read():
-                return None
-        # Whoever asks for the next part has read the one before to its end.
-        seen = self._seen.popleft()
-        return seen if isinstance(seen, dict) else None
-
-    async def content(self) -> AsyncIterator[bytes]:
-        """Yield the bytes of this part.
-
-        Raises:
-            HTTPException: The body is malformed, or ends too early.
-        """
-        while True:
-            while not self._seen:
-                await self._read()
-            seen = self._seen.popleft()
-            if not isinstance(seen, bytes):
-                return
-            yield seen
-
-    async def _read(self) -> bool:
-        """Take in one more message; tell whether there was one."""
-        try:
-            async for chunk in self._body:
-                self._parser.write(chunk)
-                return True
-            if not self._ends:
-                raise HTTPException(_MALFORMED)
-        except FormParserError as error:
-            raise HTTPException(_MALFORMED) from error
-        return False
-
-    def _begin_part(self) -> None:
+    def begin_part(self) -> None:
         self._headers = {}
 
-    def _add_to_name(self, data: bytes, start: int, end: int) -> None:
+    def extend_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
 
-    def _add_to_value(self, data: bytes, start: int, end: int) -> None:
+    def extend_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
 
-    def _end_header(self) -> None:
+    def end_header(self) -> None:
         self._headers[self._name.lower()] = self._value
         self._name = self._value = b""
 
-    def _end_headers(self) -> None:
-        self._seen.append(self._headers)
+    def end_headers(self) -> None:
+        self.pending.append(self._headers)
 
-    def _add_data(self, data: bytes, start: int, end: int) -> None:
-        self._seen.append(data[start:end])
+    def add_data(self, data: bytes, start: int, end: int) -> None:
+        self.pending.append(data[start:end])
 
-    def _end_part(self) -> None:
-        self._seen.append(None)
-
-    def _end(self) -> None:
-        self._ends = True
+    def end(self) -> None:
+        self.has_ended = True
 
 
 def _disposition(headers: Headers) -> Headers:
@@ -184,14 +137,12 @@ def _disposition(headers: Headers) -> Headers:
     return parse_options_header(value)[1]
 
 
-def _text(raw: bytes) -> str:
-    """What a client wrote: UTF-8 (RFC 7578 §5.1), whatever else it may be."""
-    return raw.decode("utf-8", "replace")
-
-
-def _unknown(field: str) -> InvalidInput:
-    shown = field[:_LONGEST_FIELD_NAME] or FIELD
-    return _fault(shown, "Extra inputs are not permitted", "extra_forbidden")
+def _require_file(disposition: Headers) -> None:
+    """Require the name of the only part (in UTF-8, RFC 7578 §5.1)."""
+    field = disposition.get(b"name", b"").decode("utf-8", "replace")
+    if field != FIELD:
+        shown = field[:_LONGEST_FIELD_NAME] or FIELD
+        raise _fault(shown, "Extra inputs are not permitted", "extra_forbidden")
 
 
 def _fault(field: str, message: str, code: str) -> InvalidInput:
