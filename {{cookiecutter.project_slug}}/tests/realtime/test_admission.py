@@ -10,9 +10,8 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from app.config import Settings
 from app.core.config import RateLimitSettings
 from app.core.ids import new_id
-from app.infrastructure.events import LoggedEvents
 from app.infrastructure.limits import RateLimiter
-from app.infrastructure.realtime import Hub, LiveEvents
+from app.infrastructure.realtime import Hub
 from tests.support.arrange import ArrangeSync, Someone, bearer
 from tests.support.models import open_database
 from tests.support.sockets import PATH, connected, nobody_leaves, refusal
@@ -38,7 +37,7 @@ def with_limits(
         realtime = settings.realtime.model_copy(update=limits)
         own = settings.model_copy(update={"realtime": realtime})
         manager = portal.wrap_async_context_manager(Hub.open(own, nobody_leaves))
-        use(events=LiveEvents(LoggedEvents(), manager.__enter__(), {}), settings=own)
+        use(hub=manager.__enter__(), settings=own)
         opened.append(manager)
 
     yield open_hub
@@ -215,4 +214,4 @@ class TestRefusal:
     def test_leaves_no_trace(self, client: TestClient, app: FastAPI, ada: Someone) -> None:
         refusal(client, LOBBY)
         refusal(client, f"{PATH}admin", **ada.headers)
-        assert app.state.resources.events.hub.connections == 0
+        assert app.state.resources.hub.connections == 0

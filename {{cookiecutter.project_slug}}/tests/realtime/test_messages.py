@@ -264,7 +264,7 @@ class TestLife:
         async def fail(*_: object) -> None:
             raise RuntimeError
 
-        hub: Hub = app.state.resources.events.hub
+        hub: Hub = app.state.resources.hub
         monkeypatch.setattr(hub._fanout, "enter", fail)
         with (
             pytest.raises(LoggedError),

@@ -50,7 +50,7 @@ class Service:
 
     @property
     def hub(self) -> Hub:
-        hub: Hub = self.app.state.resources.events.hub
+        hub: Hub = self.app.state.resources.hub
         return hub
 
 

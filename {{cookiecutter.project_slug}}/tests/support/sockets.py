@@ -75,7 +75,7 @@ def _accepted(
 
     assert isinstance(client.app, FastAPI)
     assert client.portal is not None
-    hub: Hub = client.app.state.resources.events.hub
+    hub: Hub = client.app.state.resources.hub
     others = hub.connections
 
     async def has_left() -> bool:

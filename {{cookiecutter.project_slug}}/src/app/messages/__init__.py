@@ -1,13 +1,11 @@
 """WebSocket messages: a module per feature, each registered here."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Final
 
-from app.core.ports import Events
 from app.infrastructure.database import Database
-from app.infrastructure.realtime import FanOutSettings, Hub, LiveEvents, Messages
+from app.infrastructure.realtime import FanOutSettings, Hub, Messages
 from app.messages import chat, items
 from app.services.realtime import recheck
 
@@ -17,10 +15,6 @@ MESSAGES: Final = Messages(
 )
 
 
-@asynccontextmanager
-async def open_events(
-    settings: FanOutSettings, database: Database, events: Events
-) -> AsyncIterator[LiveEvents]:
-    """Yield the announced events, with a hub that rechecks its connections in the database."""
-    async with Hub.open(settings, partial(recheck, database)) as hub:
-        yield LiveEvents(events, hub, MESSAGES.announced)
+def open_hub(settings: FanOutSettings, database: Database) -> AbstractAsyncContextManager[Hub]:
+    """Open a hub that rechecks its connections in the database."""
+    return Hub.open(settings, partial(recheck, database))

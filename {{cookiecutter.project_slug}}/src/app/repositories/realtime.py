@@ -1,4 +1,4 @@
-"""Tickets, and who may stay connected, as they are stored."""
+"""Storage of tickets, and the queries that recheck connections."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields
@@ -26,14 +26,11 @@ _PROFILE = columns_of(User, UserProfile)
 _PROFILE_LENGTH: Final = len(fields(UserProfile))
 
 Credential = tuple[UserProfile, str]
-"""A user, and the scope of the login or the key that it came in by."""
+"""A user, and the scope of the session or API key."""
 
 
 class TicketRepository:
-    """Stores tickets beside the other tokens of a login that are good for one use.
-
-    None of them passes for another: the hash of a ticket is not that of a refresh token.
-    """
+    """Stores tickets in the table of refresh tokens; their hashes never collide."""
 
     def __init__(self, session: Session) -> None:
         """Work inside the transaction of this session."""
@@ -42,14 +39,7 @@ class TicketRepository:
     async def add(
         self, session_id: SessionId, ticket_hash: str, now: datetime, expired: datetime
     ) -> None:
-        """Store a ticket of a login, in place of those that nobody has used.
-
-        Args:
-            session_id: The login.
-            ticket_hash: What is kept of the ticket.
-            now: When it is made.
-            expired: Tickets made at this moment or earlier are no longer good.
-        """
+        """Store a ticket of a session, and delete those issued until `expired`."""
         await self._session.execute(
             delete(RefreshToken)
             .where(
@@ -66,10 +56,7 @@ class TicketRepository:
         )
 
     async def use(self, ticket_hash: str, made_after: datetime, now: datetime) -> SessionId | None:
-        """Use a ticket up; return whose login it was, or None if it was not, or no longer, good.
-
-        Of several processes that try at once, one succeeds.
-        """
+        """Use a ticket, once among all processes; return its session if the ticket is valid."""
         statement = (
             update(RefreshToken)
             .where(
@@ -86,14 +73,14 @@ class TicketRepository:
 
 
 class CredentialReader:
-    """Reads who stands behind logins and keys; those who may no longer come in are not found."""
+    """Reads active users by session or API key; ended and expired ones are left out."""
 
     def __init__(self, session: Session | AsyncConnection) -> None:
         """Read in the transaction of a session, or on a connection."""
         self._session = session
 
     async def of_sessions(self, ids: Collection[UUID], now: datetime) -> Mapping[UUID, Credential]:
-        """Return the active users of logins that have not ended, by the ids of these."""
+        """Return active users by the ids of their sessions."""
         statement: Select[Any] = (
             select(*_PROFILE, _sessions.id, _sessions.scope)
             .join(AuthSession, _sessions.user_id == _users.id)
@@ -107,7 +94,7 @@ class CredentialReader:
         return await self._by_id(statement)
 
     async def of_keys(self, ids: Collection[UUID], now: datetime) -> Mapping[UUID, Credential]:
-        """Return the active users of keys that have not expired, by the ids of these."""
+        """Return active users by the ids of their API keys."""
         statement: Select[Any] = (
             select(*_PROFILE, _keys.id, _keys.scope)
             .join(ApiKey, _keys.user_id == _users.id)

@@ -30,7 +30,7 @@ from app.infrastructure.storage import open_storage
 
 # {%- endif +%}
 # {%- if cookiecutter.use_websockets +%}
-from app.messages import open_events
+from app.messages import MESSAGES, open_hub
 
 # {%- endif +%}
 from app.resources.jobs import JobResources
@@ -103,7 +103,8 @@ class Resources(JobResources):
         # {% endif %}
         self.events = LoggedEvents()
         # {% if cookiecutter.use_websockets %}
-        self.events = await opened(open_events(settings, self.database, self.events))
+        self.hub = await opened(open_hub(settings, self.database))
+        self.events = MESSAGES.announcing(self.events, self.hub)
         # {% endif %}
         checks += await self.open_jobs(stack, settings, self.run)
         self.health_checks = tuple(checks)

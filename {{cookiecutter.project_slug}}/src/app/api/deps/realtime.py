@@ -1,12 +1,12 @@
 """Dependencies of the WebSocket routes."""
 
-from typing import Annotated, cast
+from typing import Annotated
 
 from fastapi import Depends
 
 from app.api.deps.auth import AuthenticatorDep
 from app.api.deps.common import ResourcesDep, SessionDep
-from app.infrastructure.realtime import Hub, LiveEvents
+from app.infrastructure.realtime import Hub
 from app.repositories.realtime import TicketRepository
 from app.services.realtime import ConnectionGuard, TicketService
 
@@ -25,7 +25,7 @@ async def get_connection_guard(
 
 async def get_hub(resources: ResourcesDep) -> Hub:
     """Return the hub of connections."""
-    return cast("LiveEvents", resources.events).hub
+    return resources.hub
 
 
 TicketServiceDep = Annotated[TicketService, Depends(get_ticket_service)]

@@ -1,7 +1,6 @@
 """WebSockets: connections, channels, presence, and the fan-out to other processes."""
 
 from app.infrastructure.realtime.connections import Client, Close, Connection
-from app.infrastructure.realtime.events import LiveEvents
 from app.infrastructure.realtime.fanout import FanOutSettings
 from app.infrastructure.realtime.hub import Hub
 from app.infrastructure.realtime.messages import ClientMessage, ServerMessage
@@ -15,7 +14,6 @@ __all__ = [
     "FanOutSettings",
     "FeatureMessages",
     "Hub",
-    "LiveEvents",
     "Messages",
     "ServerMessage",
 ]

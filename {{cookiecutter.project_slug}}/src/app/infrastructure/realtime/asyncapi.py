@@ -39,10 +39,6 @@ CLOSE_CODES: Final[dict[int, str]] = {
 
 _SCHEMAS: Final = "#/components/schemas/"
 _CHANNEL: Final = "#/channels/channel"
-_DESCRIPTION: Final = (
-    "Connect with a ticket in the query, or with an access token or an API key in the"
-    " `Authorization` header. Close codes: "
-)
 
 
 def asyncapi(messages: Messages, path: str, channels: str) -> dict[str, Any]:
@@ -54,15 +50,20 @@ def asyncapi(messages: Messages, path: str, channels: str) -> dict[str, Any]:
         channels: Description of the channels.
     """
     received, sent = messages.received, messages.sent
+    codes = "; ".join(f"{code}: {meaning}" for code, meaning in CLOSE_CODES.items())
     ticket = f"From `POST {path.replace('{channel}', 'tickets')}`."
     _, schemas = models_json_schema(
-        [
-            *((model, "validation") for model in received),
-            *((model, "serialization") for model in sent),
-        ],
+        [*((each, "validation") for each in received), *((each, "serialization") for each in sent)],
         ref_template=_SCHEMAS + "{model}",
     )
-    documented = {model.__name__: _message(model) for model in (*received, *sent)}
+    documented = {
+        model.__name__: {
+            "name": model.__name__,
+            "summary": model.__doc__,
+            "payload": {"$ref": _SCHEMAS + model.__name__},
+        }
+        for model in (*received, *sent)
+    }
     return {
         "asyncapi": VERSION,
         "info": {
@@ -75,26 +76,17 @@ def asyncapi(messages: Messages, path: str, channels: str) -> dict[str, Any]:
         "channels": {
             "channel": {
                 "address": path,
-                "description": _DESCRIPTION
-                + "; ".join(f"{code}: {why}" for code, why in CLOSE_CODES.items())
-                + ".",
-                "parameters": {
-                    "channel": {
-                        "description": channels,
-                        "examples": ["me", "lobby"],
-                    }
-                },
+                "description": (
+                    "Connect with a ticket in the query, or with an access token or an API key in"
+                    f" the `Authorization` header. Close codes: {codes}."
+                ),
+                "parameters": {"channel": {"description": channels, "examples": ["me", "lobby"]}},
                 "bindings": {
                     "ws": {
                         "method": "GET",
                         "query": {
                             "type": "object",
-                            "properties": {
-                                "ticket": {
-                                    "type": "string",
-                                    "description": ticket,
-                                }
-                            },
+                            "properties": {"ticket": {"type": "string", "description": ticket}},
                         },
                     }
                 },
@@ -117,12 +109,4 @@ def _operation(action: str, summary: str, models: Sequence[type[BaseModel]]) -> 
         "channel": {"$ref": _CHANNEL},
         "summary": summary,
         "messages": [{"$ref": f"{_CHANNEL}/messages/{model.__name__}"} for model in models],
-    }
-
-
-def _message(model: type[BaseModel]) -> dict[str, Any]:
-    return {
-        "name": model.__name__,
-        "summary": model.__doc__,
-        "payload": {"$ref": _SCHEMAS + model.__name__},
     }

@@ -53,10 +53,8 @@ class Client:
     Attributes:
         id: Id of the connection.
         subject: Id of the user.
-        name: Name of the user, for others in the channel.
-        permissions: Permissions on connecting.
+        name: Name of the user.
         credential: Id of the session or API key, for later checks.
-        channel: Name of the channel.
     """
 
     id: UUID
@@ -77,11 +75,7 @@ class Client:
         return SenderResponse(user_id=self.subject, username=self.name)
 
     def require(self, *permissions: str) -> None:
-        """Require permissions.
-
-        Raises:
-            InsufficientScope: A permission is missing.
-        """
+        """Require permissions."""
         if not self.permissions.issuperset(permissions):
             raise InsufficientScope(permissions)
 
@@ -96,12 +90,7 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An encoded message and its recipients.
-
-    Attributes:
-        channel: Name of the channel; `None` for all connections.
-        exclude: Id of a connection that does not receive it.
-    """
+    """An encoded message for a channel or for all connections, except for one."""
 
     text: str
     channel: str | None = None
@@ -111,10 +100,8 @@ class Envelope:
 class Connection:
     """A client and the queue of its messages.
 
-    Publishers never wait: a client whose queue is full is disconnected.
-
-    Attributes:
-        closed: Result: the reason to close the connection.
+    Publishers never wait: a client whose queue is full is disconnected. The result of `closed` is
+    the reason.
     """
 
     __slots__ = ("_limit", "_more", "_queue", "client", "closed")

@@ -8,7 +8,7 @@ subscription for a while sends its clients a `resync`.
 import asyncio
 import random
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
 from typing import Any, Final, Protocol
@@ -86,14 +86,7 @@ class FanOutSettings(Protocol):
 
 
 class FanOut:
-    """Exchanges messages with other processes, and knows the members of all of them.
-
-    Args:
-        settings: Prefix of names in Redis, and life of members.
-        connections: Connections of this process.
-        redis: For commands.
-        listener: For the subscription, which waits without a limit.
-    """
+    """Exchanges messages with other processes, and knows the members of all of them."""
 
     def __init__(
         self,
@@ -102,6 +95,7 @@ class FanOut:
         redis: GuardedRedis,
         listener: "Redis",
     ) -> None:
+        """Send commands by `redis`; subscribe by `listener`, which waits without a limit."""
         self._settings = settings.realtime
         self._connections = connections
         self._redis = redis
@@ -149,23 +143,16 @@ class FanOut:
 
         Without Redis, messages queue up to a number; then the oldest are dropped.
         """
-        head = (
-            self._origin,
-            str(next(self._numbers)),
-            _ALL if envelope.channel is None else envelope.channel,
-            _NONE if envelope.exclude is None else envelope.exclude.hex,
-        )
-        self._outbox.append(" ".join((*head, envelope.text)).encode())
+        channel = _ALL if envelope.channel is None else envelope.channel
+        excluded = _NONE if envelope.exclude is None else envelope.exclude.hex
+        packet = f"{self._origin} {next(self._numbers)} {channel} {excluded} {envelope.text}"
+        self._outbox.append(packet.encode())
         self._to_send.set()
 
     async def enter(self, channel: str, member: MemberResponse) -> Present:
         """Add a member, and return those of all processes."""
-        words = (
-            self._settings.presence_limit,
-            str(self._settings.presence_seconds),
-            member.model_dump_json(),
-        )
-        return await self._look(_ENTER, channel, *words)
+        life = str(self._settings.presence_seconds)
+        return await self._look(_ENTER, channel, life, member.model_dump_json())
 
     async def leave(self, channel: str, member: MemberResponse) -> int:
         """Remove a member, and return the number of those left."""
@@ -179,11 +166,12 @@ class FanOut:
 
     async def present(self, channel: str) -> Present:
         """Return the members of a channel; without Redis, those of this process."""
-        return await self._look(_PRESENT, channel, self._settings.presence_limit)
+        return await self._look(_PRESENT, channel)
 
-    async def _look(self, script: Script, channel: str, *words: str | int) -> Present:
+    async def _look(self, script: Script, channel: str, *words: str) -> Present:
+        limit = self._settings.presence_limit
         try:
-            total, members = await self._redis.run(script, [self._places + channel], *words)
+            total, members = await self._redis.run(script, [self._places + channel], limit, *words)
         except RedisUnavailable:
             return self._connections.present(channel)
         return Present(tuple(map(MemberResponse.model_validate_json, members)), total)
@@ -211,7 +199,8 @@ class FanOut:
         """Receive messages, and resubscribe whenever the subscription is lost."""
         wait, is_lost = _FIRST_WAIT, False
         while True:
-            subscription: _Subscription = self._listener.pubsub()
+            # The library's own types differ between versions.
+            subscription: Any = self._listener.pubsub()
             try:
                 async with asyncio.timeout(_SILENT_SECONDS):
                     await subscription.subscribe(self._topic)
@@ -233,7 +222,7 @@ class FanOut:
             await _pause(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
-    async def _receive(self, subscription: "_Subscription") -> None:
+    async def _receive(self, subscription: Any) -> None:  # noqa: ANN401 - as above
         """Deliver messages of other processes.
 
         Raises:
@@ -302,15 +291,3 @@ class FanOut:
 async def _pause(seconds: float) -> None:
     """Sleep with jitter, so that processes don't return at once."""
     await asyncio.sleep(seconds * random.SystemRandom().uniform(0.8, 1.2))
-
-
-class _Subscription(Protocol):
-    """A Redis subscription; the library's own types differ between versions."""
-
-    async def subscribe(self, *topics: str) -> Any: ...  # noqa: ANN401
-
-    async def get_message(self, *, timeout: float | None) -> Any: ...  # noqa: ANN401, ASYNC109
-
-    def ping(self) -> Awaitable[Any]: ...
-
-    async def aclose(self) -> Any: ...  # noqa: ANN401

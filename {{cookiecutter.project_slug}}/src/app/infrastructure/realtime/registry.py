@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, TypeAlias, Union, cast
 
 from pydantic import Discriminator, TypeAdapter
 
+from app.core.ports import Events
 from app.infrastructure.realtime.connections import Connection
 from app.infrastructure.realtime.hub import Hub
 from app.infrastructure.realtime.messages import (
@@ -62,6 +63,21 @@ _COMMON: Final = FeatureMessages(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class LiveEvents:
+    """Publishes events, and sends the messages that announce them."""
+
+    events: Events
+    hub: Hub
+    announced: Mapping[type, Announce]
+
+    async def publish(self, event: object) -> None:
+        """Publish an event."""
+        await self.events.publish(event)
+        if announce := self.announced.get(type(event)):
+            self.hub.publish(*announce(event))
+
+
 class Messages:
     """All messages: the common ones and those of features.
 
@@ -78,15 +94,20 @@ class Messages:
             self._handlers.update(feature.handlers)
             self.sent += feature.sent
             self.announced.update(feature.announced)
-        union: Any = Union[tuple(self._handlers)]  # noqa: UP007 - of a tuple
         # Type checkers don't know unions made at run time.
-        tagged: Any = cast("Any", Annotated)[union, Discriminator("type")]
-        self._received: TypeAdapter[Any] = TypeAdapter(tagged)
+        union: Any = Union[tuple(self._handlers)]  # noqa: UP007 - of a tuple
+        self._received: TypeAdapter[Any] = TypeAdapter(
+            cast("Any", Annotated)[union, Discriminator("type")]
+        )
 
     @property
     def received(self) -> list[type[ClientMessage]]:
         """Return the messages from clients."""
         return list(self._handlers)
+
+    def announcing(self, events: Events, hub: Hub) -> LiveEvents:
+        """Return the events, announced by the hub."""
+        return LiveEvents(events, hub, self.announced)
 
     def parse(self, text: str) -> ClientMessage:
         """Parse a message from a client.

@@ -53,13 +53,7 @@ class OriginForbidden(Forbidden):
 
 
 class Allowance:
-    """The messages that a connection may still send, refilled at a constant rate.
-
-    Args:
-        rate: Messages per second.
-        burst: Messages at once.
-        now: The time, in seconds of a monotonic clock.
-    """
+    """A token bucket: `burst` messages at once, and `rate` messages per second."""
 
     __slots__ = ("_burst", "_left", "_rate", "_since")
 
