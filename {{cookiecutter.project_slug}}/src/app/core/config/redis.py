@@ -7,6 +7,8 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from app.core.config.base import SettingsGroup
 
+KeyPrefix = Annotated[str, Field(pattern=r"^[^:*?\[\]\\]{1,64}$")]
+
 
 def _check_scheme(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
@@ -21,9 +23,7 @@ class RedisSettings(SettingsGroup):
     """Address: `redis://`, `rediss://` for TLS, or `unix://` and the path of a socket, with user
     name and password if needed. Required in production."""
 
-    prefix: Annotated[str, Field(pattern=r"^[^:*?\[\]\\]{1,64}$")] = (
-        "{{ cookiecutter.project_slug }}"
-    )
+    prefix: KeyPrefix = "{{ cookiecutter.project_slug }}"
     """Prefix of all keys and channels, so that several services can share a server. No `:` or
     wildcards."""
 
