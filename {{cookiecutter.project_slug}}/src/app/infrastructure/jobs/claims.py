@@ -6,17 +6,15 @@ back has lost it, and changes nothing.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-
-from redis.exceptions import WatchError
 
 from app.core.clock import utc_now
 from app.core.config import JobSettings
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobPipeline, JobRedis
-from app.infrastructure.jobs.store import WorkerInfo
+from app.infrastructure.jobs.store import WorkerInfo, end, milliseconds, text
 
 _SECONDS_OF_TRIES = 88_400  # as in arq
 
@@ -105,29 +103,21 @@ class Claims:
 
     async def done(self, job_id: str) -> bool:
         """Store that a job is done."""
-        return await self._end(job_id, {"state": "done"}, self._settings.result_seconds)
+        return await self._end(job_id, self._settings.result_seconds, state="done")
 
     async def cancelled(self, job_id: str) -> bool:
         """Store that a job was cancelled."""
-        return await self._end(job_id, {"state": "cancelled"}, self._settings.result_seconds)
+        return await self._end(job_id, self._settings.result_seconds, state="cancelled")
 
     async def dead(self, job_id: str, error: str) -> bool:
         """Dead-letter a job: it is kept so that it can be retried by hand."""
-        now, life = utc_now(), self._settings.dead_seconds
-
-        def keep(pipe: JobPipeline) -> None:
-            moment = now.timestamp() * 1000
-            pipe.expire(keys.payload(job_id), life)
-            pipe.zadd(keys.DEAD, {job_id: moment})
-            pipe.zremrangebyscore(keys.DEAD, "-inf", moment - life * 1000)
-
-        return await self._end(job_id, {"state": "failed", "error": error}, life, keep)
+        return await self._end(job_id, self._settings.dead_seconds, state="failed", error=error)
 
     async def retry(self, job_id: str, at: datetime, error: str) -> bool:
         """Delay a job until its next try."""
 
-        def write(pipe: JobPipeline, *_: str | None) -> None:
-            pipe.zadd(keys.QUEUE, {job_id: round(at.timestamp() * 1000)})
+        def write(pipe: JobPipeline, _: Mapping[str, str]) -> None:
+            pipe.zadd(keys.QUEUE, {job_id: milliseconds(at)})
             pipe.hset(keys.record(job_id), mapping={"state": "queued", "error": error})
             pipe.delete(keys.lease(job_id))
 
@@ -136,7 +126,7 @@ class Claims:
     async def hand_back(self, job_id: str) -> bool:
         """Requeue a job at once, without counting the try."""
 
-        def write(pipe: JobPipeline, *_: str | None) -> None:
+        def write(pipe: JobPipeline, _: Mapping[str, str]) -> None:
             pipe.decr(keys.tries(job_id))
             pipe.hset(keys.record(job_id), "state", "queued")
             pipe.delete(keys.lease(job_id))
@@ -157,66 +147,41 @@ class Claims:
             pipe.delete(keys.worker(self._worker_id))
             await pipe.execute()
 
-    async def _end(
-        self,
-        job_id: str,
-        outcome: dict[str, str],
-        life: int,
-        keep: Callable[[JobPipeline], None] | None = None,
-    ) -> bool:
-        """Store a final outcome.
+    async def _end(self, job_id: str, life: int, **outcome: str) -> bool:
+        """Store a final outcome for `life` seconds; only dead jobs keep their payload."""
 
-        Args:
-            job_id: The job.
-            outcome: Fields of its record.
-            life: Seconds until the record expires.
-            keep: Commands that keep the payload; by default it is deleted.
-        """
-
-        def write(pipe: JobPipeline, unique: str | None, owner: str | None) -> None:
-            pipe.delete(keys.tries(job_id), keys.lease(job_id))
-            pipe.zrem(keys.QUEUE, job_id)
-            pipe.zrem(keys.CANCELLED, job_id)
-            pipe.set(keys.done(job_id), b"{}", ex=life)
-            if unique is not None:
-                pipe.delete(keys.unique(unique))
-            if owner is not None:
-                pipe.zrem(keys.unfinished(owner), job_id)
-            pipe.hset(keys.record(job_id), mapping=outcome | {"finished_at": utc_now().isoformat()})
-            pipe.expire(keys.record(job_id), life)
-            if keep:
-                keep(pipe)
+        def write(pipe: JobPipeline, record: Mapping[str, str]) -> None:
+            end(pipe, job_id, record, life, **outcome)
+            if outcome["state"] == "failed":
+                now = milliseconds(utc_now())
+                pipe.expire(keys.payload(job_id), life)
+                pipe.zadd(keys.DEAD, {job_id: now})
+                pipe.zremrangebyscore(keys.DEAD, "-inf", now - life * 1000)
             else:
                 pipe.delete(keys.payload(job_id))
 
         return await self._if_held(job_id, write)
 
     async def _if_held(
-        self, job_id: str, write: Callable[[JobPipeline, str | None, str | None], None]
+        self, job_id: str, write: Callable[[JobPipeline, Mapping[str, str]], None]
     ) -> bool:
         """Run commands in a transaction if this worker holds the lease; return whether it does.
 
         Args:
             job_id: The job.
-            write: Queues the commands, given the job's unique name and owner.
+            write: Queues the commands, given the job's record.
         """
-        async with self._redis.in_time():
-            while True:
-                async with self._redis.pipeline() as pipe:
-                    await pipe.watch(keys.lease(job_id), keys.payload(job_id))
-                    holder = await pipe.get(keys.lease(job_id))
-                    # It may have expired while Redis was unavailable, with nobody to take it.
-                    if holder not in {self._worker_id.encode(), None}:
-                        return False
-                    if await pipe.zscore(keys.QUEUE, job_id) is None:
-                        return False
-                    unique, owner = await pipe.execute_command(
-                        "HMGET", keys.record(job_id), "unique", "owner"
-                    )
-                    pipe.multi()
-                    write(pipe, unique and unique.decode(), owner and owner.decode())
-                    try:
-                        await pipe.execute()
-                    except WatchError:
-                        continue
-                    return True
+
+        async def change(pipe: JobPipeline) -> bool:
+            holder = await pipe.get(keys.lease(job_id))
+            # It may have expired while Redis was unavailable, with nobody to take it.
+            if holder not in {self._worker_id.encode(), None}:
+                return False
+            if await pipe.zscore(keys.QUEUE, job_id) is None:
+                return False
+            record = text(await pipe.execute_command("HGETALL", keys.record(job_id)))
+            pipe.multi()
+            write(pipe, record)
+            return True
+
+        return await self._redis.change(change, keys.lease(job_id), keys.payload(job_id))

@@ -1,9 +1,9 @@
 """arq's Redis client with a key prefix and time limits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, nullcontext
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
@@ -19,6 +19,7 @@ from app.core.jobs import QueueUnavailable
 from app.infrastructure.jobs import payloads
 from app.infrastructure.redis import Breaker, RedisUnavailable
 
+T = TypeVar("T")
 _ARQ: Final = "arq:"
 """Prefix of arq's own keys, and of ours beside them."""
 
@@ -97,6 +98,20 @@ class JobRedis(ArqRedis):
             raise QueueUnavailable(reason=error.context["cause"]) from error
         except (RedisError, OSError) as error:
             raise QueueUnavailable(reason=type(error).__name__) from error
+
+    async def change(self, write: Callable[[JobPipeline], Awaitable[T]], *watched: str) -> T:
+        """Run a transaction, again if a watched key changes meanwhile, and return its result.
+
+        Args:
+            write: Reads, then calls `multi` and queues commands; without, it changes nothing.
+            watched: Keys.
+
+        Raises:
+            QueueUnavailable: Redis did not answer in time, or the circuit is open.
+        """
+        async with self.in_time():
+            result: T = await self.transaction(write, *watched, value_from_callable=True)  # type: ignore[arg-type]
+        return result
 
 
 @asynccontextmanager

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
-from redis.exceptions import WatchError
-
 from app.core.clock import utc_now
 from app.core.config import JobSettings
 from app.core.jobs import (
@@ -125,34 +123,30 @@ class JobStore:
         """
         name = keys.unique(unique) if unique else keys.record(job_id)
         owned = keys.unfinished(owner_id) if owner_id else name
-        async with self._redis.in_time():
-            while True:
-                async with self._redis.pipeline() as pipe:
-                    await pipe.watch(name, owned, keys.payload(job_id))
-                    if unique and (other := await pipe.get(name)):
-                        return str(other.decode())
-                    if await pipe.exists(keys.payload(job_id), keys.done(job_id)):
-                        return str(job_id)
-                    if owner_id:
-                        await self._require_room(pipe, owned)
-                    pipe.multi()
-                    life = self._settings.queue_seconds
-                    pipe.set(keys.payload(job_id), encode(sent), ex=life)
-                    pipe.zadd(keys.QUEUE, {str(job_id): _milliseconds(utc_now())})
-                    record = {"kind": sent.kind, "created_at": sent.enqueued_at.isoformat()}
-                    record |= {"state": "queued"} | ({"owner": str(owner_id)} if owner_id else {})
-                    if unique:
-                        record["unique"] = unique
-                        pipe.set(name, str(job_id), ex=life)
-                    if owner_id:
-                        self._own(pipe, owned, job_id)
-                    pipe.hset(keys.record(job_id), mapping=record)
-                    pipe.expire(keys.record(job_id), life)
-                    try:
-                        await pipe.execute()
-                    except WatchError:
-                        continue
-                    return str(job_id)
+        life = self._settings.queue_seconds
+
+        async def write(pipe: JobPipeline) -> str:
+            if unique and (other := await pipe.get(name)):
+                return str(other.decode())
+            if await pipe.exists(keys.payload(job_id), keys.done(job_id)):
+                return str(job_id)
+            if owner_id:
+                await self._require_room(pipe, owned)
+            pipe.multi()
+            pipe.set(keys.payload(job_id), encode(sent), ex=life)
+            pipe.zadd(keys.QUEUE, {str(job_id): milliseconds(utc_now())})
+            record = {"kind": sent.kind, "created_at": sent.enqueued_at.isoformat()}
+            record |= {"state": "queued"} | ({"owner": str(owner_id)} if owner_id else {})
+            if unique:
+                record["unique"] = unique
+                pipe.set(name, str(job_id), ex=life)
+            if owner_id:
+                self._own(pipe, owned, job_id)
+            pipe.hset(keys.record(job_id), mapping=record)
+            pipe.expire(keys.record(job_id), life)
+            return str(job_id)
+
+        return await self._redis.change(write, name, owned, keys.payload(job_id))
 
     async def find(self, job_id: UUID) -> JobStatus | None:
         """Return the status of a tracked job."""
@@ -160,7 +154,7 @@ class JobStore:
             pipe.hgetall(keys.record(job_id))
             pipe.exists(keys.lease(job_id))
             stored, held = await pipe.execute()
-        record = _text(stored)
+        record = text(stored)
         if "owner" not in record:
             return None
         state = cast("JobState", record["state"])
@@ -182,30 +176,18 @@ class JobStore:
 
     async def cancel(self, job_id: UUID) -> None:
         """Cancel a job: at once if it is queued, else as soon as its worker notices."""
-        async with self._redis.in_time():
-            while True:
-                async with self._redis.pipeline() as pipe:
-                    await pipe.watch(keys.lease(job_id), keys.record(job_id))
-                    held = await pipe.exists(keys.lease(job_id))
-                    record = _text(await pipe.execute_command("HGETALL", keys.record(job_id)))
-                    pipe.multi()
-                    if held:
-                        pipe.zadd(keys.CANCELLED, {str(job_id): _milliseconds(utc_now())})
-                    elif record.get("state") in {"queued", "running"}:
-                        pipe.zrem(keys.QUEUE, str(job_id))
-                        pipe.delete(keys.payload(job_id), keys.tries(job_id))
-                        if "unique" in record:
-                            pipe.delete(keys.unique(record["unique"]))
-                        if "owner" in record:
-                            pipe.zrem(keys.unfinished(record["owner"]), str(job_id))
-                        ended = {"state": "cancelled", "finished_at": utc_now().isoformat()}
-                        pipe.hset(keys.record(job_id), mapping=ended)
-                        pipe.expire(keys.record(job_id), self._settings.result_seconds)
-                    try:
-                        await pipe.execute()
-                    except WatchError:
-                        continue
-                    return
+
+        async def write(pipe: JobPipeline) -> None:
+            held = await pipe.exists(keys.lease(job_id))
+            record = text(await pipe.execute_command("HGETALL", keys.record(job_id)))
+            pipe.multi()
+            if held:
+                pipe.zadd(keys.CANCELLED, {str(job_id): milliseconds(utc_now())})
+            elif record.get("state") in {"queued", "running"}:
+                pipe.delete(keys.payload(job_id))
+                end(pipe, job_id, record, self._settings.result_seconds, state="cancelled")
+
+        await self._redis.change(write, keys.lease(job_id), keys.record(job_id))
 
     async def set_progress(self, job_id: UUID, done: int) -> None:
         """Store the progress of a running job."""
@@ -217,8 +199,8 @@ class JobStore:
 
     async def revive(self, job_id: str) -> bool:
         """Requeue a dead-lettered job with all its tries; return whether it existed."""
-        async with self._redis.in_time(), self._redis.pipeline() as pipe:
-            await pipe.watch(keys.payload(job_id), keys.DEAD)
+
+        async def write(pipe: JobPipeline) -> bool:
             known = await pipe.exists(keys.payload(job_id))
             if not known or await pipe.zscore(keys.DEAD, job_id) is None:
                 return False
@@ -229,16 +211,17 @@ class JobStore:
             pipe.zrem(keys.DEAD, job_id)
             pipe.delete(keys.tries(job_id), keys.done(job_id))
             pipe.expire(keys.payload(job_id), self._settings.queue_seconds)
-            pipe.zadd(keys.QUEUE, {job_id: _milliseconds(utc_now())})
+            pipe.zadd(keys.QUEUE, {job_id: milliseconds(utc_now())})
             pipe.hdel(keys.record(job_id), "finished_at", "error")
             pipe.hset(keys.record(job_id), "state", "queued")
             pipe.expire(keys.record(job_id), self._settings.queue_seconds)
-            await pipe.execute()
-        return True
+            return True
+
+        return await self._redis.change(write, keys.payload(job_id), keys.DEAD)
 
     async def overview(self) -> Overview:
         """Return the state of the queue; long lists are cut."""
-        now = _milliseconds(utc_now())
+        now = milliseconds(utc_now())
         async with self._redis.in_time():
             async with self._redis.pipeline() as pipe:
                 pipe.zrange(keys.QUEUE, 0, _SHOWN - 1)
@@ -251,7 +234,7 @@ class JobStore:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for each, _ in dead:
                     pipe.hgetall(keys.record(each.decode()))
-                records = [_text(record) for record in await pipe.execute()]
+                records = [text(record) for record in await pipe.execute()]
         return Overview(
             queued=max(0, total - delayed - running),
             delayed=delayed,
@@ -299,11 +282,11 @@ class JobStore:
         """Count a job among the unfinished ones of its owner."""
         # Jobs older than this have expired in the queue.
         pipe.zremrangebyscore(owned, "-inf", self._horizon())
-        pipe.zadd(owned, {str(job_id): _milliseconds(utc_now())})
+        pipe.zadd(owned, {str(job_id): milliseconds(utc_now())})
         pipe.expire(owned, self._settings.queue_seconds)
 
     def _horizon(self) -> int:
-        return _milliseconds(utc_now()) - self._settings.queue_seconds * 1000
+        return milliseconds(utc_now()) - self._settings.queue_seconds * 1000
 
     async def _set(self, job_id: UUID, name: str, value: str) -> None:
         async with self._redis.in_time(), self._redis.pipeline() as pipe:
@@ -313,11 +296,29 @@ class JobStore:
             await pipe.execute()
 
 
-def _milliseconds(moment: datetime) -> int:
+def end(
+    pipe: JobPipeline, job_id: JobId, record: Mapping[str, str], life: int, **outcome: str
+) -> None:
+    """Store a final outcome, whose fields are kept for `life` seconds."""
+    pipe.delete(keys.tries(job_id), keys.lease(job_id))
+    pipe.zrem(keys.QUEUE, str(job_id))
+    pipe.zrem(keys.CANCELLED, str(job_id))
+    pipe.set(keys.done(job_id), b"{}", ex=life)
+    if "unique" in record:
+        pipe.delete(keys.unique(record["unique"]))
+    if "owner" in record:
+        pipe.zrem(keys.unfinished(record["owner"]), str(job_id))
+    pipe.hset(keys.record(job_id), mapping=outcome | {"finished_at": utc_now().isoformat()})
+    pipe.expire(keys.record(job_id), life)
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return the score of a moment."""
     return round(moment.timestamp() * 1000)
 
 
-def _text(stored: Mapping[Any, Any]) -> dict[str, str]:
+def text(stored: Mapping[Any, Any]) -> dict[str, str]:
+    """Decode a hash."""
     return {name.decode(): value.decode() for name, value in stored.items()}
 
 
