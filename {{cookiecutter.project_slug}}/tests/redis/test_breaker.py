@@ -10,8 +10,7 @@ from app.infrastructure.redis import Breaker, RedisUnavailable
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
+    now = 100.0
 
     def __call__(self) -> float:
         return self.now
@@ -27,99 +26,71 @@ def breaker(clock: Clock) -> Breaker:
     return Breaker(failures=3, seconds=5, clock=clock)
 
 
-class Redis:
-    """Answers or fails, and counts how often it was asked."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error, self.asked = error, 0
-
-    async def __call__(self) -> str:
-        self.asked += 1
-        if self.error:
-            raise self.error
-        return "PONG"
+def call(breaker: Breaker, error: Exception | None = None) -> None:
+    with breaker.guard():
+        if error:
+            raise error
 
 
-async def failed(breaker: Breaker, redis: Redis, times: int) -> None:
+def failed(breaker: Breaker, times: int = 1) -> list[str]:
+    """Fail several times, and return the causes."""
+    causes: list[str] = []
     for _ in range(times):
-        with pytest.raises(RedisUnavailable):
-            await breaker.call(redis)
+        with pytest.raises(RedisUnavailable) as raised:
+            call(breaker, ConnectionError())
+        causes.append(str(raised.value.context["cause"]))
+    return causes
 
 
 class TestClosed:
-    async def test_lets_calls_through(self, breaker: Breaker) -> None:
-        assert await breaker.call(Redis()) == "PONG"
-        assert not breaker.is_open
-
-    @pytest.mark.parametrize("error", [ConnectionError(), TimeoutError(), ReadOnlyError()])
-    async def test_translates_failures(self, breaker: Breaker, error: Exception) -> None:
-        with pytest.raises(RedisUnavailable) as raised:
-            await breaker.call(Redis(error))
-        assert raised.value.__cause__ is error
-
-    async def test_does_not_count_our_own_mistakes(self, breaker: Breaker) -> None:
+    def test_translates_failures_of_redis_alone(self, breaker: Breaker) -> None:
+        for error in (ConnectionError(), TimeoutError()):
+            with pytest.raises(RedisUnavailable) as raised:
+                call(breaker, error)
+            assert raised.value.__cause__ is error
+        call(breaker)
+        with pytest.raises(RedisUnavailable):
+            call(breaker, ReadOnlyError())
+        call(breaker)
         for _ in range(5):
             with pytest.raises(DataError):
-                await breaker.call(Redis(DataError()))
+                call(breaker, DataError())
         assert not breaker.is_open
 
-    async def test_counts_failures_in_a_row_only(self, breaker: Breaker) -> None:
+    def test_counts_failures_in_a_row_only(self, breaker: Breaker) -> None:
         for _ in range(3):
-            await failed(breaker, Redis(ConnectionError()), 2)
-            await breaker.call(Redis())
+            failed(breaker, 2)
+            call(breaker)
         assert not breaker.is_open
 
 
 class TestOpen:
-    async def test_refuses_calls_at_once(self, breaker: Breaker) -> None:
-        redis = Redis(ConnectionError())
+    def test_refuses_calls_until_a_probe_succeeds(self, breaker: Breaker, clock: Clock) -> None:
         with capture_logs() as logs:
-            await failed(breaker, redis, 10)
-        assert redis.asked == 3
-        assert breaker.is_open
-        assert [(log["event"], log["cause"]) for log in logs] == [
-            ("redis unavailable", "ConnectionError")
-        ]
-
-    async def test_closes_when_a_probe_succeeds(self, breaker: Breaker, clock: Clock) -> None:
-        await failed(breaker, Redis(ConnectionError()), 3)
-        clock.now += 5
-        with capture_logs() as logs:
-            assert await breaker.call(Redis()) == "PONG"
+            causes = failed(breaker, 5)
+            clock.now += 5
+            call(breaker)
+        assert causes == ["ConnectionError"] * 3 + ["circuit open"] * 2
         assert not breaker.is_open
-        assert [log["event"] for log in logs] == ["redis available"]
+        assert [log["event"] for log in logs] == ["redis unavailable", "redis available"]
 
-    async def test_stays_open_when_a_probe_fails(self, breaker: Breaker, clock: Clock) -> None:
-        redis = Redis(ConnectionError())
-        await failed(breaker, redis, 3)
+    def test_stays_open_when_a_probe_fails(self, breaker: Breaker, clock: Clock) -> None:
+        failed(breaker, 3)
         clock.now += 5
-        await failed(breaker, redis, 3)
-        assert redis.asked == 4
+        assert failed(breaker, 2) == ["ConnectionError", "circuit open"]
         clock.now += 4.9
-        await failed(breaker, redis, 1)
-        assert redis.asked == 4
+        assert failed(breaker) == ["circuit open"]
 
-    async def test_lets_one_probe_through_at_a_time(self, breaker: Breaker, clock: Clock) -> None:
-        await failed(breaker, Redis(ConnectionError()), 3)
-        clock.now += 5
-        may_end = asyncio.Event()
-        probe = asyncio.create_task(breaker.call(may_end.wait))
-        await asyncio.sleep(0)
-        redis = Redis()
-        await failed(breaker, redis, 3)
-        assert redis.asked == 0
-        may_end.set()
-        await probe
-        assert await breaker.call(redis) == "PONG"
-
-    async def test_lets_another_probe_through_after_a_cancelled_one(
-        self, breaker: Breaker, clock: Clock
+    @pytest.mark.parametrize("error", [None, asyncio.CancelledError()])
+    def test_lets_one_probe_through_at_a_time(
+        self, breaker: Breaker, clock: Clock, error: BaseException | None
     ) -> None:
-        await failed(breaker, Redis(ConnectionError()), 3)
+        failed(breaker, 3)
         clock.now += 5
-        probe = asyncio.create_task(breaker.call(asyncio.Event().wait))
-        await asyncio.sleep(0)
-        probe.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await probe
-        assert await breaker.call(Redis()) == "PONG"
+        probe = breaker.guard()
+        probe.__enter__()
+        assert failed(breaker) == ["circuit open"]
+        probe.__exit__(type(error) if error else None, error, None)
+        # A cancelled probe has shown nothing: the next call is one.
+        call(breaker)
+        assert not breaker.is_open

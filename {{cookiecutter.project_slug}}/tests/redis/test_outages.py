@@ -39,22 +39,16 @@ def redis(own_redis: Callable[[], OwnRedis]) -> OwnRedis:
 
 
 @pytest.fixture
-def pace() -> dict[str, float]:
-    return QUICK
-
-
-@pytest.fixture
 async def served(
     make_settings: Callable[..., Settings],
     own_database_url: str,
     redis: OwnRedis,
-    pace: dict[str, float],
     recorded: Recorded,
 ) -> AsyncIterator[FastAPI]:
     """An application with a Redis of its own."""
     settings = make_settings(
         own_database_url,
-        redis={"url": redis.url, **pace},
+        redis={"url": redis.url, **QUICK},
         rate_limits=UNLIMITED,
     )
     app = recorded(create_app(settings))
@@ -175,33 +169,3 @@ class TestUnderLoad:
             await until_redis_is(caller, "up")
             await load.until_answered("keyed", 201)
         assert load.answers == {("read", 200), ("keyed", 201), ("keyed", 503)}
-
-
-class TestWhileRedisIsAway:
-    async def test_limits_are_those_of_the_process(
-        self,
-        make_settings: Callable[..., Settings],
-        own_database_url: str,
-        redis: OwnRedis,
-        password_hash: str,
-    ) -> None:
-        settings = make_settings(
-            own_database_url,
-            redis={"url": redis.url, **QUICK},
-            rate_limits={"general_account": "3/day"},
-        )
-        redis.kill()
-        app = create_app(settings)
-        async with app.router.lifespan_context(app), async_client_of(app) as client:
-            ada = await Arrange(lambda: app.state.resources, password_hash).someone()
-            answers = [await client.get(ITEMS, headers=ada.headers) for _ in range(4)]
-        assert [each.status_code for each in answers] == [200, 200, 200, 429]
-
-
-class TestWithRedis:
-    @pytest.fixture
-    def pace(self) -> dict[str, float]:
-        return {}
-
-    async def test_is_asked_when_the_service_is(self, caller: httpx2.AsyncClient) -> None:
-        await until_redis_is(caller, "up")

@@ -89,16 +89,6 @@ class TestTwoProcesses:
             for client in (other, one):
                 assert (await client.get(ME)).status_code == 401
 
-    async def test_see_a_change_together(
-        self, addresses: tuple[str, ...], someone: Someone
-    ) -> None:
-        async with clients(addresses, someone) as (one, other):
-            for client in (one, other):
-                assert (await client.get(ME)).json()["full_name"] != "Ada Lovelace"
-            await one.patch(ME, json={"full_name": "Ada Lovelace"})
-            for client in (other, one):
-                assert (await client.get(ME)).json()["full_name"] == "Ada Lovelace"
-
     async def test_do_a_request_once_together(
         self, addresses: tuple[str, ...], someone: Someone, resources: Resources
     ) -> None:

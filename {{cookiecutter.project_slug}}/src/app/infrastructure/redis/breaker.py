@@ -1,9 +1,8 @@
 """A circuit breaker for Redis."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -12,7 +11,6 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.core.errors import Unavailable
 
-T = TypeVar("T")
 logger = structlog.stdlib.get_logger(__name__)
 
 # A ResponseError too: Redis is loading, full or read-only.
@@ -53,15 +51,6 @@ class Breaker:
     def is_doubtful(self) -> bool:
         """Whether the last call failed, and the circuit is still closed."""
         return self._failed > 0 and not self.is_open
-
-    async def call(self, action: Callable[[], Awaitable[T]]) -> T:
-        """Run an action that has a time limit of its own.
-
-        Raises:
-            RedisUnavailable: The action failed, or the circuit is open.
-        """
-        with self.guard():
-            return await action()
 
     @contextmanager
     def guard(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -81,7 +81,8 @@ class GuardedRedis:
     def __init__(
         self, client: "Redis", settings: RedisSettings, breaker: Breaker | None = None
     ) -> None:
-        self._pool: _Pool = client.connection_pool
+        # Its types differ between the versions of the library.
+        self._pool: Any = client.connection_pool
         self._free = asyncio.Semaphore(client.connection_pool.max_connections)
         self._timeout = settings.timeout
         self._connect_timeout = settings.connect_timeout
@@ -102,29 +103,21 @@ class GuardedRedis:
         Raises:
             RedisUnavailable: Redis did not reply in time, or the circuit is open.
         """
-        return await self._breaker.call(lambda: self._send(words))
+        with self._breaker.guard():
+            return await self._send(words)
 
     async def run(self, script: Script, keys: list[str], *words: Word) -> Any:  # noqa: ANN401
-        """Run a script, and return its reply.
-
-        Raises:
-            RedisUnavailable: Redis did not reply in time, or the circuit is open.
-        """
-        return await self._breaker.call(lambda: self._run(script, (len(keys), *keys, *words)))
+        """Run a script, and return its reply; errors are those of a command."""
+        arguments = (len(keys), *keys, *words)
+        with self._breaker.guard():
+            try:
+                return await self._send(("EVALSHA", script.digest, *arguments))
+            except NoScriptError:
+                return await self._send(("EVAL", script.text, *arguments))
 
     async def ping(self) -> None:
-        """Send a PING.
-
-        Raises:
-            RedisUnavailable: Redis did not reply in time, or the circuit is open.
-        """
+        """Send a PING."""
         await self.command("PING")
-
-    async def _run(self, script: Script, words: tuple[Word, ...]) -> Any:  # noqa: ANN401
-        try:
-            return await self._send(("EVALSHA", script.digest, *words))
-        except NoScriptError:
-            return await self._send(("EVAL", script.text, *words))
 
     async def _send(self, words: tuple[Word, ...]) -> Any:  # noqa: ANN401
         connection = await self._connect()
@@ -144,7 +137,7 @@ class GuardedRedis:
             finally:
                 self._free.release()
 
-    async def _connect(self) -> "_Connection":
+    async def _connect(self) -> Any:  # noqa: ANN401
         # After a failure Redis is probably gone, and every call would need a new connection: don't
         # give each the full time for it. The probe of an open circuit has that time.
         doubtful = self._breaker.is_doubtful
@@ -155,26 +148,8 @@ class GuardedRedis:
                 if has_waited and self._breaker.is_open:
                     # Opened by a call ahead in the queue.
                     raise RedisConnectionError("circuit open")
-                connection: _Connection = await self._pool.get_connection()
+                connection = await self._pool.get_connection()
             except BaseException:
                 self._free.release()
                 raise
         return connection
-
-
-class _Connection(Protocol):
-    """The used part of a connection; the library's own types differ between versions."""
-
-    async def send_command(self, *args: Any, **kwargs: Any) -> None: ...
-
-    async def read_response(self) -> Any: ...  # noqa: ANN401
-
-    async def disconnect(self, nowait: bool = False) -> None: ...
-
-
-class _Pool(Protocol):
-    """The used part of a pool."""
-
-    async def get_connection(self) -> Any: ...  # noqa: ANN401
-
-    async def release(self, connection: Any) -> None: ...  # noqa: ANN401
