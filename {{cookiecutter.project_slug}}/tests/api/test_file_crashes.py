@@ -1,6 +1,6 @@
-"""What is left of files where the service crashed, and what mends it: see docs/adr/0009-files.md.
+"""Files after crashes, failures and concurrent requests; see docs/adr/0009-files.md.
 
-A crash is put where it hurts: the state that it leaves is made, and then the sweep comes.
+A crash is simulated by the state that it leaves.
 """
 
 import asyncio
@@ -20,12 +20,7 @@ from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.errors import DatabaseUnavailable, DomainError
 from app.core.ids import new_id
-from app.core.storage import (
-    ByteRange,
-    FileStore,
-    FileStoreUnavailable,
-    StoredFile,
-)
+from app.core.storage import ByteRange, FileStore, FileStoreUnavailable, StoredFile
 from app.domain.files import (
     AnnouncedFile,
     ContentId,
@@ -59,64 +54,17 @@ from tests.support.files import (
 from tests.support.resources import replaced
 from tests.support.s3_plugin import nobody
 
-NOTHING = {"expired_uploads": 0, "objects_without_a_file": 0, "unfinished_parts": 0}
 LONG_AGO = timedelta(days=1)
 PATIENCE = 10.0
-
-
-@pytest.fixture
-def resources(own_app: FastAPI, own_storage: Storage) -> Resources:
-    """Resources with a database and a folder of their own."""
-    own_app.state.resources = replaced(own_app.state.resources, storage=own_storage)
-    opened: Resources = own_app.state.resources
-    return opened
-
-
-@pytest.fixture
-async def ada(arrange_own: Arrange) -> Someone:
-    return await arrange_own.someone()
-
-
-@pytest.fixture
-async def upload(resources: Resources, ada: Someone) -> FileId:
-    """A direct upload that is there, and not completed."""
-    announced = AnnouncedFile("a.txt", "text/plain", len(TEXT), hashlib.sha256(TEXT).hexdigest())
-    upload = await uploads_of(resources).announce(ada.id, announced)
-    await resources.storage.put(incoming_key(upload.id), one_chunk(), media_type="text/plain")
-    return upload.id
-
-
-@pytest.fixture
-def put(resources: Resources) -> Callable[[str], Any]:
-    """Put something under a key."""
-
-    async def put_text(key: str) -> None:
-        await resources.storage.put(key, one_chunk(), media_type="text/plain")
-
-    return put_text
 
 
 async def one_chunk(data: bytes = TEXT) -> AsyncIterator[bytes]:
     yield data
 
 
-async def rows(arrange: Arrange) -> list[str]:
-    return sorted(state for (state,) in await arrange.rows(select(models.File.state)))
-
-
-def a_try(file_id: FileId) -> str:
-    """Where somebody has tried to store the content of a file."""
+def attempt_at(file_id: FileId) -> str:
+    """The key of an attempt to store the content of a file."""
     return stored_key(file_id, ContentId(new_id()))
-
-
-async def content_of(resources: Resources, file: File) -> bytes:
-    async with files_of(resources).content(file, None) as (_, found):
-        return b"".join([chunk async for chunk in found])
-
-
-def with_storage(resources: Resources, storage: Any) -> Resources:
-    """The same resources, with what stands for the store."""
-    return replaced(resources, storage=storage)
 
 
 async def refusal(attempt: Awaitable[object]) -> DomainError | None:
@@ -127,8 +75,66 @@ async def refusal(attempt: Awaitable[object]) -> DomainError | None:
     return None
 
 
+class Files:
+    """The files of one user, with a database and a folder of their own."""
+
+    def __init__(self, resources: Resources, arrange: Arrange, owner: Someone) -> None:
+        self.resources, self.arrange, self.owner = resources, arrange, owner
+        self.storage: FileStore = resources.storage
+
+    async def upload(self, **replacements: Any) -> File:
+        uploads = uploads_of(replaced(self.resources, **replacements))
+        incoming = IncomingFile("a.txt", "text/plain", one_chunk(), None)
+        return await uploads.upload(self.owner.id, incoming)
+
+    async def announced(self) -> FileId:
+        """A direct upload that was sent and not completed."""
+        digest = hashlib.sha256(TEXT).hexdigest()
+        announced = AnnouncedFile("a.txt", "text/plain", len(TEXT), digest)
+        upload = await uploads_of(self.resources).announce(self.owner.id, announced)
+        await self.put(incoming_key(upload.id))
+        return upload.id
+
+    async def complete(self, upload: FileId, **replacements: Any) -> File:
+        uploads = uploads_of(replaced(self.resources, **replacements))
+        return await uploads.complete(self.owner.id, upload)
+
+    async def delete(self, file_id: FileId) -> None:
+        await files_of(self.resources).delete(self.owner.id, file_id)
+
+    async def put(self, *keys: str, data: bytes = TEXT) -> None:
+        for key in keys:
+            await self.storage.put(key, one_chunk(data), media_type="text/plain")
+
+    async def content(self, file: File) -> bytes:
+        async with files_of(self.resources).content(file, None) as (_, found):
+            return b"".join([chunk async for chunk in found])
+
+    async def states(self) -> list[str]:
+        rows = await self.arrange.rows(select(models.File.state))
+        return sorted(state for (state,) in rows)
+
+    async def keys(self) -> set[str]:
+        return await keys_of(self.resources)
+
+    async def swept(self, resources: Resources | None = None) -> dict[str, int]:
+        """Sweep, and return the numbers that are not zero."""
+        used = resources or self.resources
+        sweep = FileSweep(used.database, used.storage, used.settings.storage)
+        return {name: number for name, number in (await sweep.prune()).items() if number}
+
+    async def are_gone(self) -> bool:
+        return not await self.states() and not await self.keys()
+
+
+@pytest.fixture
+async def files(own_app: FastAPI, own_storage: Storage, arrange_own: Arrange) -> Files:
+    own_app.state.resources = replaced(own_app.state.resources, storage=own_storage)
+    return Files(own_app.state.resources, arrange_own, await arrange_own.someone())
+
+
 class Held:
-    """A store that has put something, and says so when it may."""
+    """A store that pauses after a `put` until it is resumed."""
 
     def __init__(self, storage: FileStore) -> None:
         self._storage = storage
@@ -145,7 +151,7 @@ class Held:
 
 
 class HeldBefore(Held):
-    """A store that is about to put something, and does so when it may."""
+    """A store that pauses before a `put` until it is resumed."""
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, media_type: str) -> StoredFile:
         data = b"".join([chunk async for chunk in chunks])
@@ -155,7 +161,7 @@ class HeldBefore(Held):
 
 
 class FailingOnce(Database):
-    """A database that fails in the nth transaction: before its commit, or when that is done."""
+    """A database that fails in the nth transaction, before its commit or after it."""
 
     def __init__(self, database: Database, fails: int, *, after_commit: bool) -> None:
         super().__init__(database.engine)
@@ -174,40 +180,29 @@ class FailingOnce(Database):
 
 
 class TestUpload:
-    async def test_is_mended_after_a_crash_before_its_content_came(
-        self, resources: Resources, arrange_own: Arrange, ada: Someone
-    ) -> None:
+    async def test_is_swept_after_a_crash_before_its_content(self, files: Files) -> None:
         expired = {"created_at": utc_now() - LONG_AGO, "expires_at": utc_now() - LONG_AGO / 2}
-        await arrange_own.store(PendingFileFactory.build(owner_id=ada.id, **expired))
+        await files.arrange.store(PendingFileFactory.build(owner_id=files.owner.id, **expired))
 
-        assert await sweep(resources) == NOTHING | {"expired_uploads": 1}
+        assert await files.swept() == {"expired_uploads": 1}
+        assert await files.are_gone()
 
-        assert await rows(arrange_own) == []
-
-    @pytest.mark.parametrize("key_for", [a_try, incoming_key])
-    async def test_is_mended_after_a_crash_before_its_row_was_ready(
-        self,
-        resources: Resources,
-        arrange_own: Arrange,
-        ada: Someone,
-        put: Callable[[str], Any],
-        key_for: Callable[[FileId], str],
+    @pytest.mark.parametrize("key_for", [attempt_at, incoming_key])
+    async def test_is_swept_after_a_crash_before_its_row_is_ready(
+        self, files: Files, key_for: Callable[[FileId], str]
     ) -> None:
-        row = PendingFileFactory.build(owner_id=ada.id, expires_at=utc_now() - LONG_AGO)
-        await arrange_own.store(row)
-        await put(key_for(FileId(row.id)))
+        past = utc_now() - LONG_AGO
+        row = PendingFileFactory.build(owner_id=files.owner.id, expires_at=past)
+        await files.arrange.store(row)
+        await files.put(key_for(FileId(row.id)))
 
-        swept = await sweep(resources)
+        assert await files.swept() == {"expired_uploads": 1, "objects_without_a_file": 1}
+        assert await files.are_gone()
 
-        assert swept == NOTHING | {"expired_uploads": 1, "objects_without_a_file": 1}
-
-        assert await rows(arrange_own) == []
-        assert await keys_of(resources) == set()
-
-    async def test_is_mended_after_a_crash_between_two_parts(
-        self, resources: Resources, moto_settings: StorageSettings, ada: Someone
+    async def test_is_swept_after_a_crash_between_two_parts(
+        self, files: Files, moto_settings: StorageSettings
     ) -> None:
-        # This server says of every upload that it was begun years ago.
+        # This server dates every upload years back.
         async with AsyncExitStack() as stack:
             storage = Storage(moto_settings, stack)
             client = await storage._client()
@@ -218,76 +213,51 @@ class TestUpload:
                 **where, UploadId=begun["UploadId"], PartNumber=1, Body=bytes(5 * MEBIBYTE)
             )
 
-            swept = await sweep(replaced(resources, storage=storage))
+            swept = await files.swept(replaced(files.resources, storage=storage))
 
             assert swept["unfinished_parts"] == 1
             listed = await client.list_multipart_uploads(Bucket=moto_settings.bucket)
             assert key not in {each["Key"] for each in listed.get("Uploads", ())}
 
-    async def test_leaves_nothing_if_its_row_can_not_become_ready(
-        self, resources: Resources, arrange_own: Arrange, ada: Someone
-    ) -> None:
-        database = FailingOnce(resources.database, 2, after_commit=False)
-        service = uploads_of(replaced(resources, database=database))
-
+    async def test_leaves_nothing_if_its_row_fails_to_become_ready(self, files: Files) -> None:
+        database = FailingOnce(files.resources.database, 2, after_commit=False)
         with pytest.raises(DatabaseUnavailable):
-            await service.upload(ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None))
+            await files.upload(database=database)
+        assert await files.are_gone()
 
-        assert await rows(arrange_own) == []
-        assert await keys_of(resources) == set()
-
-    async def test_keeps_the_content_if_only_the_news_of_the_commit_was_lost(
-        self, resources: Resources, arrange_own: Arrange, ada: Someone
+    async def test_keeps_its_content_if_only_the_answer_to_the_commit_is_lost(
+        self, files: Files
     ) -> None:
-        database = FailingOnce(resources.database, 2, after_commit=True)
-        service = uploads_of(replaced(resources, database=database))
-
+        database = FailingOnce(files.resources.database, 2, after_commit=True)
         with pytest.raises(DatabaseUnavailable):
-            await service.upload(ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None))
-
-        assert await rows(arrange_own) == ["ready"]
-        assert len(await keys_of(resources)) == 1
-        assert await sweep(resources) == NOTHING
+            await files.upload(database=database)
+        assert await files.states() == ["ready"]
+        assert len(await files.keys()) == 1
+        assert await files.swept() == {}
 
 
 class TestDelete:
-    async def test_is_mended_after_a_crash_before_the_content_went(
-        self, resources: Resources, put: Callable[[str], Any]
+    async def test_is_swept_after_a_crash_before_the_content_is_removed(self, files: Files) -> None:
+        await files.put(attempt_at(FileId(new_id())), incoming_key(FileId(new_id())))
+        assert await files.swept() == {"objects_without_a_file": 2}
+        assert await files.keys() == set()
+
+    async def test_works_without_the_store(
+        self, files: Files, own_app: FastAPI, own_client: httpx2.AsyncClient
     ) -> None:
-        await put(a_try(FileId(new_id())))
-        await put(incoming_key(FileId(new_id())))
-
-        swept = await sweep(resources)
-
-        assert swept == NOTHING | {"objects_without_a_file": 2}
-        assert await keys_of(resources) == set()
-
-    async def test_is_done_while_the_store_is_away(
-        self,
-        own_app: FastAPI,
-        own_client: httpx2.AsyncClient,
-        resources: Resources,
-        arrange_own: Arrange,
-        ada: Someone,
-    ) -> None:
-        file = await uploads_of(resources).upload(
-            ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None)
-        )
-        absent = nobody(resources.settings.storage)
+        file = await files.upload()
         async with AsyncExitStack() as stack:
-            own_app.state.resources = replaced(resources, storage=Storage(absent, stack))
-            response = await own_client.delete(f"{FILES}/{file.id}", headers=ada.headers)
+            absent = Storage(nobody(files.resources.settings.storage), stack)
+            own_app.state.resources = replaced(files.resources, storage=absent)
+            response = await own_client.delete(f"{FILES}/{file.id}", headers=files.owner.headers)
             with pytest.raises(FileStoreUnavailable):
-                await sweep(own_app.state.resources)
+                await files.swept(own_app.state.resources)
 
         assert response.status_code == 204
-        assert await rows(arrange_own) == []
-        swept = await sweep(resources)
-        assert swept == NOTHING | {"objects_without_a_file": 1}
+        assert await files.states() == []
+        assert await files.swept() == {"objects_without_a_file": 1}
 
-    async def test_removes_all_there_is_at_the_same_time(
-        self, resources: Resources, ada: Someone, upload: FileId
-    ) -> None:
+    async def test_removes_all_objects_concurrently(self, files: Files) -> None:
         both = asyncio.Barrier(2)
 
         class Together(Held):
@@ -295,268 +265,179 @@ class TestDelete:
                 async with both:
                     await self._storage.delete(key)
 
-        await uploads_of(resources).complete(ada.id, upload)
-        patient = with_storage_settings(resources, removal_timeout=PATIENCE)
+        upload = await files.announced()
+        await files.complete(upload)
+        patient = with_storage_settings(files.resources, removal_timeout=PATIENCE)
+        together = replaced(patient, storage=Together(files.storage))
 
-        together = with_storage(patient, Together(resources.storage))
-        await files_of(together).delete(ada.id, upload)
+        await files_of(together).delete(files.owner.id, upload)
 
-        assert await keys_of(resources) == set()
+        assert await files.keys() == set()
 
-    async def test_is_not_held_up_by_a_store_that_hangs(
-        self, resources: Resources, arrange_own: Arrange, ada: Someone
-    ) -> None:
+    async def test_does_not_wait_for_a_store_that_hangs(self, files: Files) -> None:
         class Hanging(Held):
             async def delete(self, key: str) -> None:
                 await self.resume.wait()
 
-        file = await uploads_of(resources).upload(
-            ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None)
-        )
-        hasty = with_storage_settings(resources, removal_timeout=0.01)
-        hanging = with_storage(hasty, Hanging(resources.storage))
+        file = await files.upload()
+        hasty = with_storage_settings(files.resources, removal_timeout=0.01)
+        hanging = replaced(hasty, storage=Hanging(files.storage))
 
         async with asyncio.timeout(PATIENCE):
-            await files_of(hanging).delete(ada.id, file.id)
+            await files_of(hanging).delete(files.owner.id, file.id)
 
-        assert await rows(arrange_own) == []
-        swept = await sweep(resources)
-        assert swept == NOTHING | {"objects_without_a_file": 1}
+        assert await files.states() == []
+        assert await files.swept() == {"objects_without_a_file": 1}
 
-    async def test_of_the_owner_is_of_the_files(
-        self, resources: Resources, arrange_own: Arrange, ada: Someone
-    ) -> None:
-        await uploads_of(resources).upload(
-            ada.id, IncomingFile("a.txt", "text/plain", one_chunk(), None)
-        )
-        await arrange_own.execute(delete(models.User).where(models.User.id == ada.id))
-
-        assert await rows(arrange_own) == []
-        swept = await sweep(resources)
-        assert swept == NOTHING | {"objects_without_a_file": 1}
+    async def test_of_the_owner_deletes_the_files(self, files: Files) -> None:
+        await files.upload()
+        await files.arrange.execute(delete(models.User).where(models.User.id == files.owner.id))
+        assert await files.states() == []
+        assert await files.swept() == {"objects_without_a_file": 1}
 
 
 class TestDirectUpload:
-    async def test_that_came_too_late_is_swept(
-        self,
-        resources: Resources,
-        arrange_own: Arrange,
-        ada: Someone,
-        put: Callable[[str], Any],
+    @pytest.mark.parametrize("key_for", [incoming_key, attempt_at], ids=["sent late", "crashed"])
+    async def test_beside_the_one_that_made_the_file_is_swept(
+        self, files: Files, key_for: Callable[[FileId], str]
     ) -> None:
-        row = FileFactory.build(owner_id=ada.id)
-        await arrange_own.store(row)
-        await put(key_of(row))
-        await put(incoming_key(FileId(row.id)))
+        row = FileFactory.build(owner_id=files.owner.id)
+        await files.arrange.store(row)
+        await files.put(key_of(row), key_for(FileId(row.id)))
 
-        swept = await sweep(resources)
+        assert await files.swept() == {"objects_without_a_file": 1}
+        assert await files.keys() == {key_of(row)}
 
-        assert swept == NOTHING | {"objects_without_a_file": 1}
-        assert await keys_of(resources) == {key_of(row)}
-
-    async def test_is_mended_after_a_crash_of_a_try_beside_the_one_that_made_the_file(
-        self,
-        resources: Resources,
-        arrange_own: Arrange,
-        ada: Someone,
-        put: Callable[[str], Any],
-    ) -> None:
-        row = FileFactory.build(owner_id=ada.id)
-        await arrange_own.store(row)
-        await put(key_of(row))
-        await put(a_try(FileId(row.id)))
-
-        swept = await sweep(resources)
-
-        assert swept == NOTHING | {"objects_without_a_file": 1}
-        assert await keys_of(resources) == {key_of(row)}
-
-    async def test_is_mended_after_a_crash_before_what_was_cancelled_went(
-        self,
-        resources: Resources,
-        arrange_own: Arrange,
-        ada: Someone,
-        put: Callable[[str], Any],
-    ) -> None:
+    async def test_that_was_cancelled_is_swept_after_a_crash(self, files: Files) -> None:
         soon = utc_now() + LONG_AGO
-        row = FileFactory.build(owner_id=ada.id, state="cancelled", expires_at=soon)
-        await arrange_own.store(row)
-        await put(key_of(row))
-        await put(incoming_key(FileId(row.id)))
+        row = FileFactory.build(owner_id=files.owner.id, state="cancelled", expires_at=soon)
+        await files.arrange.store(row)
+        await files.put(key_of(row), incoming_key(FileId(row.id)))
 
-        swept = await sweep(resources)
+        assert await files.swept() == {"objects_without_a_file": 2}
+        assert await files.states() == ["cancelled"]
 
-        assert swept == NOTHING | {"objects_without_a_file": 2}
-        assert await rows(arrange_own) == ["cancelled"]
-
-    async def test_can_be_completed_after_its_row_could_not_become_ready(
-        self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
+    async def test_can_be_completed_after_its_row_failed_to_become_ready(
+        self, files: Files
     ) -> None:
-        uploads = uploads_of(resources)
-        database = FailingOnce(resources.database, 1, after_commit=False)
+        upload = await files.announced()
+        database = FailingOnce(files.resources.database, 1, after_commit=False)
 
         with pytest.raises(DatabaseUnavailable):
-            await uploads_of(replaced(resources, database=database)).complete(ada.id, upload)
+            await files.complete(upload, database=database)
 
-        assert await rows(arrange_own) == ["pending"]
-        assert await sweep(resources) == NOTHING
-        assert await content_of(resources, await uploads.complete(ada.id, upload)) == TEXT
-        assert await sweep(resources) == NOTHING | {"objects_without_a_file": 1}
-        file = await files_of(resources).find(ada.id, upload)
-        assert await content_of(resources, file) == TEXT
+        assert await files.states() == ["pending"]
+        assert await files.swept() == {}
+        file = await files.complete(upload)
+        assert await files.swept() == {"objects_without_a_file": 1}
+        assert await files.content(file) == TEXT
 
-    async def test_is_a_file_if_only_the_news_of_the_commit_was_lost(
-        self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
-    ) -> None:
-        uploads = uploads_of(resources)
-        database = FailingOnce(resources.database, 1, after_commit=True)
+    async def test_is_a_file_if_only_the_answer_to_the_commit_is_lost(self, files: Files) -> None:
+        upload = await files.announced()
+        database = FailingOnce(files.resources.database, 1, after_commit=True)
 
         with pytest.raises(DatabaseUnavailable):
-            await uploads_of(replaced(resources, database=database)).complete(ada.id, upload)
+            await files.complete(upload, database=database)
 
-        assert await rows(arrange_own) == ["ready"]
-        assert await sweep(resources) == NOTHING
-        assert await content_of(resources, await uploads.complete(ada.id, upload)) == TEXT
+        assert await files.states() == ["ready"]
+        assert await files.swept() == {}
+        assert await files.content(await files.complete(upload)) == TEXT
 
-    async def test_is_given_up_if_its_time_ends_while_it_is_completed(
-        self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
-    ) -> None:
-        uploads = uploads_of(with_storage(resources, Held(resources.storage)))
+    async def test_is_given_up_if_it_expires_during_its_completion(self, files: Files) -> None:
+        upload = await files.announced()
         soon = utc_now() + timedelta(seconds=0.5)
-        await arrange_own.execute(update(models.File).values(expires_at=soon))
+        await files.arrange.execute(update(models.File).values(expires_at=soon))
 
         with pytest.raises(UploadExpired):
-            await uploads.complete(ada.id, upload)
+            await files.complete(upload, storage=Held(files.storage))
 
-        swept = await sweep(resources)
-        assert swept["expired_uploads"] == 1
-        assert await rows(arrange_own) == []
-        assert await keys_of(resources) == set()
+        assert (await files.swept())["expired_uploads"] == 1
+        assert await files.are_gone()
 
-    async def test_that_is_cancelled_while_it_is_completed_leaves_nothing(
-        self, resources: Resources, arrange_own: Arrange, ada: Someone, upload: FileId
+    async def test_that_is_cancelled_during_its_completion_leaves_nothing(
+        self, files: Files
     ) -> None:
-        held = Held(resources.storage)
-        uploads = uploads_of(with_storage(resources, held))
+        upload, held = await files.announced(), Held(files.storage)
 
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(refusal(uploads.complete(ada.id, upload)))
+            task = group.create_task(refusal(files.complete(upload, storage=held)))
             await held.reached.wait()
-            await files_of(resources).delete(ada.id, upload)
+            await files.delete(upload)
             held.resume.set()
 
         assert type(task.result()) is UploadExpired
-        assert await rows(arrange_own) == ["cancelled"]
-        assert await keys_of(resources) == set()
+        assert await files.states() == ["cancelled"]
+        assert await files.keys() == set()
 
 
-class TestCompletedTwiceAtOnce:
-    async def test_keeps_what_was_announced_whatever_is_sent_meanwhile(
-        self, resources: Resources, ada: Someone, upload: FileId
-    ) -> None:
-        storage = resources.storage
-        first, second = Held(storage), Held(storage)
-        one, other = [uploads_of(with_storage(resources, held)) for held in (first, second)]
+class TestConcurrentCompletion:
+    async def test_keeps_the_announced_content(self, files: Files) -> None:
+        upload = await files.announced()
+        first, second = Held(files.storage), Held(files.storage)
 
         async with asyncio.TaskGroup() as group:
-            good = group.create_task(one.complete(ada.id, upload))
+            good = group.create_task(files.complete(upload, storage=first))
             await first.reached.wait()
-            another = one_chunk(TEXT[::-1])
-            await storage.put(incoming_key(upload), another, media_type="text/plain")
-            bad = group.create_task(refusal(other.complete(ada.id, upload)))
+            await files.put(incoming_key(upload), data=TEXT[::-1])
+            bad = group.create_task(refusal(files.complete(upload, storage=second)))
             await second.reached.wait()
             first.resume.set()
             file = await good
-            meanwhile = await content_of(resources, file)
+            meanwhile = await files.content(file)
             second.resume.set()
 
         assert type(bad.result()) is UploadIncomplete
-        assert (meanwhile, await content_of(resources, file)) == (TEXT, TEXT)
-        assert await sweep(resources) == NOTHING
+        assert (meanwhile, await files.content(file)) == (TEXT, TEXT)
+        assert await files.swept() == {}
 
-    async def test_is_the_same_file_if_the_store_fails_one_of_the_tries(
-        self, resources: Resources, own_storage: Storage, ada: Someone, upload: FileId
-    ) -> None:
-        broken = HeldBefore(await failing(own_storage, "put_object", is_done=True))
-        uploads = uploads_of(with_storage(resources, broken))
+    async def test_returns_the_same_file(self, files: Files, own_storage: Storage) -> None:
+        broken = await failing(own_storage, "put_object", is_done=True)
+        for held in (Held(files.storage), HeldBefore(broken)):
+            upload = await files.announced()
 
-        async with asyncio.TaskGroup() as group:
-            retry = group.create_task(uploads.complete(ada.id, upload))
-            await broken.reached.wait()
-            file = await uploads_of(resources).complete(ada.id, upload)
-            broken.resume.set()
+            async with asyncio.TaskGroup() as group:
+                retry = group.create_task(files.complete(upload, storage=held))
+                await held.reached.wait()
+                file = await files.complete(upload)
+                held.resume.set()
 
-        assert retry.result() == file
-        assert await content_of(resources, file) == TEXT
-        assert await keys_of(resources) == {stored_key(file.id, file.content_id)}
+            assert retry.result() == file
+            assert await files.content(file) == TEXT
+            await files.delete(file.id)
+            assert await files.keys() == set()
 
-    async def test_is_the_same_file_both_times(
-        self, resources: Resources, ada: Someone, upload: FileId
-    ) -> None:
-        held = Held(resources.storage)
-        uploads = uploads_of(with_storage(resources, held))
+    async def test_returns_the_file_if_the_other_has_removed_the_upload(self, files: Files) -> None:
+        upload = await files.announced()
 
-        async with asyncio.TaskGroup() as group:
-            retry = group.create_task(uploads.complete(ada.id, upload))
-            await held.reached.wait()
-            file = await uploads_of(resources).complete(ada.id, upload)
-            held.resume.set()
-
-        assert retry.result() == file
-        assert await keys_of(resources) == {stored_key(file.id, file.content_id)}
-
-    async def test_is_the_same_file_if_the_other_try_has_taken_away_what_was_sent(
-        self, resources: Resources, ada: Someone, upload: FileId
-    ) -> None:
         class Overtaken(Held):
             @asynccontextmanager
             async def open(
                 self, key: str, byte_range: ByteRange | None = None
             ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
-                await uploads_of(resources).complete(ada.id, upload)
+                await files.complete(upload)
                 async with self._storage.open(key, byte_range) as opened:
                     yield opened
 
-        overtaken = uploads_of(with_storage(resources, Overtaken(resources.storage)))
-        assert (await overtaken.complete(ada.id, upload)).id == upload
+        assert (await files.complete(upload, storage=Overtaken(files.storage))).id == upload
 
 
 class TestSweep:
-    async def test_touches_nothing_that_is_in_use_or_under_way(
-        self,
-        resources: Resources,
-        arrange_own: Arrange,
-        ada: Someone,
-        put: Callable[[str], Any],
-    ) -> None:
-        ready = FileFactory.build(owner_id=ada.id)
-        pending = PendingFileFactory.build(owner_id=ada.id)
-        await arrange_own.store(ready, pending)
-        for key in (
-            key_of(ready),
-            a_try(FileId(pending.id)),
-            incoming_key(FileId(pending.id)),
-            "files/not-one-of-ours",
-        ):
-            await put(key)
-        before = await keys_of(resources)
+    async def test_leaves_files_and_pending_uploads_alone(self, files: Files) -> None:
+        ready = FileFactory.build(owner_id=files.owner.id)
+        pending = PendingFileFactory.build(owner_id=files.owner.id)
+        await files.arrange.store(ready, pending)
+        pending_id = FileId(pending.id)
+        keys = {key_of(ready), attempt_at(pending_id), incoming_key(pending_id), "files/other"}
+        await files.put(*keys)
 
-        assert await sweep(resources) == NOTHING
+        assert await files.swept() == {}
+        assert await files.states() == ["pending", "ready"]
+        assert await files.keys() == keys
 
-        assert await rows(arrange_own) == ["pending", "ready"]
-        assert await keys_of(resources) == before
-
-    async def test_is_a_part_of_maintenance(
-        self, resources: Resources, arrange_own: Arrange, ada: Someone
-    ) -> None:
-        await arrange_own.store(PendingFileFactory.build(owner_id=ada.id))
-        await arrange_own.execute(update(models.File).values(expires_at=utc_now() - LONG_AGO))
-
-        report = await delete_expired(resources)
-
-        assert {name: report.get(name) for name in NOTHING} == NOTHING | {"expired_uploads": 1}
-
-
-async def sweep(resources: Resources) -> dict[str, int]:
-    files = FileSweep(resources.database, resources.storage, resources.settings.storage)
-    return await files.prune()
+    async def test_is_part_of_maintenance(self, files: Files) -> None:
+        past = utc_now() - LONG_AGO
+        row = PendingFileFactory.build(owner_id=files.owner.id, expires_at=past)
+        await files.arrange.store(row)
+        report = await delete_expired(files.resources)
+        names = ("expired_uploads", "objects_without_a_file", "unfinished_parts")
+        assert [report[name] for name in names] == [1, 0, 0]
