@@ -1,4 +1,4 @@
-"""Who is let in, and with which code everybody else is turned away."""
+"""Admission: credentials, channels, origins, limits, and the close codes of refusals."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,7 +29,7 @@ def ada(arrange: ArrangeSync) -> Someone:
 def with_limits(
     client: TestClient, settings: Settings, use: Callable[..., None]
 ) -> Iterator[Callable[..., None]]:
-    """Have a hub with limits of the test's own."""
+    """Replace the hub by one with other limits."""
     assert client.portal is not None
     portal, opened = client.portal, []
 
@@ -46,70 +46,57 @@ def with_limits(
 
 
 class TestCredentials:
-    def test_in_the_header_let_in(self, client: TestClient, ada: Someone) -> None:
-        with connected(client, ada):
-            pass
-
-    def test_of_a_machine_let_in(
+    def test_may_be_an_api_key(
         self, client: TestClient, arrange: ArrangeSync, ada: Someone
     ) -> None:
         key = arrange.api_key(ada, frozenset({"profile:read"}))
         with client.websocket_connect(LOBBY, headers=bearer(key)) as session:
             assert session.receive_json()["type"] == "welcome"
 
-    def test_are_needed(self, client: TestClient) -> None:
-        assert refusal(client, LOBBY) == UNAUTHENTICATED
-
     @pytest.mark.parametrize("header", ["Bearer nonsense", "Bearer ", "Basic YTpi", "Bearer ak_x"])
-    def test_have_to_be_good(self, client: TestClient, header: str) -> None:
+    def test_must_be_valid(self, client: TestClient, header: str) -> None:
         assert refusal(client, LOBBY, Authorization=header) == UNAUTHENTICATED
 
-    def test_are_not_taken_from_the_address(self, client: TestClient, ada: Someone) -> None:
+    def test_are_not_read_from_the_url(self, client: TestClient, ada: Someone) -> None:
+        assert refusal(client, LOBBY) == UNAUTHENTICATED
         path = f"{LOBBY}?access_token={ada.access_token}&token={ada.access_token}"
         assert refusal(client, path) == UNAUTHENTICATED
 
-    def test_need_the_permission_to_see_who_one_is(
+    def test_need_the_permission_to_read_the_profile(
         self, client: TestClient, arrange: ArrangeSync
     ) -> None:
         someone = arrange.someone(permissions=frozenset({"items:read"}))
-        assert refusal(client, LOBBY, **someone.headers) == FORBIDDEN
-        assert refusal(client, f"{PATH}me", **someone.headers) == FORBIDDEN
+        for channel in ("lobby", "me"):
+            assert refusal(client, f"{PATH}{channel}", **someone.headers) == FORBIDDEN
 
 
 class TestChannel:
-    @pytest.mark.parametrize("name", ["me", "lobby"])
-    def test_of_ones_own_or_of_all_is_open(
-        self, client: TestClient, ada: Someone, name: str
-    ) -> None:
-        with connected(client, ada, name):
-            pass
-
-    def test_of_ones_own_has_two_names(self, client: TestClient, ada: Someone) -> None:
-        with (
-            client.websocket_connect(f"{PATH}user:{ada.id}", headers=ada.headers) as one,
-            client.websocket_connect(f"{PATH}me", headers=ada.headers) as other,
-        ):
-            assert one.receive_json()["channel"] == other.receive_json()["channel"]
-
-    def test_of_another_is_closed(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
-    ) -> None:
-        other = arrange.someone(role="admin")
-        assert refusal(client, f"{PATH}user:{ada.id}", **other.headers) == FORBIDDEN
+    def test_is_ones_own_or_shared(self, client: TestClient, ada: Someone) -> None:
+        for name in ("me", "lobby"):
+            with connected(client, ada, name):
+                pass
+        path = f"{PATH}user:{ada.id}"
+        with client.websocket_connect(path, headers=ada.headers) as session:
+            assert session.receive_json()["channel"] == f"user:{ada.id}"
 
     @pytest.mark.parametrize("name", ["nothing", "*", "user:", "user:me", "LOBBY", "user:*", "-"])
-    def test_that_does_not_exist_looks_the_same(
-        self, client: TestClient, ada: Someone, name: str
+    def test_is_forbidden_if_it_does_not_exist_or_is_anothers(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone, name: str
     ) -> None:
+        admin = arrange.someone(role="admin")
         assert refusal(client, f"{PATH}{name}", **ada.headers) == FORBIDDEN
         assert refusal(client, f"{PATH}user:{new_id()}", **ada.headers) == FORBIDDEN
+        assert refusal(client, f"{PATH}user:{ada.id}", **admin.headers) == FORBIDDEN
 
     def test_for_administrators_needs_the_permission(
         self, client: TestClient, arrange: ArrangeSync, ada: Someone
     ) -> None:
-        assert refusal(client, f"{PATH}admin", **ada.headers) == FORBIDDEN
         with connected(client, arrange.someone(role="support"), "admin"):
             pass
+        with client.websocket_connect(f"{PATH}admin", headers=ada.headers) as session:
+            end = session.receive()
+        assert (end["type"], end["code"]) == ("websocket.close", FORBIDDEN)
+        assert end["reason"] == "The channel is not open to you."
 
 
 class TestOrigin:
@@ -118,18 +105,20 @@ class TestOrigin:
     @pytest.mark.parametrize(
         "origin", ["https://evil.example", "null", "http://testserver.evil.example", "testserver"]
     )
-    def test_of_a_strangers_page_is_turned_away(
+    def test_of_another_site_is_refused(
         self, client: TestClient, ada: Someone, origin: str
     ) -> None:
         assert refusal(client, LOBBY, **ada.headers, Origin=origin) == FORBIDDEN
 
     @pytest.mark.parametrize("origin", ["http://testserver", "https://TESTSERVER"])
-    def test_of_our_own_page_is_let_in(self, client: TestClient, ada: Someone, origin: str) -> None:
+    def test_of_the_service_is_accepted(
+        self, client: TestClient, ada: Someone, origin: str
+    ) -> None:
         with connected(client, ada, Origin=origin):
             pass
 
     @pytest.mark.parametrize("origins", [["https://www.example.com"], ["*"]])
-    def test_that_is_configured_is_let_in(
+    def test_that_is_configured_is_accepted(
         self,
         client: TestClient,
         settings: Settings,
@@ -144,7 +133,7 @@ class TestOrigin:
 
 
 class TestLimits:
-    def test_hold_one_user_to_a_number_of_connections(
+    def test_bound_the_connections_of_a_user(
         self,
         client: TestClient,
         arrange: ArrangeSync,
@@ -159,7 +148,7 @@ class TestLimits:
         with connected(client, ada):
             pass
 
-    def test_hold_the_process_to_a_number_of_connections(
+    def test_bound_the_connections_of_the_process(
         self,
         client: TestClient,
         arrange: ArrangeSync,
@@ -170,14 +159,14 @@ class TestLimits:
         with connected(client, ada):
             assert refusal(client, LOBBY, **arrange.someone().headers) == TRY_LATER
 
-    def test_hold_an_account_to_a_rate(
+    def test_bound_the_rate_of_an_account(
         self, client: TestClient, ada: Someone, use: Callable[..., None]
     ) -> None:
         use(rate_limiter=RateLimiter(RateLimitSettings(general_account="1/hour")))
         with connected(client, ada):
             assert refusal(client, LOBBY, **ada.headers) == TRY_LATER
 
-    def test_answer_an_address_before_there_is_a_connection(
+    def test_bound_the_rate_of_an_address_before_the_handshake(
         self, client: TestClient, ada: Someone, use: Callable[..., None]
     ) -> None:
         use(rate_limiter=RateLimiter(RateLimitSettings(general_address="1/hour")))
@@ -187,8 +176,8 @@ class TestLimits:
         assert denied.value.json()["code"] == "too_many_requests"
 
 
-class TestOutage:
-    def test_of_the_database_sends_everybody_away_for_a_while(
+class TestRefusal:
+    def test_asks_to_try_later_without_the_database(
         self,
         client: TestClient,
         make_settings: Callable[..., Settings],
@@ -202,16 +191,7 @@ class TestOutage:
             use(database=database)
             assert refusal(client, LOBBY, **ada.headers) == TRY_LATER
 
-
-class TestRefusal:
-    def test_says_why(self, client: TestClient, ada: Someone) -> None:
-        with client.websocket_connect(f"{PATH}admin", headers=ada.headers) as session:
-            end = session.receive()
-        assert end["type"] == "websocket.close"
-        assert end["code"] == FORBIDDEN
-        assert end["reason"] == "The channel is not open to you."
-
-    def test_leaves_no_trace(self, client: TestClient, app: FastAPI, ada: Someone) -> None:
+    def test_leaves_no_connection(self, client: TestClient, app: FastAPI, ada: Someone) -> None:
         refusal(client, LOBBY)
         refusal(client, f"{PATH}admin", **ada.headers)
         assert app.state.resources.hub.connections == 0

@@ -1,19 +1,38 @@
-"""What clients say, what they hear, and what becomes of messages that won't do."""
+"""Messages: from clients, to clients, and through the hub."""
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient, WebSocketTestSession
+from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.core.ids import new_id
 from app.core.logging import LoggedError
-from app.infrastructure.realtime import Hub
+from app.infrastructure.realtime import Client, Close, Hub
+from app.infrastructure.realtime.hub import Recheck
+from app.infrastructure.realtime.sockets import Allowance
 from tests.support.arrange import ArrangeSync, Someone
-from tests.support.sockets import PATH, Json, close_code, connected, end_of_connection
+from tests.support.sockets import (
+    PATH,
+    Json,
+    client_in,
+    close_code,
+    connected,
+    end_of_connection,
+    heard,
+    joined,
+    nobody_leaves,
+    words,
+)
+
+OpenHub = Callable[..., AbstractAsyncContextManager[Hub]]
 
 
 @pytest.fixture
@@ -28,7 +47,7 @@ def bob(arrange: ArrangeSync) -> Someone:
 
 @pytest.fixture
 def limited(settings: Settings, use: Callable[..., None]) -> Callable[..., None]:
-    """Have settings of the test's own."""
+    """Change settings of WebSockets."""
 
     def limit(**limits: Any) -> None:
         realtime = settings.realtime.model_copy(update=limits)
@@ -43,18 +62,33 @@ def session(client: TestClient, ada: Someone) -> Iterator[WebSocketTestSession]:
         yield session
 
 
+@pytest.fixture
+def open_hub(make_settings: Callable[..., Settings], database_url: str) -> OpenHub:
+    """Opens hubs, each as in a process of its own."""
+    # A hub asks no database; another one means another service, which shares nothing.
+    elsewhere = f"{database_url}{new_id().hex}"
+
+    @asynccontextmanager
+    async def opened(recheck: Recheck = nobody_leaves, **limits: Any) -> AsyncIterator[Hub]:
+        settings = make_settings(elsewhere, realtime=limits, server={"workers": 1})
+        async with Hub.open(settings, recheck) as hub:
+            yield hub
+
+    return opened
+
+
 def answer(session: WebSocketTestSession, **message: Any) -> Json:
     session.send_json(message)
-    heard: Json = session.receive_json()
-    return heard
+    response: Json = session.receive_json()
+    return response
 
 
-def names(roll: Json) -> set[str]:
-    return {each["username"] for each in roll["members"]}
+def names(present: Json) -> set[str]:
+    return {each["username"] for each in present["members"]}
 
 
 class TestWelcome:
-    def test_tells_where_one_is_and_who_is_there(self, client: TestClient, ada: Someone) -> None:
+    def test_names_channel_and_members(self, client: TestClient, ada: Someone) -> None:
         with client.websocket_connect(f"{PATH}me", headers=ada.headers) as session:
             welcome = session.receive_json()
         assert welcome["channel"] == f"user:{ada.id}"
@@ -69,95 +103,112 @@ class TestWelcome:
 
 
 class TestPresence:
-    def test_tells_the_others_who_comes_and_who_goes(
-        self, client: TestClient, session: WebSocketTestSession, bob: Someone
+    def test_is_announced_to_the_channel(
+        self, client: TestClient, session: WebSocketTestSession, ada: Someone, bob: Someone
     ) -> None:
         with connected(client, bob):
-            came = session.receive_json()
-        went = session.receive_json()
+            joined = session.receive_json()
+            present = answer(session, type="who")
+        left = session.receive_json()
 
-        assert (came["type"], came["member"]["username"]) == ("joined", bob.username)
-        assert (went["type"], went["member"]) == ("left", came["member"])
+        assert (joined["type"], joined["member"]["username"]) == ("joined", bob.username)
+        assert (left["type"], left["member"]) == ("left", joined["member"])
+        assert present["type"] == "present"
+        assert names(present) >= {ada.username, bob.username}
 
-    def test_is_of_one_channel(
-        self, client: TestClient, session: WebSocketTestSession, ada: Someone, bob: Someone
+    def test_belongs_to_one_channel(
+        self, client: TestClient, session: WebSocketTestSession, bob: Someone
     ) -> None:
         with connected(client, bob, "me") as own:
             assert answer(session, type="ping")["type"] == "pong"
             assert bob.username not in names(answer(session, type="who"))
             assert names(answer(own, type="who")) == {bob.username}
 
-    def test_can_be_asked_for(
-        self, client: TestClient, session: WebSocketTestSession, ada: Someone, bob: Someone
-    ) -> None:
-        with connected(client, bob):
-            session.receive_json()
-            roll = answer(session, type="who")
-        assert roll["type"] == "present"
-        assert names(roll) >= {ada.username, bob.username}
+    async def test_is_not_announced_in_a_large_channel(self, open_hub: OpenHub) -> None:
+        async with open_hub(presence_limit=2) as hub, joined(hub) as first:
+            async with joined(hub) as second:
+                third = await hub.join(client_in())
+                welcome = await heard(third)
+                await hub.leave(third)
+                hub.publish(words("after"), first.client.channel)
+                assert (await heard(second))["text"] == "after"
+
+            kinds = [(await heard(first))["type"] for _ in range(3)]
+
+        assert kinds == ["joined", "said", "left"]
+        assert (welcome["total"], len(welcome["members"])) == (3, 2)
 
 
 class TestSay:
-    def test_is_heard_by_all_in_the_channel(
-        self, client: TestClient, session: WebSocketTestSession, ada: Someone, bob: Someone
+    def test_reaches_the_channel_and_no_other(
+        self,
+        client: TestClient,
+        arrange: ArrangeSync,
+        session: WebSocketTestSession,
+        ada: Someone,
+        bob: Someone,
     ) -> None:
-        with connected(client, bob) as other:
+        with (
+            connected(client, bob) as other,
+            connected(client, arrange.someone(), "me") as elsewhere,
+        ):
             session.receive_json()
             own = answer(session, type="say", text="Good morning")
             assert other.receive_json() == own
-        assert own["type"] == "said"
-        assert own["text"] == "Good morning"
+            assert answer(elsewhere, type="ping", nonce="7") == {"type": "pong", "nonce": "7"}
+        assert (own["type"], own["text"]) == ("said", "Good morning")
         assert own["sender"] == {"user_id": str(ada.id), "username": ada.username}
 
-    def test_is_not_heard_elsewhere(
-        self, client: TestClient, session: WebSocketTestSession, bob: Someone
-    ) -> None:
-        with connected(client, bob, "me") as elsewhere:
-            answer(session, type="say", text="Good morning")
-            assert answer(elsewhere, type="ping", nonce="7") == {"type": "pong", "nonce": "7"}
+    async def test_keeps_the_order(self, open_hub: OpenHub) -> None:
+        async with open_hub() as hub, joined(hub) as one, joined(hub) as other:
+            assert (await heard(one))["type"] == "joined"
+            for number in range(50):
+                hub.publish(words(str(number)), one.client.channel)
+            for connection in (one, other):
+                texts = [(await heard(connection))["text"] for _ in range(50)]
+                assert texts == [str(number) for number in range(50)]
 
 
 class TestTell:
-    def test_is_heard_by_one_user_on_every_connection(
+    def test_reaches_all_connections_of_one_user(
         self, client: TestClient, arrange: ArrangeSync, ada: Someone, bob: Someone
     ) -> None:
-        support = arrange.someone(role="support")
         with (
-            connected(client, support) as speaker,
+            connected(client, arrange.someone(role="support")) as speaker,
             connected(client, bob, "me") as one,
             connected(client, bob, "me") as other,
             connected(client, ada, "me") as stranger,
         ):
             assert one.receive_json()["type"] == "joined"
+            # The sender does not learn whether a user exists.
+            speaker.send_json({"type": "tell", "user_id": str(new_id()), "text": "Hello?"})
             speaker.send_json({"type": "tell", "user_id": str(bob.id), "text": "For you"})
-            assert one.receive_json() == (heard := other.receive_json())
+            assert one.receive_json() == (message := other.receive_json())
             assert answer(stranger, type="ping")["type"] == "pong"
-        assert (heard["type"], heard["text"]) == ("told", "For you")
-
-    def test_needs_a_permission(self, session: WebSocketTestSession, bob: Someone) -> None:
-        refused = answer(session, type="tell", user_id=str(bob.id), text="For you")
-        assert (refused["type"], refused["code"]) == ("error", "insufficient_scope")
+            assert answer(speaker, type="ping")["type"] == "pong"
+        assert (message["type"], message["text"]) == ("told", "For you")
 
 
 class TestAnnounce:
-    def test_is_heard_by_everybody(
+    def test_reaches_everybody(
         self, client: TestClient, arrange: ArrangeSync, session: WebSocketTestSession, bob: Someone
     ) -> None:
         with (
             connected(client, arrange.someone(role="admin"), "admin") as speaker,
             connected(client, bob, "me") as other,
         ):
-            said = answer(speaker, type="announce", text="We close at six")
-            assert other.receive_json() == said
-            assert session.receive_json() == said
-        assert said["type"] == "announced"
+            message = answer(speaker, type="announce", text="We close at six")
+            assert other.receive_json() == session.receive_json() == message
+        assert message["type"] == "announced"
 
-    def test_needs_a_permission(self, session: WebSocketTestSession) -> None:
-        refused = answer(session, type="announce", text="We close at six")
-        assert refused["code"] == "insufficient_scope"
+    @pytest.mark.parametrize("kind", ["announce", "tell"])
+    def test_needs_a_permission(self, session: WebSocketTestSession, kind: str) -> None:
+        fields = {"user_id": str(new_id())} if kind == "tell" else {}
+        refused = answer(session, type=kind, text="We close at six", **fields)
+        assert (refused["type"], refused["code"]) == ("error", "insufficient_scope")
 
 
-class TestFaults:
+class TestInvalidMessages:
     @pytest.mark.parametrize(
         ("text", "code", "detail"),
         [
@@ -176,19 +227,19 @@ class TestFaults:
             (json.dumps({"type": "say", "text": "a" * 4001}), "invalid_message", "text: "),
         ],
     )
-    def test_are_told_and_the_connection_stays(
+    def test_are_answered_with_an_error(
         self, session: WebSocketTestSession, text: str, code: str, detail: str
     ) -> None:
         session.send_text(text)
 
-        fault = session.receive_json()
+        error = session.receive_json()
 
-        assert (fault["type"], fault["code"]) == ("error", code)
-        assert detail in fault["detail"]
-        assert len(fault["detail"]) <= 300
+        assert (error["type"], error["code"]) == ("error", code)
+        assert detail in error["detail"]
+        assert len(error["detail"]) <= 300
         assert answer(session, type="ping")["type"] == "pong"
 
-    def test_end_the_connection_if_there_are_too_many(
+    def test_close_the_connection_if_there_are_too_many(
         self, client: TestClient, ada: Someone, limited: Callable[..., None]
     ) -> None:
         limited(max_faults=2)
@@ -198,12 +249,12 @@ class TestFaults:
             assert [session.receive_json()["type"] for _ in range(2)] == ["error", "error"]
             assert close_code(session) == 1007
 
-    def test_end_the_connection_if_it_is_not_text(self, session: WebSocketTestSession) -> None:
+    def test_close_the_connection_if_they_are_binary(self, session: WebSocketTestSession) -> None:
         session.send_bytes(b"{}")
         assert close_code(session) == 1003
 
     @pytest.mark.parametrize("letter", ["a", "\u00e4"])
-    def test_end_the_connection_if_it_is_too_large(
+    def test_close_the_connection_if_they_are_too_large(
         self, client: TestClient, ada: Someone, limited: Callable[..., None], letter: str
     ) -> None:
         limited(max_message_bytes=256)
@@ -213,34 +264,54 @@ class TestFaults:
 
 
 class TestRate:
-    def test_drops_what_comes_too_fast(
+    def test_is_limited(
         self, client: TestClient, ada: Someone, limited: Callable[..., None]
     ) -> None:
         limited(messages_per_second=0.01, burst=2, max_faults=1)
         with connected(client, ada) as session:
             for _ in range(4):
                 session.send_json({"type": "ping"})
-            heard = [session.receive_json() for _ in range(3)]
-            assert [each["type"] for each in heard] == ["pong", "pong", "error"]
-            assert heard[2]["code"] == "too_many_messages"
+            responses = [session.receive_json() for _ in range(3)]
+            assert [each["type"] for each in responses] == ["pong", "pong", "error"]
+            assert responses[2]["code"] == "too_many_messages"
             assert close_code(session) == 1008
 
+    def test_refills_up_to_the_burst(self) -> None:
+        allowance = Allowance(rate=2.0, burst=3, now=0.0)
+        for now, allowed in ((0.0, 3), (0.5, 1), (1e6, 3)):
+            taken = [allowance.take(now) for _ in range(allowed + 1)]
+            assert taken == [True] * allowed + [False]
 
-class TestLife:
-    def test_ends_after_a_while(
+
+class TestSlowReader:
+    async def test_is_dropped(self, open_hub: OpenHub) -> None:
+        async with open_hub(queue_size=8) as hub, joined(hub) as quick, joined(hub) as slow:
+            await heard(quick, "joined")
+            for number in range(20):
+                hub.publish(words(str(number)), quick.client.channel)
+                assert (await heard(quick))["text"] == str(number)
+
+            assert slow.closed.result().code == 4008
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await slow.next()
+
+
+class TestConnection:
+    def test_has_a_maximum_lifetime(
         self, client: TestClient, ada: Someone, limited: Callable[..., None]
     ) -> None:
         limited(life_minutes=0.0001)
         assert end_of_connection(client, ada) == 4001
 
     def test_holds_no_connection_to_the_database(
-        self, client: TestClient, app: FastAPI, session: WebSocketTestSession
+        self, app: FastAPI, session: WebSocketTestSession
     ) -> None:
         assert answer(session, type="ping")["type"] == "pong"
         pool = app.state.resources.database.engine.pool
         assert pool.checkedout() <= 1  # that of the test
 
-    def test_ends_by_an_error_of_ours_with_a_code_and_a_line_in_the_log(
+    def test_is_closed_and_logged_after_an_error_of_ours(
         self,
         session: WebSocketTestSession,
         monkeypatch: pytest.MonkeyPatch,
@@ -258,7 +329,7 @@ class TestLife:
         assert "hunter2" not in end["reason"]
         assert "unexpected error" in "".join(capsys.readouterr())
 
-    def test_ends_by_an_error_on_the_way_in_without_leaving_anybody_behind(
+    def test_is_removed_after_an_error_while_it_joins(
         self, client: TestClient, app: FastAPI, ada: Someone, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def fail(*_: object) -> None:
@@ -273,11 +344,21 @@ class TestLife:
             pass
         assert hub.connections == 0
 
+    async def test_is_rechecked_again_after_a_failed_check(self, open_hub: OpenHub) -> None:
+        asked = []
 
-class TestUnknownUser:
-    def test_hears_nothing_and_nobody_learns_that(
-        self, client: TestClient, arrange: ArrangeSync
-    ) -> None:
-        with connected(client, arrange.someone(role="support")) as session:
-            session.send_json({"type": "tell", "user_id": str(new_id()), "text": "Hello?"})
-            assert answer(session, type="ping")["type"] == "pong"
+        async def recheck(clients: Collection[Client]) -> dict[UUID, Close]:
+            asked.append(len(clients))
+            if len(asked) == 1:
+                raise OSError("no database")
+            return {each.id: Close(4001, "gone") for each in clients}
+
+        with capture_logs() as lines:
+            async with open_hub(recheck, recheck_seconds=0.01) as hub:
+                connection = await hub.join(client_in())
+                async with asyncio.timeout(60):
+                    await connection.closed
+                await hub.leave(connection)
+
+        assert asked == [1, 1]
+        assert "recheck of connections failed" in [line["event"] for line in lines]
