@@ -53,9 +53,6 @@ def body_limits(settings: Settings) -> dict[str, int]:
 
 
 def include_in(app: FastAPI) -> None:
-    """Add all routes, rate-limited by the address of the client.
-
-    One router after another: FastAPI would match nested routers once per level.
-    """
+    """Add all routes, rate-limited by the address of the client."""
     for feature in FEATURES:
-        app.include_router(feature.router, prefix="/api/v1", dependencies=[RateLimitedByAddress])
+        feature.router.include_in(app, prefix="/api/v1", dependencies=[RateLimitedByAddress])
