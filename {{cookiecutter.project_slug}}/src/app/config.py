@@ -7,21 +7,7 @@ To add a setting, add a field to a group; to add a group, declare it and give it
 import sys
 from typing import Final
 
-from app.core.config import (
-    AuthSettings,
-    DatabaseSettings,
-    HealthSettings,
-    HttpSettings,
-    IdempotencySettings,
-    JobSettings,
-    LoggingSettings,
-    MailSettings,
-    MetricsSettings,
-    PasswordSettings,
-    RateLimitSettings,
-    ServerSettings,
-    ThrottleSettings,
-)
+from app.core import config as groups
 from app.core.config.base import ServiceSettings, env_example, load
 
 # {%- if cookiecutter.use_websockets +%}
@@ -43,22 +29,22 @@ DEVELOPMENT_ORIGINS: Final = ["http://localhost:3000", "http://localhost:5173"]
 class Settings(ServiceSettings):
     """All settings, by group."""
 
-    server: ServerSettings = ServerSettings()
-    http: HttpSettings = HttpSettings()
-    database: DatabaseSettings = DatabaseSettings()
-    auth: AuthSettings = AuthSettings()
-    passwords: PasswordSettings = PasswordSettings()
-    throttle: ThrottleSettings = ThrottleSettings()
-    rate_limits: RateLimitSettings = RateLimitSettings()
-    logging: LoggingSettings = LoggingSettings()
-    mail: MailSettings = MailSettings()
-    health: HealthSettings = HealthSettings()
-    metrics: MetricsSettings = MetricsSettings()
-    idempotency: IdempotencySettings = IdempotencySettings()
+    server: groups.ServerSettings = groups.ServerSettings()
+    http: groups.HttpSettings = groups.HttpSettings()
+    database: groups.DatabaseSettings = groups.DatabaseSettings()
+    auth: groups.AuthSettings = groups.AuthSettings()
+    passwords: groups.PasswordSettings = groups.PasswordSettings()
+    throttle: groups.ThrottleSettings = groups.ThrottleSettings()
+    rate_limits: groups.RateLimitSettings = groups.RateLimitSettings()
+    logging: groups.LoggingSettings = groups.LoggingSettings()
+    mail: groups.MailSettings = groups.MailSettings()
+    health: groups.HealthSettings = groups.HealthSettings()
+    metrics: groups.MetricsSettings = groups.MetricsSettings()
+    idempotency: groups.IdempotencySettings = groups.IdempotencySettings()
     # {% if cookiecutter.use_redis %}
     redis: RedisSettings = RedisSettings()
     # {% endif %}
-    jobs: JobSettings = JobSettings()
+    jobs: groups.JobSettings = groups.JobSettings()
     # {% if cookiecutter.use_websockets %}
     realtime: RealtimeSettings = RealtimeSettings()
     # {% endif %}

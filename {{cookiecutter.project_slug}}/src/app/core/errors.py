@@ -106,13 +106,7 @@ class UnsupportedContent(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """An error in one field.
-
-    Attributes:
-        field: Path of the field, such as `body.name`.
-        message: Explanation for a person.
-        code: Stable name for programs.
-    """
+    """An error in one field, such as `body.name`: a message for people, a code for programs."""
 
     field: str
     message: str
@@ -131,11 +125,7 @@ class InvalidInput(DomainError):
 
 
 class TooManyRequests(DomainError):
-    """A rate limit is reached.
-
-    Attributes:
-        retry_after: Seconds to wait before a retry.
-    """
+    """A rate limit is reached; retry after `retry_after` seconds."""
 
     code = "too_many_requests"
     title = "Too many requests"
@@ -146,11 +136,7 @@ class TooManyRequests(DomainError):
 
 
 class Unavailable(DomainError):
-    """A dependency of the service is down.
-
-    Attributes:
-        retry_after: Seconds to wait before a retry.
-    """
+    """A dependency of the service is down; retry after `retry_after` seconds."""
 
     code = "unavailable"
     title = "Service unavailable"
