@@ -1,7 +1,6 @@
-"""The contract of what carries messages between processes, whether or not there are others."""
+"""The contract of fan-out, within a process and between several."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
@@ -16,32 +15,19 @@ Opened = tuple[FanOut, Connections]
 
 
 @pytest.fixture
-def opened(
-    make_settings: Callable[..., Settings], database_url: str
-) -> Callable[[], AbstractAsyncContextManager[Opened]]:
-    """Opens one, as a process does, with its connections."""
-    settings = make_settings(database_url, realtime={"presence_limit": 2})
-
-    @asynccontextmanager
-    async def open_one() -> AsyncIterator[Opened]:
-        registry = Connections(settings.realtime)
-        async with FanOut.open(settings, registry) as fanout:
-            yield fanout, registry
-
-    return open_one
-
-
-@pytest.fixture
 async def fanout(
-    opened: Callable[[], AbstractAsyncContextManager[Opened]],
+    make_settings: Callable[..., Settings], database_url: str
 ) -> AsyncIterator[Opened]:
-    async with opened() as one:
-        yield one
+    """A fan-out as a process opens it, with its connections."""
+    settings = make_settings(database_url, realtime={"presence_limit": 2})
+    registry = Connections(settings.realtime)
+    async with FanOut.open(settings, registry) as fanout:
+        yield fanout, registry
 
 
 @pytest.fixture
 def place() -> str:
-    """A channel of one test alone."""
+    """A channel of this test."""
     return f"test:{new_id()}"
 
 
@@ -61,7 +47,7 @@ class TestPublish:
 
 
 class TestPresence:
-    async def test_knows_who_has_come_and_gone(self, fanout: Opened, place: str) -> None:
+    async def test_counts_members(self, fanout: Opened, place: str) -> None:
         carrier, registry = fanout
         one, other = registry.add(client_in(place)), registry.add(client_in(place))
 
@@ -69,19 +55,16 @@ class TestPresence:
         both = await carrier.enter(place, other.client.member)
         registry.remove(one)
         left = await carrier.leave(place, one.client.member)
+        elsewhere = await carrier.present(f"{place}:other")
         rest = await carrier.present(place)
 
         assert first.total >= 1
         assert {*both.members} == {one.client.member, other.client.member}
         assert left == rest.total == 1
+        assert elsewhere.total == 0
         assert rest.members == (other.client.member,)
 
-    async def test_is_of_one_channel(self, fanout: Opened, place: str) -> None:
-        carrier, registry = fanout
-        await carrier.enter(place, registry.add(client_in(place)).client.member)
-        assert (await carrier.present(f"{place}:other")).total == 0
-
-    async def test_names_no_more_than_may_be(self, fanout: Opened, place: str) -> None:
+    async def test_lists_a_limited_number(self, fanout: Opened, place: str) -> None:
         carrier, registry = fanout
         for _ in range(3):
             await carrier.enter(place, registry.add(client_in(place)).client.member)
@@ -91,7 +74,7 @@ class TestPresence:
 
 
 class TestDeliver:
-    async def test_spares_who_is_not_to_hear(self, fanout: Opened, place: str) -> None:
+    async def test_skips_the_excluded_connection(self, fanout: Opened, place: str) -> None:
         _, registry = fanout
         one, other = registry.add(client_in(place)), registry.add(client_in(place))
         presence = PresenceMessage(type="joined", member=one.client.member)

@@ -1,7 +1,4 @@
-"""Several processes by way of Redis: each a hub of its own here, on the same server.
-
-`test_processes.py` has real processes; these tests look at what is hard to time there.
-"""
+"""Fan-out by Redis between hubs in one process; `test_processes_redis.py` has real ones."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -28,12 +25,11 @@ from tests.support.waiting import PATIENCE, eventually
 
 OpenHub = Callable[..., AbstractAsyncContextManager[Hub]]
 
-
 QUICK: Final = {"timeout": 0.25, "connect_timeout": 1.0, "breaker_seconds": 0.1}
-"""Where Redis goes: whoever waits for it does not wait for long."""
+"""Short time limits, for tests of outages."""
 
 LONG: Final = 600.0
-"""Seconds after which a member lapses of whom nobody tells: none does so during a test."""
+"""Seconds after which a member expires; none does during a test."""
 
 LOST: Final = "fan-out subscription lost"
 REGAINED: Final = "fan-out resubscribed"
@@ -63,7 +59,7 @@ def process(own_settings: Settings) -> OpenHub:
 
 @pytest.fixture
 def often(process: OpenHub, monkeypatch: pytest.MonkeyPatch) -> OpenHub:
-    """Opens hubs that tell of their members as often as if these lapsed at once."""
+    """Opens hubs that renew their members all the time."""
 
     async def soon(_: float) -> None:
         await asyncio.sleep(0.01)
@@ -85,37 +81,12 @@ def topic(redis_settings: RedisSettings) -> str:
 
 @pytest.fixture
 def lobby(redis_settings: RedisSettings) -> str:
-    """Where Redis has who is in the lobby, by the moment at which they count as gone."""
+    """The members of the lobby in Redis, by expiry."""
     return f"{redis_settings.prefix}:realtime:1:present:{LOBBY}"
 
 
-class TestTwoProcesses:
-    async def test_hear_each_other_once_and_in_the_order_of_each_sender(
-        self, process: OpenHub
-    ) -> None:
-        async with (
-            process() as one,
-            process() as other,
-            joined(one) as here,
-            joined(other) as there,
-        ):
-            await heard(here, "joined")
-            for number in range(100):
-                one.publish(words(f"one {number}"), LOBBY)
-                other.publish(words(f"other {number}"), LOBBY)
-            for connection in (here, there):
-                texts = [(await heard(connection, "said"))["text"] for _ in range(200)]
-                for name in ("one", "other"):
-                    said = [text for text in texts if text.startswith(f"{name} ")]
-                    assert said == [f"{name} {number}" for number in range(100)]
-
-    async def test_hear_what_is_for_all_and_not_what_is_for_others(self, process: OpenHub) -> None:
-        async with process() as one, process() as other, joined(other) as there:
-            one.publish(words("for nobody"), "user:nobody")
-            one.publish(words("for all"))
-            assert (await heard(there))["text"] == "for all"
-
-    async def test_know_who_is_where(self, process: OpenHub) -> None:
+class TestMembers:
+    async def test_are_those_of_all_processes(self, process: OpenHub) -> None:
         async with process() as one, process() as other, joined(one) as here:
             async with joined(other) as there:
                 came = await heard(here)
@@ -126,7 +97,7 @@ class TestTwoProcesses:
         assert came["member"] == went["member"]
         assert {*present.members} == {here.client.member, there.client.member}
 
-    async def test_learn_of_members_whose_process_was_killed(
+    async def test_leave_when_their_process_was_killed(
         self, often: OpenHub, redis: "Redis", lobby: str
     ) -> None:
         async with often() as one, joined(one) as here:
@@ -141,9 +112,7 @@ class TestTwoProcesses:
             assert went["member"]["connection_id"] == str(lost.id)
             assert (await one.present(LOBBY)).total == 1
 
-    async def test_keep_their_members_for_as_long_as_they_live(
-        self, often: OpenHub, redis: "Redis", lobby: str
-    ) -> None:
+    async def test_are_renewed(self, often: OpenHub, redis: "Redis", lobby: str) -> None:
         async with often() as one, often() as other, joined(one), joined(other):
             seconds, _ = await redis.time()
             soon = seconds + LONG / 2
@@ -153,14 +122,12 @@ class TestTwoProcesses:
             async def last_longer() -> bool:
                 return bool(await redis.zcount(lobby, f"({soon}", "+inf") == 2)
 
-            await eventually(last_longer, "members are said to be there still")
+            await eventually(last_longer, "members are renewed")
             assert (await one.present(LOBBY)).total == 2
 
 
 class TestPackets:
-    async def test_are_heard_once_even_if_they_come_twice(
-        self, process: OpenHub, redis: "Redis", topic: str
-    ) -> None:
+    async def test_are_delivered_once(self, process: OpenHub, redis: "Redis", topic: str) -> None:
         async with process() as one, joined(one) as here:
             async with process() as other:
                 other.publish(words("once"), LOBBY)
@@ -179,7 +146,7 @@ class TestPackets:
             pytest.param(b"a 1 \xff - {}", id="no text"),
         ],
     )
-    async def test_that_can_not_be_read_are_passed_over(
+    async def test_are_ignored_if_they_are_malformed(
         self, process: OpenHub, redis: "Redis", topic: str, packet: bytes
     ) -> None:
         async with process() as one, process() as other, joined(one) as here:
@@ -189,7 +156,7 @@ class TestPackets:
                 assert (await heard(here))["text"] == "after"
         assert {line["log_level"] for line in lines} == {"warning"}
 
-    async def test_of_few_processes_are_remembered(
+    async def test_are_remembered_of_few_processes(
         self, process: OpenHub, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(fanout, "_PROCESSES", 1)
@@ -200,8 +167,11 @@ class TestPackets:
                     assert (await heard(here))["text"] == name
             assert len(one._fanout._received) == 1
 
-    async def test_do_not_spare_the_wrong_one(self, process: OpenHub) -> None:
+    async def test_reach_all_but_the_excluded_connection(self, process: OpenHub) -> None:
         async with process() as one, process() as other, joined(one) as here:
+            other.publish(words("for nobody"), "user:nobody")
+            other.publish(words("for all"))
+            assert (await heard(here))["text"] == "for all"
             someone = client_in()
             presence = PresenceMessage(type="joined", member=someone.member).model_dump_json()
             other._deliver(Envelope(presence, LOBBY, here.client.id))
@@ -211,7 +181,7 @@ class TestPackets:
 
 
 class TestOutage:
-    async def test_leaves_each_process_to_itself_and_is_told_when_it_is_over(
+    async def test_ends_with_a_resync(
         self, process: OpenHub, own_redis: Callable[[], OwnRedis]
     ) -> None:
         server = own_redis()
@@ -236,9 +206,9 @@ class TestOutage:
             await heard(there, "resync")
             one.publish(words("after"), LOBBY)
             while (await heard(there, "said"))["text"] != "after":
-                """What was said during the outage may be heard now."""
+                """Messages of the outage may arrive."""
 
-    async def test_that_is_only_silence_is_noticed(
+    async def test_is_noticed_by_silence(
         self,
         process: OpenHub,
         own_redis: Callable[[], OwnRedis],
@@ -258,7 +228,7 @@ class TestOutage:
                 server.thaw()
                 await heard(here, "resync")
 
-    async def test_at_the_start_keeps_nobody_from_serving(
+    async def test_at_the_start_does_not_matter(
         self, process: OpenHub, own_redis: Callable[[], OwnRedis]
     ) -> None:
         server = own_redis()
@@ -273,7 +243,7 @@ class TestOutage:
         assert told.count(LOST) == 1
         assert REGAINED in told
 
-    async def test_does_not_end_the_beat(
+    async def test_does_not_end_the_renewal(
         self,
         often: OpenHub,
         own_redis: Callable[[], OwnRedis],
@@ -307,10 +277,10 @@ class TestOutage:
             async def is_known_again() -> bool:
                 return bool(await redis.zcard(lobby) == 1)
 
-            await eventually(is_known_again, "Redis is told who is there")
+            await eventually(is_known_again, "members are renewed")
 
 
 async def is_cut_off(lines: list[EventDict]) -> bool:
-    """Whether it is now: a slow machine may have been so before, and is again after that."""
+    """Whether the last change was the loss: a slow machine may lose and regain it before."""
     told = [line["event"] for line in lines if line["event"] in {LOST, REGAINED}]
     return told[-1:] == [LOST]

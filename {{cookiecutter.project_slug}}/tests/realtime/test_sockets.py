@@ -1,4 +1,4 @@
-"""WebSockets over real sockets: what a server shows that no test in the process does."""
+"""WebSockets over real sockets."""
 
 import asyncio
 import socket
@@ -73,7 +73,7 @@ def serve(
 
 @asynccontextmanager
 async def slow(port: int, someone: Someone) -> AsyncIterator[Speaker]:
-    """A client that takes next to nothing until it is asked to hear."""
+    """A client with tiny buffers, which reads only on request."""
     with socket.socket() as narrow:
         narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         narrow.setblocking(False)
@@ -86,7 +86,7 @@ class TestSlowReader:
     async def test_is_dropped_and_slows_nobody(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # It hears its end when all is over, however long that takes.
+        # The slow reader gets its close at the end, however long that takes.
         monkeypatch.setattr(server, "_SECONDS_TO_READ_THE_REST", PATIENCE)
         async with serve(queue_size=32) as service:
             ada, bob = await service.arrange.someone(), await service.arrange.someone()
@@ -115,38 +115,30 @@ class TestSlowReader:
                 await eventually(lambda: has_no_connections(service.server))
 
 
-class TestLargeMessage:
-    async def test_is_not_even_read(self, serve: Serve) -> None:
+class TestInvalidFrame:
+    @pytest.mark.parametrize(
+        ("data", "code"), [(b"x" * 100_000, 1009), (b"\xff\xfe", 1007)], ids=["large", "no UTF-8"]
+    )
+    async def test_closes_the_connection(self, serve: Serve, data: bytes, code: int) -> None:
         async with (
             serve(max_message_bytes=1024) as service,
             opened(service.port, await service.arrange.someone()) as client,
         ):
-            await client.connection.send("x" * 100_000)
-            assert await client.end() == 1009
-
-
-class TestMalformedText:
-    async def test_ends_the_connection(self, serve: Serve) -> None:
-        async with (
-            serve() as service,
-            opened(service.port, await service.arrange.someone()) as client,
-        ):
-            await client.connection.send(b"\xff\xfe", text=True)
-            assert await client.end() == 1007
+            await client.connection.send(data, text=True)
+            assert await client.end() == code
 
 
 class TestHeartbeat:
-    async def test_finds_those_who_are_dead(self, serve: Serve) -> None:
+    async def test_disconnects_dead_clients(self, serve: Serve) -> None:
         async with serve(heartbeat_seconds=0.05, heartbeat_timeout=0.05) as service:
             someone = await service.arrange.someone()
-            # It answers no ping: nobody is there to do it.
             async with raw_connection(service.port, someone) as (reader, _):
                 async with asyncio.timeout(60):
                     heard = await reader.read()
                 await eventually(lambda: counts(service.hub, 0))
         assert b"keepalive" in heard
 
-    async def test_leaves_the_living_alone(self, serve: Serve) -> None:
+    async def test_keeps_living_clients(self, serve: Serve) -> None:
         async with (
             serve(heartbeat_seconds=0.02, heartbeat_timeout=10.0) as service,
             opened(service.port, await service.arrange.someone()) as client,
@@ -165,7 +157,7 @@ class TestShutdown:
                 assert [await one.end(), await two.end()] == [1012, 1012]
             assert service.hub.connections == 0
 
-    async def test_waits_for_nobody_who_does_not_read(
+    async def test_does_not_wait_for_slow_readers(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(server, "_SECONDS_TO_READ_THE_REST", 0.05)
@@ -179,7 +171,7 @@ class TestShutdown:
 
 
 class TestClientThatLeaves:
-    async def test_is_let_go(self, serve: Serve) -> None:
+    async def test_is_removed(self, serve: Serve) -> None:
         async with serve() as service:
             someone = await service.arrange.someone()
             async with opened(service.port, someone) as client:
@@ -187,38 +179,34 @@ class TestClientThatLeaves:
                 await eventually(lambda: counts(service.hub, 0))
 
 
-class TestWithdrawal:
-    """Whoever may no longer come in is cut off as well, within `recheck_seconds`."""
+class TestRecheck:
+    """Clients that lose their session, account or permission are disconnected."""
 
     @pytest.fixture
     async def service(self, serve: Serve) -> AsyncIterator[Service]:
         async with serve(recheck_seconds=0.02) as service:
             yield service
 
-    async def test_follows_the_end_of_a_login(self, service: Service) -> None:
-        ada, bob = await service.arrange.someone(), await service.arrange.someone()
-        async with opened(service.port, ada) as client, opened(service.port, bob) as other:
-            ends = update(models.AuthSession).where(models.AuthSession.id == ada.session_id)
-            await service.arrange.execute(ends.values(revoked_at=utc_now()))
-            assert await client.end() == 4001
+    @pytest.mark.parametrize(
+        ("table", "change", "code"),
+        [
+            pytest.param(models.AuthSession, {"revoked_at": utc_now()}, 4001, id="session"),
+            pytest.param(models.User, {"is_active": False}, 4001, id="account"),
+            pytest.param(models.User, {"role": "user"}, 4003, id="permission"),
+        ],
+    )
+    async def test_closes_the_connections_of_a_user(
+        self, service: Service, table: Any, change: dict[str, Any], code: int
+    ) -> None:
+        ada, bob = await service.arrange.someone(role="support"), await service.arrange.someone()
+        async with opened(service.port, ada, "admin") as client, opened(service.port, bob) as other:
+            own = table.id == (ada.id if table is models.User else ada.session_id)
+            await service.arrange.execute(update(table).where(own).values(**change))
+            assert await client.end() == code
             await other.send(type="ping")
             assert await other.hear("pong")
 
-    async def test_follows_the_deactivation_of_a_user(self, service: Service) -> None:
-        ada = await service.arrange.someone()
-        async with opened(service.port, ada) as client:
-            keeps_out = update(models.User).where(models.User.id == ada.id)
-            await service.arrange.execute(keeps_out.values(is_active=False))
-            assert await client.end() == 4001
-
-    async def test_follows_the_loss_of_a_permission(self, service: Service) -> None:
-        ada = await service.arrange.someone(role="support")
-        async with opened(service.port, ada, "admin") as client:
-            demotes = update(models.User).where(models.User.id == ada.id)
-            await service.arrange.execute(demotes.values(role="user"))
-            assert await client.end() == 4003
-
-    async def test_follows_the_revocation_of_a_key(self, service: Service) -> None:
+    async def test_closes_the_connections_of_an_api_key(self, service: Service) -> None:
         ada = await service.arrange.someone()
         key = await service.arrange.api_key(ada, frozenset({"profile:read"}))
         address = f"ws://127.0.0.1:{service.port}{PATH}lobby"

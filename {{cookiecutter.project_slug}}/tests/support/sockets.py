@@ -1,4 +1,4 @@
-"""WebSockets as tests use them: in the process, and over real ones."""
+"""WebSockets for tests: in the process, and over real sockets."""
 
 import asyncio
 import json
@@ -47,17 +47,17 @@ def ticket_of(client: TestClient, someone: Someone) -> str:
 def connected(
     client: TestClient, someone: Someone, channel: str = "lobby", **headers: str
 ) -> Iterator[WebSocketTestSession]:
-    """A connection in the process, past its welcome."""
+    """A connection in the process, after its welcome."""
     with _accepted(client, PATH + channel, {**someone.headers, **headers}) as session:
         assert session.receive_json()["type"] == "welcome"
         yield session
 
 
 def end_of_connection(client: TestClient, someone: Someone) -> int:
-    """Connect in the process, and hear until that ends; the code that it ends with."""
+    """Connect in the process until the connection is closed; return the code."""
     with _accepted(client, f"{PATH}lobby", someone.headers) as session:
         while (message := session.receive())["type"] != "websocket.close":
-            """What is heard before may be nothing: not even the welcome."""
+            """There may be no message, not even the welcome."""
     code: int = message["code"]
     return code
 
@@ -66,7 +66,7 @@ def end_of_connection(client: TestClient, someone: Someone) -> int:
 def _accepted(
     client: TestClient, path: str, headers: dict[str, str]
 ) -> Iterator[WebSocketTestSession]:
-    """A connection that gives up on what does not come: a session of Starlette's waits for ever."""
+    """A connection with a time limit, which Starlette's sessions lack."""
 
     async def received() -> Message:
         with anyio.fail_after(PATIENCE):
@@ -84,19 +84,19 @@ def _accepted(
     with client.websocket_connect(path, headers=headers) as session:
         session.receive = lambda: session.portal.call(received)  # type: ignore[method-assign]
         yield session
-    # Else the next connection hears of it.
+    # Else the next connection gets its `left`.
     client.portal.call(eventually, has_left)
 
 
 def close_code(session: WebSocketTestSession) -> int:
-    """The code that the next thing to be heard, the end, comes with."""
+    """The close code, which must be next."""
     with pytest.raises(WebSocketDisconnect) as ended:
         session.receive_json()
     return ended.value.code
 
 
 def refusal(client: TestClient, path: str, **headers: str) -> int:
-    """The code that a connection is closed with at once."""
+    """The code that a connection is refused with."""
     with _accepted(client, path, headers) as session:
         return close_code(session)
 
@@ -109,7 +109,7 @@ class Speaker:
         self.id = ""
 
     async def hear(self, *types: str) -> Json:
-        """The next message, or the next one of these types."""
+        """The next message, or the next of these types."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 message: Json = json.loads(await self.connection.recv())
@@ -117,14 +117,14 @@ class Speaker:
                     return message
 
     async def said(self, number: int) -> list[str]:
-        """The texts of the next so many messages that somebody says."""
+        """The texts of the next `said` messages."""
         return [(await self.hear("said"))["text"] for _ in range(number)]
 
     async def send(self, **message: Any) -> None:
         await self.connection.send(json.dumps(message))
 
     async def end(self) -> int | None:
-        """Hear until the connection ends; the code that it ends with."""
+        """Receive until the connection is closed; return the code."""
         async with asyncio.timeout(PATIENCE):
             try:
                 while True:
@@ -137,9 +137,9 @@ class Speaker:
 async def opened(
     port: int, someone: Someone, channel: str = "lobby", **options: Any
 ) -> AsyncIterator[Speaker]:
-    """A connection over a real socket, past its welcome."""
+    """A connection over a real socket, after its welcome."""
     address = f"ws://127.0.0.1:{port}{PATH}{channel}"
-    # Compression and pings would only cost time; a full queue would keep the end from being heard.
+    # Compression and pings cost time; a full queue would hide the close.
     given: Json = {"compression": None, "ping_interval": None, "max_queue": None, "proxy": None}
     given |= options
     async with connect(address, additional_headers=someone.headers, **given) as connection:
@@ -152,7 +152,7 @@ async def opened(
 async def raw_connection(
     port: int, someone: Someone, channel: str = "lobby"
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection without a library behind it: it says nothing by itself, and costs little."""
+    """A connection without a library: it answers nothing by itself, and costs little."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = (
         f"GET {PATH}{channel} HTTP/1.1\r\n"
@@ -182,7 +182,7 @@ class LiveServer:
     port: int
 
     async def stop(self) -> None:
-        """End as a signal would have it, and wait until that is done."""
+        """Stop as on a signal, and wait for it."""
         self.server.should_exit = True
         async with asyncio.timeout(PATIENCE):
             await self.serving
@@ -192,7 +192,7 @@ class LiveServer:
 async def live(app: FastAPI, settings: Settings) -> AsyncIterator[LiveServer]:
     """Serve a started application over TCP, as production does."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        # Else megabytes fit between the two before anybody notices that one of them does not read.
+        # Else megabytes fit into the buffers of a client that does not read.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         config = uvicorn.Config(
             app,
@@ -214,7 +214,7 @@ async def live(app: FastAPI, settings: Settings) -> AsyncIterator[LiveServer]:
 async def all_opened(
     stack: AsyncExitStack, port: int, people: list[Someone], channel: str = "lobby"
 ) -> list[Speaker]:
-    """Connections of several people, opened one after the other."""
+    """Connections of several users."""
     return [await stack.enter_async_context(opened(port, each, channel)) for each in people]
 
 
@@ -240,7 +240,7 @@ def words(text: str) -> SpokenMessage:
 
 
 async def heard(connection: Connection, *types: str) -> Json:
-    """What a connection hears next, or next of these types."""
+    """The next message of a connection, or the next of these types."""
     async with asyncio.timeout(PATIENCE):
         while True:
             message: Json = json.loads(await connection.next())
@@ -250,7 +250,7 @@ async def heard(connection: Connection, *types: str) -> Json:
 
 @asynccontextmanager
 async def joined(hub: Hub, one: Client | None = None) -> AsyncIterator[Connection]:
-    """A connection to a hub, past its welcome."""
+    """A connection to a hub, after its welcome."""
     connection = await hub.join(one or client_in())
     try:
         assert (await heard(connection))["type"] == "welcome"
@@ -260,7 +260,7 @@ async def joined(hub: Hub, one: Client | None = None) -> AsyncIterator[Connectio
 
 
 async def outcome_of(port: int, ticket: str) -> str:
-    """What comes of a ticket: the type of the first message, or the code of the end."""
+    """The type of the first message, or the close code."""
     address = f"ws://127.0.0.1:{port}{PATH}lobby?ticket={ticket}"
     async with connect(address, proxy=None) as connection:
         try:
