@@ -1,4 +1,4 @@
-"""The store in a directory, where it differs from other stores."""
+"""The store in a directory, beyond the contract of all stores."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,7 +30,7 @@ class TestKeys:
     @pytest.mark.parametrize(
         "key", ["../a", "a/../../b", "/a", "a//b", ".unfinished/a", "a\0b", ""]
     )
-    async def test_never_lead_out_of_the_directory(self, tmp_path: Path, key: str) -> None:
+    async def test_stay_inside_the_directory(self, tmp_path: Path, key: str) -> None:
         async with store_in(tmp_path / "files") as store:
             with pytest.raises(ValueError, match="is not a key"):
                 await store.put(key, chunks(TEXT), media_type="text/plain")
@@ -38,7 +38,7 @@ class TestKeys:
 
 
 class TestPut:
-    async def test_makes_files_that_nobody_else_reads(self, tmp_path: Path) -> None:
+    async def test_creates_private_files(self, tmp_path: Path) -> None:
         async with store_in(tmp_path / "files") as store:
             await store.put("exports/a.csv", chunks(TEXT), media_type="text/csv")
         assert (tmp_path / "files" / "exports" / "a.csv").read_bytes() == TEXT
@@ -54,7 +54,7 @@ class TestPut:
             assert [each.key async for each in store.list("")] == ["a"]
 
 
-class TestDiskThatFails:
+class TestFailingDisk:
     async def test_is_unavailable(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(TEXT)
         async with store_in(tmp_path / "file") as store:
