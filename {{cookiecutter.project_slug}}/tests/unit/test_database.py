@@ -54,6 +54,13 @@ async def store(database: Database, *rows: Base) -> None:
             await session.flush()
 
 
+async def stored_note(database: Database) -> Note:
+    author = AuthorFactory.build()
+    note = NoteFactory.build(author_id=author.id)
+    await store(database, author, note)
+    return note
+
+
 class TestPool:
     async def test_follows_the_settings(
         self, make_settings: Callable[..., Settings], database_url: str
@@ -97,29 +104,8 @@ class TestPool:
 
 
 class TestTransaction:
-    async def test_leaves_its_entities_usable(self, own_database: Database) -> None:
-        async with own_database.transaction() as session:
-            author = AuthorFactory.build(name="Ada")
-            session.add(author)
-
-        assert author.name == "Ada"
-
-    async def test_rolls_back_on_an_error(self, own_database: Database) -> None:
-        async def fail() -> None:
-            async with own_database.transaction() as session:
-                session.add(AuthorFactory.build(name="Ada"))
-                await session.flush()
-                raise LookupError
-
-        with pytest.raises(LookupError):
-            await fail()
-        async with own_database.read() as connection:
-            assert (await connection.scalars(COUNT)).one() == 0
-
     async def test_refuses_to_load_a_relation_lazily(self, own_database: Database) -> None:
-        author = AuthorFactory.build(id=new_id(), name="Ada")
-        note = NoteFactory.build(id=new_id(), author_id=author.id)
-        await store(own_database, author, note)
+        note = await stored_note(own_database)
         async with own_database.transaction() as session:
             found = await session.get_one(Note, note.id)
 
@@ -127,9 +113,7 @@ class TestTransaction:
                 _ = found.author
 
     async def test_refuses_an_edit_of_a_row_that_has_changed(self, own_database: Database) -> None:
-        author = AuthorFactory.build(id=new_id(), name="Ada")
-        note = NoteFactory.build(id=new_id(), author_id=author.id)
-        await store(own_database, author, note)
+        note = await stored_note(own_database)
 
         async def edit_too_late() -> None:
             async with own_database.transaction() as session:
