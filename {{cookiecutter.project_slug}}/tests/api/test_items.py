@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from app import models
 from app.api.deps.auth import get_principal
 from app.core.ids import new_id
-from app.core.pages import Cursor
+from app.infrastructure.database.repository import encode_cursor
 from tests.support.arrange import Arrange, ArrangeSync, Someone, gone
 from tests.support.factories import ItemFactory
 
@@ -438,7 +438,7 @@ class TestListItems:
     def test_refuses_a_forged_cursor_with_a_value_of_another_type(
         self, client: TestClient, ada: Someone
     ) -> None:
-        cursor = Cursor("-created_at", "a title", new_id()).encode()
+        cursor = encode_cursor("-created_at", "a title", new_id())
 
         response = client.get(ITEMS, headers=ada.headers, params={"cursor": cursor})
 
@@ -447,7 +447,7 @@ class TestListItems:
     def test_shows_nothing_of_others_for_a_forged_cursor(
         self, client: TestClient, arrange: ArrangeSync, item: models.Item
     ) -> None:
-        cursor = Cursor("-created_at", datetime.max.replace(tzinfo=UTC), item.id).encode()
+        cursor = encode_cursor("-created_at", datetime.max.replace(tzinfo=UTC), item.id)
 
         assert listed(client, arrange.someone(), cursor=cursor) == []
 

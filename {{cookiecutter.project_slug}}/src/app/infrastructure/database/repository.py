@@ -1,10 +1,14 @@
 """Base of all repositories."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, Generic, TypeVar, cast
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Generic, TypeVar, cast
 from uuid import UUID
 
+from pydantic import AwareDatetime, StringConstraints, TypeAdapter
+from pydantic_core import to_json
 from sqlalchemy import (
     ColumnElement,
     CursorResult,
@@ -18,12 +22,24 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.pages import Cursor, Page, PageRequest
+from app.core.errors import FieldError, InvalidInput
+from app.core.pages import Page, PageRequest
 from app.infrastructure.database.database import AfterCommit, Session
 from app.infrastructure.database.models import Base
 
 Entity = TypeVar("Entity", bound=Base)
 T = TypeVar("T")
+SortKey = datetime | str
+
+_POSITIONS: Final[dict[type[SortKey], TypeAdapter[tuple[str, Any, UUID]]]] = {
+    datetime: TypeAdapter(tuple[str, AwareDatetime, UUID]),
+    str: TypeAdapter(tuple[str, Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")], UUID]),
+}
+"""Contents of a cursor: the order of a list, the key and the id of the last row of a page.
+
+It is opaque to clients. A forged one can only name another position in a list that its bearer may
+read anyway.
+"""
 
 
 def table_of(model: type[Base]) -> Table:
@@ -97,11 +113,11 @@ class Repository(Generic[Entity]):
         if request.cursor is not None:
             columns = table_of(self.model).c
             key = columns[name]
-            cursor = Cursor.decode(request.cursor, sort=sort, kind=key.type.python_type)
+            last_key, last_id = decode_cursor(request.cursor, sort, key.type.python_type)
             position = tuple_(key, columns.id)
             last = tuple_(bindparam("last_key", type_=key.type), bindparam("last_id", type_=Uuid()))
             statement = statement.where(position < last if sort != name else position > last)
-            values |= {"last_key": cursor.key, "last_id": cursor.id}
+            values |= {"last_key": last_key, "last_id": last_id}
         # One row more than requested tells whether there is a next page, without counting.
         values["limit"] = request.limit + 1
         rows = [read_model(*row) for row in await self.session.execute(statement, values)]
@@ -109,7 +125,7 @@ class Repository(Generic[Entity]):
             return Page(rows, None)
         rows.pop()
         last_row: Any = rows[-1]
-        return Page(rows, Cursor(sort, getattr(last_row, name), last_row.id).encode())
+        return Page(rows, encode_cursor(sort, getattr(last_row, name), last_row.id))
 
     async def lock(self, entity_id: UUID) -> Entity | None:
         """Return an entity, locked until the transaction ends."""
@@ -134,6 +150,29 @@ class Repository(Generic[Entity]):
     def after_commit(self, action: AfterCommit) -> None:
         """Run an action after the commit of the session."""
         self.session.after_commit(action)
+
+
+def encode_cursor(sort: str, key: SortKey, entity_id: UUID) -> str:
+    """Return a cursor as text for a URL."""
+    return urlsafe_b64encode(to_json([sort, key, entity_id])).rstrip(b"=").decode()
+
+
+def decode_cursor(text: str, sort: str, kind: type[SortKey]) -> tuple[SortKey, UUID]:
+    """Return the key and the id in a cursor of an order.
+
+    Raises:
+        InvalidInput: It is not a cursor of this order.
+    """
+    message = "This is not a cursor that a page of this list gave."
+    try:
+        content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        order, key, entity_id = _POSITIONS[kind].validate_json(content, strict=True)
+        if order == sort:
+            return key.astimezone(UTC) if isinstance(key, datetime) else key, entity_id
+        message = "This cursor belongs to another sort order; start from the first page."
+    except (ValueError, OverflowError):
+        """It is malformed."""
+    raise InvalidInput(FieldError("query.cursor", message, "invalid_cursor"))
 
 
 def read_as(read_model: Callable[..., T], entity: Base) -> T:
