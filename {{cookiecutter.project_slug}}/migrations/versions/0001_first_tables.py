@@ -133,22 +133,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # {% if not cookiecutter.use_redis %}
-    op.drop_index(op.f("ix_idempotency_keys_expires_at"), table_name="idempotency_keys")
-    op.drop_index(op.f("ix_idempotency_keys_user_id"), table_name="idempotency_keys")
     op.drop_table("idempotency_keys")
     # {% endif %}
-    op.drop_index(op.f("ix_refresh_tokens_used_at"), table_name="refresh_tokens")
-    op.drop_index(op.f("ix_refresh_tokens_session_id"), table_name="refresh_tokens")
     op.drop_table("refresh_tokens")
-    op.drop_index(op.f("ix_auth_sessions_user_id_created_at_id"), table_name="auth_sessions")
-    op.drop_index(op.f("ix_auth_sessions_revoked_at"), table_name="auth_sessions")
-    op.drop_index(op.f("ix_auth_sessions_expires_at"), table_name="auth_sessions")
     op.drop_table("auth_sessions")
-    op.drop_index(op.f("ix_api_keys_user_id_created_at_id"), table_name="api_keys")
     op.drop_table("api_keys")
-    op.drop_index(op.f("ix_users_role_created_at_id"), table_name="users")
-    op.drop_index(op.f("ix_users_is_active_created_at_id"), table_name="users")
-    op.drop_index(op.f("ix_users_created_at_id"), table_name="users")
     op.drop_table("users")
-    op.drop_index(op.f("ix_login_throttles_window_started_at"), table_name="login_throttles")
     op.drop_table("login_throttles")
