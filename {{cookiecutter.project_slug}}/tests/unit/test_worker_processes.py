@@ -1,8 +1,4 @@
-"""Workers as processes of their own: killed, asked to stop, and beside one another.
-
-The mail server of these tests holds each mail until it may take it: that is how a job is caught in
-the middle.
-"""
+"""Workers as processes: killed and stopped in mid-job."""
 
 import asyncio
 import json
@@ -11,7 +7,6 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
-from email import message_from_bytes
 
 import pytest
 from structlog.contextvars import bound_contextvars
@@ -24,6 +19,7 @@ from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobRedis, open_job_redis
 from app.infrastructure.jobs.payloads import message
 from app.infrastructure.jobs.store import JobStore
+from tests.support.mail import Delivery, SmtpServer
 from tests.support.processes import environment_of
 from tests.support.queues import quick
 from tests.support.waiting import PATIENCE, eventually
@@ -31,40 +27,26 @@ from tests.support.waiting import PATIENCE, eventually
 MAIL = Mail(to="ada@example.com", subject="Hello", text="This is secret.")
 
 
-class HeldMailServer:
-    """As much of RFC 5321 as it takes to receive a mail, and to wait before saying so."""
+class HeldMailServer(SmtpServer):
+    """Accepts no mail before it may."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.offered: list[str] = []
         self.taken: list[str] = []
         self.may_take = asyncio.Event()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 test\r\n")
-        try:
-            while verb := (await reader.readline()).decode().strip()[:4].upper():
-                if verb == "DATA":
-                    writer.write(b"354 go\r\n")
-                    data = await reader.readuntil(b"\r\n.\r\n")
-                    name = str(message_from_bytes(data)["Message-ID"])
-                    self.offered.append(name)
-                    if not await self._stays(reader):
-                        return
-                    self.taken.append(name)
-                writer.write(b"221 bye\r\n" if verb == "QUIT" else b"250 ok\r\n")
-        except OSError:
-            """The client was killed."""
-        finally:
-            writer.close()
-
-    async def _stays(self, reader: asyncio.StreamReader) -> bool:
-        """Whether the client is still there when its mail may be taken; it says nothing before."""
-        going = asyncio.create_task(reader.read(1))
+    async def take(self, delivery: Delivery, reader: asyncio.StreamReader) -> None:
+        name = str(delivery.message["Message-ID"])
+        self.offered.append(name)
+        gone = asyncio.create_task(reader.read(1))
         may_take = asyncio.create_task(self.may_take.wait())
-        done, _ = await asyncio.wait({going, may_take}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (going, may_take):
+        done, _ = await asyncio.wait({gone, may_take}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (gone, may_take):
             task.cancel()
-        return going not in done
+        if gone in done:
+            raise ConnectionResetError
+        self.taken.append(name)
 
     async def holds(self, count: int) -> None:
         """Wait until that many mails were offered."""
@@ -129,24 +111,19 @@ async def service(
     make_settings: Callable[..., Settings], database_url: str
 ) -> AsyncIterator[Service]:
     mails = HeldMailServer()
-    listening = await asyncio.start_server(mails.serve, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    settings = make_settings(
-        database_url,
-        mail={
+    async with mails.listening():
+        mail = {
             "backend": "smtp",
             "host": "127.0.0.1",
-            "port": port,
+            "port": mails.port,
             "starttls": False,
             "sender": "service@example.com",
-            "timeout": 120,  # a machine that is busy may take long to start a process meanwhile
-        },
-        logging={"format": "json"},
-    )
-    own = quick(settings)
-    async with listening, open_job_redis(own.redis, own.jobs) as redis:
-        yield Service(redis, mails, own)
-        mails.may_take.set()
+            "timeout": 120,  # a busy machine may take long to start a process meanwhile
+        }
+        own = quick(make_settings(database_url, mail=mail, logging={"format": "json"}))
+        async with open_job_redis(own.redis, own.jobs) as redis:
+            yield Service(redis, mails, own)
+            mails.may_take.set()
 
 
 @pytest.fixture
