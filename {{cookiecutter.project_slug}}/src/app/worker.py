@@ -29,11 +29,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 @asynccontextmanager
 async def open_worker(settings: Settings, metrics: JobMetrics) -> AsyncIterator[JobWorker]:
-    """Yield a worker with its resources.
-
-    Raises:
-        ConfigurationError: There is no usable signing key.
-    """
+    """Yield a worker with its resources."""
     async with (
         open_resources(settings, TASKS) as resources,
         open_job_redis(settings.redis, settings.jobs) as redis,
@@ -53,7 +49,6 @@ def run(settings: Settings) -> None:
     """Run jobs until SIGTERM or SIGINT.
 
     Raises:
-        ConfigurationError: There is no usable signing key.
         OSError: The port of the metrics is unavailable.
     """
     with exported_metrics(settings.jobs, enabled=settings.metrics.enabled) as metrics:

@@ -24,14 +24,7 @@ class TrackedJob(Job):
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """The file that a job has written.
-
-    Attributes:
-        key: Key in the file store.
-        filename: Name of downloads.
-        size: Length in bytes.
-        sha256: Hash in hexadecimal.
-    """
+    """The file that a job has written: its key in the store, and headers of the download."""
 
     key: str
     media_type: str

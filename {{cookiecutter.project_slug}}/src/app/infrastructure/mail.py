@@ -43,47 +43,39 @@ class SmtpMailer:
             Unavailable: The server is unreachable, too slow, or refuses the mail.
             ValueError: The recipient's address is invalid.
         """
-        message = _message(mail, sender=str(self._settings.sender))
+        settings = self._settings
+        message = _message(mail, sender=str(settings.sender))
         try:
             # The library limits each step, this all of them.
-            async with asyncio.timeout(self._settings.timeout):
-                await self._deliver(message, recipient=mail.to)
+            async with asyncio.timeout(settings.timeout):
+                await aiosmtplib.send(
+                    message,
+                    sender=settings.sender,
+                    recipients=[mail.to],
+                    hostname=settings.host,
+                    port=settings.port,
+                    username=settings.username,
+                    password=settings.password.get_secret_value() if settings.password else None,
+                    # The default is a DNS lookup, which blocks.
+                    local_hostname=socket.gethostname(),
+                    timeout=settings.timeout,
+                    use_tls=settings.tls,
+                    start_tls=settings.starttls and not settings.tls,
+                )
         except (aiosmtplib.SMTPException, OSError) as error:
             raise Unavailable("The mail could not be sent.", reason=repr(error)) from error
-
-    async def _deliver(self, message: EmailMessage, recipient: str) -> None:
-        settings = self._settings
-        await aiosmtplib.send(
-            message,
-            sender=settings.sender,
-            recipients=[recipient],
-            hostname=settings.host,
-            port=settings.port,
-            username=settings.username,
-            password=settings.password.get_secret_value() if settings.password else None,
-            # The default is a DNS lookup, which blocks.
-            local_hostname=socket.gethostname(),
-            timeout=settings.timeout,
-            use_tls=settings.tls,
-            start_tls=settings.starttls and not settings.tls,
-        )
 
 
 def _message(mail: Mail, sender: str) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
     message["From"] = sender
-    # Parsed, so that a comma or line break cannot add a recipient or a header.
-    message["To"] = _address(mail.to)
+    try:
+        # Parsed, so that a comma or line break cannot add a recipient or a header.
+        message["To"] = Address(addr_spec=mail.to)
+    except (ValueError, IndexError, HeaderParseError) as error:
+        raise ValueError("the recipient is not one e-mail address in ASCII") from error
     message["Subject"] = " ".join(mail.subject.split())
     # The same on each try, so that duplicates are recognized (RFC 5322 §3.6.4).
     message["Message-ID"] = f"<{mail.id}@{sender.rpartition('@')[2]}>"
     message.set_content(mail.text)
     return message
-
-
-def _address(text: str) -> Address:
-    try:
-        return Address(addr_spec=text)
-    except (ValueError, IndexError, HeaderParseError) as error:
-        message = "the recipient is not one e-mail address in ASCII"
-        raise ValueError(message) from error

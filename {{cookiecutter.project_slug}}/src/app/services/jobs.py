@@ -23,11 +23,7 @@ class JobService:
     files: FileStore
 
     async def start(self, job: TrackedJob, *, unique: str) -> JobStatus:
-        """Start a job, or return the unfinished one of the same unique name.
-
-        Raises:
-            TooManyJobs: The owner has too many unfinished jobs.
-        """
+        """Start a job, or return the unfinished one of the same unique name."""
         return await self.one(job.owner_id, await self.jobs.start(job, unique=unique))
 
     async def one(self, owner_id: UUID, job_id: UUID) -> JobStatus:
@@ -45,7 +41,6 @@ class JobService:
         """Cancel a job; one that is running ends a moment later.
 
         Raises:
-            JobNotFound: The owner has no such job.
             JobFinished: It has ended.
         """
         job = await self.one(owner_id, job_id)
@@ -57,7 +52,6 @@ class JobService:
         """Return the file of a job.
 
         Raises:
-            JobNotFound: The owner has no such job.
             JobNotDone: It has no file, or not yet.
         """
         job = await self.one(owner_id, job_id)
@@ -66,10 +60,5 @@ class JobService:
         return job.result
 
     def open(self, file: JobFile) -> Content:
-        """Open a job's file.
-
-        Raises:
-            ObjectNotFound: It has expired.
-            FileStoreUnavailable: The file store does not answer.
-        """
+        """Open a job's file."""
         return self.files.open(file.key)

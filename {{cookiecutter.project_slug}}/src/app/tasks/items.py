@@ -33,11 +33,7 @@ class ExportItems(TrackedJob):
 
 
 async def export_items(job: ExportItems, resources: Resources) -> None:
-    """Write the items as of one moment, in constant memory.
-
-    Raises:
-        Unavailable: The database, the file store or the queue does not answer.
-    """
+    """Write the items as of one moment, in constant memory."""
     written = 0
 
     async def counted(batches: AsyncIterator[Sequence[Item]]) -> AsyncIterator[Sequence[Item]]:

@@ -30,11 +30,7 @@ async def prune(_: Prune, resources: Resources) -> None:
 
 
 async def remove_exports(_: RemoveExports, resources: Resources) -> None:
-    """Delete expired files, and the remains of interrupted uploads.
-
-    Raises:
-        FileStoreUnavailable: The file store does not answer.
-    """
+    """Delete expired files, and the remains of interrupted uploads."""
     before = utc_now() - timedelta(seconds=resources.settings.jobs.result_seconds)
     removed = 0
     # In order: there are few, and the store serves others, too.

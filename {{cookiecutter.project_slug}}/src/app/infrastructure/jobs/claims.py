@@ -21,13 +21,7 @@ _SECONDS_OF_TRIES = 88_400  # as in arq
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A try of a job.
-
-    Attributes:
-        payload: The serialized job; None if it has expired.
-        number: 1 for the first try.
-        cancelled: Whether the job was cancelled before.
-    """
+    """A try of a job, whose payload may have expired; the first has number 1."""
 
     payload: bytes | None
     number: int
@@ -165,12 +159,7 @@ class Claims:
     async def _if_held(
         self, job_id: str, write: Callable[[JobPipeline, Mapping[str, str]], None]
     ) -> bool:
-        """Run commands in a transaction if this worker holds the lease; return whether it does.
-
-        Args:
-            job_id: The job.
-            write: Queues the commands, given the job's record.
-        """
+        """Queue commands by the job's record if this worker holds the lease; return whether."""
 
         async def change(pipe: JobPipeline) -> bool:
             holder = await pipe.get(keys.lease(job_id))

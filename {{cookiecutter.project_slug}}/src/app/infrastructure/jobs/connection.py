@@ -57,14 +57,7 @@ class JobRedis(ArqRedis):
     def __init__(
         self, pool: ConnectionPool, prefix: str, seconds: float, breaker: Breaker | None
     ) -> None:
-        """Use this pool, which the caller closes.
-
-        Args:
-            pool: Connections.
-            prefix: Prefix of all keys.
-            seconds: Time limit of a block under `in_time`.
-            breaker: Guards these blocks.
-        """
+        """Use this pool, which the caller closes; time limit and breaker are for `in_time`."""
         super().__init__(
             pool, job_serializer=payloads.serialize, job_deserializer=payloads.deserialize
         )
@@ -102,12 +95,7 @@ class JobRedis(ArqRedis):
     async def change(self, write: Callable[[JobPipeline], Awaitable[T]], *watched: str) -> T:
         """Run a transaction, again if a watched key changes meanwhile, and return its result.
 
-        Args:
-            write: Reads, then calls `multi` and queues commands; without, it changes nothing.
-            watched: Keys.
-
-        Raises:
-            QueueUnavailable: Redis did not answer in time, or the circuit is open.
+        `write` reads, then calls `multi` and queues commands; without, it changes nothing.
         """
         async with self.in_time():
             result: T = await self.transaction(write, *watched, value_from_callable=True)  # type: ignore[arg-type]
@@ -122,7 +110,7 @@ async def open_job_redis(
 
     Args:
         redis: Address and prefix.
-        jobs: Time limit.
+        jobs: Time limit of commands.
         guarded: Whether a circuit breaker keeps requests from waiting. Workers have none: they wait
             for Redis, and renew their leases as soon as it is back.
     """

@@ -27,11 +27,7 @@ _SHOWN: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class DeadJob:
-    """A dead-lettered job.
-
-    Attributes:
-        error: Name of its last error.
-    """
+    """A dead-lettered job, with the name of its last error."""
 
     id: str
     kind: str
@@ -42,12 +38,7 @@ class DeadJob:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A worker's heartbeat.
-
-    Attributes:
-        running: Jobs in progress.
-        done: Jobs done since its start; the same for `failed` and `retried`.
-    """
+    """A worker's heartbeat; jobs done, failed and retried are those since its start."""
 
     host: str
     pid: int
@@ -60,14 +51,10 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """State of the queue.
+    """State of the queue: jobs that are due, due later, and in progress, and live workers.
 
     Attributes:
-        queued: Jobs that are due.
-        delayed: Jobs whose next try is not due yet.
-        running: Jobs in progress.
         dead: Dead-lettered jobs, latest first.
-        workers: Live workers.
     """
 
     queued: int
@@ -88,14 +75,7 @@ class JobStore:
         self._settings = settings
 
     async def start(self, job: TrackedJob, *, unique: str) -> UUID:
-        """Submit a tracked job, unless one of the same unique name is unfinished.
-
-        Returns:
-            The id of the job of this name.
-
-        Raises:
-            TooManyJobs: The owner has too many unfinished jobs.
-        """
+        """Submit a tracked job as `submit` does, and return the id of the job of this name."""
         started = await self.submit(job.id, message(job), owner_id=job.owner_id, unique=unique)
         return UUID(started)
 

@@ -41,10 +41,9 @@ logger = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """A job without arguments, enqueued by the clock in UTC, once for all workers.
+    """A job without arguments, enqueued by the clock in UTC (None: every hour).
 
-    Attributes:
-        hour: None for every hour.
+    Its due time is in its id, so that it is enqueued once for all workers.
     """
 
     kind: type[Job]
@@ -65,17 +64,7 @@ class JobWorker(Worker):
         settings: JobSettings,
         metrics: JobMetrics,
     ) -> None:
-        """Create a worker; call it on a running loop.
-
-        Args:
-            redis: The queue.
-            claims: This worker's side of it.
-            run: Does a job.
-            kinds: All kinds of jobs.
-            schedule: Cron jobs; the due time is in their id, so that each is enqueued once.
-            settings: Limits.
-            metrics: Counts tries.
-        """
+        """Create a worker of these kinds of jobs; call it on a running loop."""
         super().__init__(
             # arq wants coroutines, which `run_job` below never calls.
             functions=[func(self.run_job, name="job")],  # type: ignore[arg-type]
