@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import manifest
 from tools.variant import ROOT
@@ -31,6 +32,20 @@ def test_every_python_file_compiles() -> None:
     for path, text in _texts().items():
         if path.endswith(".py"):
             compile(text, path, "exec", dont_inherit=True)
+
+
+def test_every_yaml_file_is_valid_and_has_each_key_once() -> None:
+    for path, text in _texts().items():
+        if path.endswith((".yaml", ".yml")):
+            nodes = [yaml.compose(text)]
+            while nodes:
+                node = nodes.pop()
+                if isinstance(node, yaml.MappingNode):
+                    keys = [key.value for key, _ in node.value]
+                    assert len(keys) == len(set(keys)), (path, keys)
+                    nodes += [value for _, value in node.value]
+                elif isinstance(node, yaml.SequenceNode):
+                    nodes += node.value
 
 
 def test_has_nothing_that_a_test_run_left() -> None:
