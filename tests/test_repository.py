@@ -73,7 +73,7 @@ def test_shell_scripts_are_valid_and_executable() -> None:
         assert script.stat().st_mode & 0o100
 
 
-def test_every_question_is_told_in_the_readme() -> None:
+def test_every_question_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     content = (ROOT / "cookiecutter.json").read_text(encoding="utf-8")
     for key in re.findall(r'^  "([a-z]\w*)":', content, re.MULTILINE):

@@ -176,12 +176,6 @@ def _unfolded(text: str) -> list[str]:
     return ["".join(chosen) for chosen in itertools.product(*choices)]
 
 
-def _as_written(name: str) -> tuple[bool, bool, bool, bool, bool]:
+def _as_written(name: str) -> tuple[bool, ...]:
     parts = name.split("-")
-    return (
-        "sqlite" in parts,
-        "redis" in parts,
-        "arq" in parts,
-        "websockets" in parts,
-        "s3" in parts,
-    )
+    return ("sqlite" in parts, *(module in parts for module in variant.modules()))

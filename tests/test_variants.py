@@ -151,7 +151,7 @@ def test_other_answers_give_their_files_and_no_foreign_word(
     assert _foreign_words(project, answers) == []
 
 
-def test_names_the_licence_that_was_chosen(bake: Bake) -> None:
+def test_names_the_licence_that_was_chosen(bake_values: Bake) -> None:
     author = manifest.DEFAULTS["author_name"]
     openings = {
         "MIT": "MIT License",
@@ -163,7 +163,7 @@ def test_names_the_licence_that_was_chosen(bake: Bake) -> None:
     assert isinstance(licences, list)
     assert set(licences) == set(openings)
     for licence, opening in openings.items():
-        project = bake({"database": "sqlite", "license": licence})
+        project = bake_values({"database": "sqlite", "license": licence})
         text = (project / "LICENSE").read_text(encoding="utf-8")
         assert text.strip().startswith(opening)
         assert author in text
