@@ -226,7 +226,7 @@ def test_adds_a_module_by_the_steps_of_the_guide(fork: Path) -> None:
         "    # {% if cookiecutter.use_s3 or",
         _if("sentry: SentrySettings = SentrySettings()"),
     )
-    resources = tree / "src/app/resources.py"
+    resources = tree / "src/app/resources/__init__.py"
     _insert(
         resources,
         "from app.infrastructure.events import",
@@ -269,7 +269,7 @@ def test_adds_a_module_by_the_steps_of_the_guide(fork: Path) -> None:
         '\n[sentry."its settings"]\ntests = "tests/unit/test_config.py"\n'
         '"src/app/config.py" = ["sentry: SentrySettings"]\n'
         '\n[sentry."its adapter"]\ntests = "tests/contract/test_error_reports.py"\n'
-        '"src/app/resources.py" = ["self.error_reports = SentryReports(settings.sentry)"]\n',
+        '"src/app/resources/__init__.py" = ["= SentryReports(settings.sentry)"]\n',
     )
     # 10: the README of the template
     _insert(

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import re
 import subprocess
 import sys
 import tomllib
@@ -12,7 +11,6 @@ import pytest
 
 from hooks import post_gen_project, pre_gen_project
 from tests import manifest
-from tools import variant
 from tools.variant import ROOT
 
 ANSWERS = {
@@ -235,16 +233,22 @@ def test_the_manifest_has_no_unknown_word() -> None:
             assert set(rule) <= {"only", "replace", "append", "words"}
 
 
-def test_the_manifest_knows_every_twin() -> None:
-    named = {part for rule in manifest.rules() for part in rule.parts}
-    suffixes = "alone|apache|bsd|proprietary|sqlite|http|inline|local|logged|memory|none|plain"
-    looks_like_one = {
-        path for path in manifest.files(manifest.TREE) if re.search(rf"_({suffixes})(\.|$)", path)
+def test_the_manifest_knows_every_variant_file() -> None:
+    pairs = [
+        (Path(path), Path(other)) for r in manifest.rules() for path, other in r.replace.items()
+    ]
+    suffixes = {other.stem.removeprefix(path.stem) for path, other in pairs}
+    assert all(path.parent == other.parent for path, other in pairs)
+    assert all(suffix.startswith("_") for suffix in suffixes)
+    files = {Path(path) for path in manifest.files(manifest.TREE)}
+    look_like_one = {
+        file
+        for file in files
+        for suffix in suffixes
+        if file.stem.endswith(suffix) and file.with_stem(file.stem.removesuffix(suffix)) in files
     }
-    assert looks_like_one <= named
-    modules = "|".join(variant.modules())
-    others = named - looks_like_one
-    assert {p for p in others if not re.search(rf"_({modules})(\.(md|example|toml))?$", p)} == set()
+    known = {path for rule in manifest.rules() for path in (*rule.only, *rule.replace.values())}
+    assert {file.as_posix() for file in look_like_one} <= known
 
 
 def _public(path: Path) -> dict[str, str]:
