@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from app import about
@@ -21,7 +21,7 @@ from app.infrastructure.http.openapi import (
     DocumentedApi,
     operation_id,
 )
-from app.resources import Resources, open_resources
+from app.resources import open_resources
 from app.tasks import TASKS
 
 
@@ -66,18 +66,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_exception_handlers(app)
     health.add_routes(
         app,
-        name=about.TITLE,
-        version=about.VERSION,
-        checks=lambda request: _resources(request).health_checks,
+        checks=lambda request: request.app.state.resources.health_checks,
         time_limit=settings.health.timeout_seconds,
     )
-    jwks.add_routes(app, lambda request: _resources(request).keys.public_jwks())
+    jwks.add_routes(app, lambda request: request.app.state.resources.keys.public_jwks())
     if registry is not None:
         metrics.add_routes(app, registry, settings.metrics)
     v1.include_in(app)
     return app
-
-
-def _resources(request: Request) -> Resources:
-    resources: Resources = request.app.state.resources
-    return resources

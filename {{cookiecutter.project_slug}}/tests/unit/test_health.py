@@ -34,9 +34,9 @@ def check(name: str, ask: Callable[[], Awaitable[None]], *, required: bool = Tru
 
 
 def build(*checks: HealthCheck) -> FastAPI:
-    app = FastAPI(middleware=middleware(HttpSettings()))
+    app = FastAPI(title="A", version="1.2", middleware=middleware(HttpSettings()))
     add_exception_handlers(app)
-    health.add_routes(app, name="A", version="1.2", checks=lambda _: checks, time_limit=0.05)
+    health.add_routes(app, checks=lambda _: checks, time_limit=0.05)
     keys = SigningKeys((SigningKey.generate(), SigningKey.generate()))
     jwks.add_routes(app, lambda _: keys.public_jwks())
     return app

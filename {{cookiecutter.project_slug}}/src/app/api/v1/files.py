@@ -26,6 +26,7 @@ from app.api.schemas.files import (
     UploadCreate,
     UploadResponse,
 )
+from app.config import Settings
 from app.core.errors import InvalidInput, UnsupportedContent
 from app.core.storage import ObjectNotFound
 from app.domain.files import (
@@ -57,18 +58,18 @@ from app.infrastructure.http.routes import (
 )
 from app.infrastructure.http.schemas import EXAMPLE_ID, LINE
 
-router = FeatureRouter(
-    prefix="/files",
-    tags=["files"],
-    body_limits=lambda settings: {
-        "/api/v1/files": settings.storage.max_file_bytes + OVERHEAD_BYTES,
-    },
-)
+router = FeatureRouter(prefix="/files", tags=["files"])
 
 TAG = {
     "name": "files",
     "description": "Files of any size, uploaded through the service or directly to the store.",
 }
+
+
+def body_limits(settings: Settings) -> dict[str, int]:
+    """Return the size limits of the paths that have their own."""
+    return {"/api/v1/files": settings.storage.max_file_bytes + OVERHEAD_BYTES}
+
 
 FileIdPath = Annotated[UUID, Path(description="Id of the file.", examples=[EXAMPLE_ID])]
 Range = Annotated[
@@ -184,7 +185,8 @@ async def create_upload(
     `Idempotency-Key` has the original request, with its original expiry.
     """
     upload = await uploads.announce(owner.id, body.announced())
-    response.headers["Location"] = location_of(request, upload.id, posted_to="/uploads")
+    path = request.scope["path"].removesuffix("/uploads")
+    response.headers["Location"] = f"{path}/{upload.id}"
     return UploadResponse(
         id=upload.id,
         created_at=upload.created_at,

@@ -33,7 +33,7 @@ from app.infrastructure.http.routes import (
     tag_of,
 )
 from app.infrastructure.http.schemas import EXAMPLE_ID
-from app.infrastructure.http.streaming import DOCUMENTED, Export
+from app.infrastructure.http.streaming import DOCUMENTED, export
 
 router = FeatureRouter(prefix="/items", tags=["items"])
 
@@ -90,14 +90,14 @@ async def get_item_stats(owner: ItemViewer, stats: ItemStatsDep) -> ItemStatsRes
     responses={200: {"description": "The items, oldest first.", **DOCUMENTED}},
 )
 async def export_items(
-    owner: ItemViewer, query: ItemExportFilterDep, items: ItemExportDep
+    request: Request, owner: ItemViewer, query: ItemExportFilterDep, items: ItemExportDep
 ) -> StreamingResponse:
     """Download all your items as of this moment.
 
     In CSV, an apostrophe precedes text that a spreadsheet would evaluate as a formula.
     """
     batches = items.export(owner.id, query.to_filter())
-    return Export(batches, name="items", columns=ITEM_COLUMNS, chosen=query.format)
+    return await export(request, batches, name="items", columns=ITEM_COLUMNS, chosen=query.format)
 
 
 @router.get(

@@ -11,7 +11,7 @@ from app.api.schemas.items_export import ItemExportCreate
 from app.api.schemas.jobs import JobResponse
 from app.core.jobs import TooManyJobs
 from app.infrastructure.http.problems import Responses, problems
-from app.infrastructure.http.routes import FeatureRouter, location_of
+from app.infrastructure.http.routes import FeatureRouter
 from app.infrastructure.http.schemas import EXAMPLE_ID
 from app.tasks.items import ExportItems
 
@@ -52,6 +52,6 @@ async def export_items_in_background(
     """
     export = ExportItems(owner_id=owner.id, wanted=body.filter.to_filter(), format=body.format)
     job = await jobs.start(export, unique=export.unique)
-    path = location_of(request, job.id, posted_to="/items-export")
+    path = f"{request.scope['path'].removesuffix('/items-export')}/{job.id}"
     response.headers["Location"] = path
     return JobResponse.of(job, path)

@@ -37,7 +37,7 @@ FEATURES = (
     ws,
     # {% endif %}
 )
-"""Modules with a `router`, and the `TAG` of its operations."""
+"""Modules with a `router`, the `TAG` of its operations, and `body_limits` of its own."""
 
 TAGS: list[dict[str, str]] = [feature.TAG for feature in FEATURES if hasattr(feature, "TAG")]
 """Tags of the OpenAPI document, in order."""
@@ -48,7 +48,8 @@ def body_limits(settings: Settings) -> dict[str, int]:
     return {
         path: limit
         for feature in FEATURES
-        for path, limit in feature.router.body_limits(settings).items()
+        if hasattr(feature, "body_limits")
+        for path, limit in feature.body_limits(settings).items()
     }
 
 

@@ -71,8 +71,6 @@ class NotReady(Unavailable):
 def add_routes(
     app: FastAPI,
     *,
-    name: str,
-    version: str,
     checks: Callable[[Request], Sequence[HealthCheck]],
     time_limit: float,
 ) -> None:
@@ -80,8 +78,6 @@ def add_routes(
 
     Args:
         app: The application.
-        name: Name of the service.
-        version: Version of the service.
         checks: Returns the health checks of the application.
         time_limit: Seconds a check may take.
     """
@@ -89,7 +85,7 @@ def add_routes(
     @app.get("/health", status_code=200, tags=[TAG["name"]], summary="Get health")
     async def get_health() -> Health:
         """Return the name and version of the service. Checks no dependency."""
-        return Health(status="ok", name=name, version=version)
+        return Health(status="ok", name=app.title, version=app.version)
 
     @app.get("/live", status_code=200, tags=[TAG["name"]], summary="Get liveness")
     async def get_liveness() -> Liveness:

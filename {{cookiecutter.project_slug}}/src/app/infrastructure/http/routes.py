@@ -1,7 +1,7 @@
 """Helpers for routes: a router, the headers of responses, entity tags."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -54,17 +54,10 @@ class FeatureRouter(APIRouter):
 
     FastAPI's `include_router` keeps routers apart: it matches each request twice, once to find the
     router and once inside it, for an eighth of the cost of an authenticated GET.
-
-    Args:
-        body_limits: Returns, for the settings, the size limits of the paths that have their own.
-        options: Those of FastAPI.
     """
 
-    def __init__(
-        self, *, body_limits: Callable[[Any], Mapping[str, int]] | None = None, **options: Any
-    ) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.body_limits = body_limits or (lambda _: {})
         self._additions: list[Callable[[APIRouter, str, list[Depends]], None]] = []
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -147,16 +140,9 @@ def replayable(responses: Responses) -> Responses:
     }
 
 
-def location_of(request: Request, resource_id: UUID, *, posted_to: str = "") -> str:
-    """Return the path of a new resource.
-
-    Args:
-        request: The POST.
-        resource_id: Its ID.
-        posted_to: The part of the path below the collection, if there is one.
-    """
-    path: str = request.scope["path"]
-    return f"{path.removesuffix(posted_to)}/{resource_id}"
+def location_of(request: Request, resource_id: UUID) -> str:
+    """Return the path of a resource created by a POST to its collection."""
+    return f"{request.scope['path']}/{resource_id}"
 
 
 def names_tag(header: str, tag: str, *, weak: bool = False) -> bool:

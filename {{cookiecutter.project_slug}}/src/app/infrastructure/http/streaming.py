@@ -4,11 +4,11 @@ import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 from pydantic_core import to_json
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from app.infrastructure.http.context import is_head
 from app.infrastructure.http.routes import ATTACHMENT
@@ -31,76 +31,55 @@ DOCUMENTED: Final[dict[str, Any]] = {
 # The last four are the full-width forms, which East Asian spreadsheets read like the others.
 _FORMULA_STARTS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
-T = TypeVar("T")
 
-
-class Export(StreamingResponse):
-    """Send rows as a file, as the database returns them.
+async def export(
+    request: Request,
+    batches: AsyncIterator[Sequence[object]],
+    *,
+    name: str,
+    columns: Sequence[str],
+    chosen: Format,
+) -> StreamingResponse:
+    """Return rows as a file, sent as the database returns them.
 
     The first batch is read before the response starts, so that an error gets its own status. HEAD
     reads nothing.
 
     Args:
+        request: The request.
         batches: The rows.
         name: Name of the file, without its extension.
         columns: Attributes of a row, in order.
         chosen: Format of the file.
     """
-
-    def __init__(
-        self,
-        batches: AsyncIterator[Sequence[object]],
-        *,
-        name: str,
-        columns: Sequence[str],
-        chosen: Format,
-    ) -> None:
-        super().__init__(
-            _nothing(),
-            media_type=MEDIA_TYPES[chosen],
-            headers={"Content-Disposition": f'attachment; filename="{name}.{chosen}"'},
-        )
-        self._batches = batches
-        self._columns = columns
-        self._chosen = chosen
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response."""
-        if not is_head(scope):
-            batches = await _started(self._batches)
-            self.body_iterator = exported(batches, columns=self._columns, chosen=self._chosen)
-        await super().__call__(scope, receive, send)
+    chunks = exported(batches, columns=columns, chosen=chosen)
+    first = None if is_head(request.scope) else await anext(chunks, b"")
+    return StreamingResponse(
+        _resumed(first, chunks),
+        media_type=MEDIA_TYPES[chosen],
+        headers={"Content-Disposition": f'attachment; filename="{name}.{chosen}"'},
+    )
 
 
 async def exported(
     batches: AsyncIterator[Sequence[object]], *, columns: Sequence[str], chosen: Format
 ) -> AsyncIterator[bytes]:
     """Yield rows as CSV with a header line (RFC 4180), or as one JSON object per line."""
-    if chosen == "csv":
-        yield ",".join(columns).encode() + b"\r\n"
+    header = ",".join(columns).encode() + b"\r\n" if chosen == "csv" else b""
     async for batch in batches:
         rows = ([getattr(row, name) for name in columns] for row in batch)
-        yield _csv(rows) if chosen == "csv" else _ndjson(columns, rows)
+        yield header + (_csv(rows) if chosen == "csv" else _ndjson(columns, rows))
+        header = b""
+    if header:
+        yield header
 
 
-async def _nothing() -> AsyncIterator[bytes]:
-    """Yield one empty chunk: chunked responses bypass the compression threshold."""
-    yield b""
-
-
-async def _started(batches: AsyncIterator[T]) -> AsyncIterator[T]:
-    """Wait for the first batch."""
-    try:
-        first = await anext(batches)
-    except StopAsyncIteration:
-        return batches
-    return _chained(first, batches)
-
-
-async def _chained(first: T, rest: AsyncIterator[T]) -> AsyncIterator[T]:
-    yield first
-    async for batch in rest:
-        yield batch
+async def _resumed(first: bytes | None, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    # One chunk at least: chunked responses bypass the compression threshold.
+    yield first or b""
+    if first is not None:
+        async for chunk in rest:
+            yield chunk
 
 
 def _ndjson(columns: Sequence[str], rows: Iterable[list[object]]) -> bytes:
