@@ -1,8 +1,9 @@
-"""Uploads as they happen on sockets: long ones, several at once, and such as break off."""
+"""Uploads over sockets: long, concurrent and aborted ones."""
 
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 import httpx2
 import pytest
@@ -22,6 +23,7 @@ from app.main import create_app
 from app.resources import Resources
 from tests.support.arrange import Arrange, Someone
 from tests.support.files import (
+    END,
     FILES,
     MEBIBYTE,
     MULTIPART,
@@ -38,85 +40,89 @@ from tests.support.serving import served
 from tests.support.waiting import PATIENCE, eventually
 
 
+@dataclass
+class Service:
+    """A service for large files on a port, with a user."""
+
+    app: FastAPI
+    http: httpx2.AsyncClient
+    arrange: Arrange
+    user: Someone
+
+    @property
+    def resources(self) -> Resources:
+        resources: Resources = self.app.state.resources
+        return resources
+
+    async def post(self, content: AsyncIterator[bytes]) -> httpx2.Response:
+        headers = {**self.user.headers, **MULTIPART}
+        return await self.http.post(FILES, headers=headers, content=content)
+
+    def start(self, content: AsyncIterator[bytes]) -> "asyncio.Task[httpx2.Response]":
+        return asyncio.create_task(self.post(content))
+
+    async def rows(self) -> int:
+        statement = select(func.count()).select_from(models.File)
+        count: int = (await self.arrange.rows(statement))[0][0]
+        return count
+
+    async def has_begun(self) -> bool:
+        return await self.rows() > 0
+
+    async def is_empty(self) -> bool:
+        return not await self.rows() and not await keys_of(self.resources)
+
+    async def until_nothing_is_left(self) -> None:
+        await eventually(self.is_empty, "nothing is left")
+        assert await self.resources.storage.abort_unfinished(utc_now()) == 0
+
+
 @pytest.fixture
-async def app(
+async def service(
     make_settings: Callable[..., Settings],
     own_database_url: str,
     own_storage: Storage,
     recorded: Callable[[FastAPI], FastAPI],
-) -> AsyncIterator[FastAPI]:
-    """An application that takes large files, with a database and a folder of its own."""
-    storage = {
-        "max_file_bytes": 100 * MEBIBYTE,
-        "quota_bytes": 200 * MEBIBYTE,
-    }
+    password_hash: str,
+) -> AsyncIterator[Service]:
+    storage = {"max_file_bytes": 100 * MEBIBYTE, "quota_bytes": 200 * MEBIBYTE}
     app = recorded(create_app(make_settings(own_database_url, storage=storage)))
-    async with app.router.lifespan_context(app):
+    async with app.router.lifespan_context(app), served(app) as http:
         app.state.resources = replaced(app.state.resources, storage=own_storage)
-        yield app
+        arrange = Arrange(lambda: app.state.resources, password_hash)
+        yield Service(app, http, arrange, await arrange.someone())
 
 
-@pytest.fixture
-def resources(app: FastAPI) -> Resources:
-    opened: Resources = app.state.resources
-    return opened
+class Paused:
+    """A body that pauses before its end."""
 
+    def __init__(self, *chunks: bytes) -> None:
+        self._chunks = chunks
+        self.sent, self.resume = asyncio.Event(), asyncio.Event()
 
-@pytest.fixture
-def arrange(app: FastAPI, password_hash: str) -> Arrange:
-    return Arrange(lambda: app.state.resources, password_hash)
-
-
-@pytest.fixture
-async def ada(arrange: Arrange) -> Someone:
-    return await arrange.someone()
-
-
-@pytest.fixture
-async def sockets(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    async with served(app) as client:
-        yield client
-
-
-async def rows(arrange: Arrange) -> int:
-    count: int = (await arrange.rows(select(func.count()).select_from(models.File)))[0][0]
-    return count
-
-
-async def until_there_is_a_row(arrange: Arrange) -> None:
-    async def there_is_one() -> bool:
-        return await rows(arrange) > 0
-
-    await eventually(there_is_one, "the upload has begun")
-
-
-async def until_nothing_is_left(arrange: Arrange, resources: Resources) -> None:
-    async def nothing_is_left() -> bool:
-        return not await rows(arrange) and not await keys_of(resources)
-
-    await eventually(nothing_is_left, "nothing is left")
-    assert await resources.storage.abort_unfinished(utc_now()) == 0
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield part()
+        for chunk in self._chunks:
+            yield chunk
+        self.sent.set()
+        await self.resume.wait()
+        yield END
 
 
 class TestMemory:
-    async def test_does_not_grow_with_the_file(
-        self, sockets: httpx2.AsyncClient, ada: Someone
-    ) -> None:
+    async def test_does_not_grow_with_the_file(self, service: Service) -> None:
         size, block = 48 * MEBIBYTE, b"line of a file\n" * 4096
         count = size // len(block)
-        headers = {**ada.headers, **MULTIPART}
-        await sockets.post(FILES, headers=headers, content=multipart(TEXT))
+        await service.post(multipart(TEXT))
         tracemalloc.start()
         try:
-            response = await sockets.post(
-                FILES, headers=headers, content=multipart(*(block for _ in range(count)))
-            )
+            response = await service.post(multipart(*(block for _ in range(count))))
             up = tracemalloc.get_traced_memory()[1]
             assert response.status_code == 201, response.text
             tracemalloc.reset_peak()
             received = 0
             path = f"{FILES}/{response.json()['id']}/content"
-            async with sockets.stream("GET", path, headers=ada.headers) as content:
+            async with service.http.stream("GET", path, headers=service.user.headers) as content:
                 async for chunk in content.aiter_bytes():
                     received += len(chunk)
             down = tracemalloc.get_traced_memory()[1]
@@ -124,153 +130,95 @@ class TestMemory:
             tracemalloc.stop()
 
         assert received == count * len(block)
-        # Five parts, at most: one that fills, one that is sent, and their copies on the way.
+        # At most five parts: one that fills, one that is sent, and their copies.
         assert up < 5 * SMALLEST_PART
         assert down < 8 * MEBIBYTE
 
 
-class TestRefusals:
-    async def test_reach_clients_that_send_all_before_they_listen(
-        self, sockets: httpx2.AsyncClient, arrange: Arrange
-    ) -> None:
+class TestRefusal:
+    async def test_reaches_clients_that_send_everything_first(self, service: Service) -> None:
         content = multipart(TEXT, b"a" * (4 * MEBIBYTE))
-        refused = await sockets.post(FILES, headers=MULTIPART, content=content)
+        refused = await service.http.post(FILES, headers=MULTIPART, content=content)
         assert refused.status_code == 401
         assert refused.headers["connection"] == "close"
         assert refused.json()["code"] == "unauthenticated"
-        assert not await rows(arrange)
+        assert not await service.rows()
 
 
-class TestAtOnce:
-    async def test_two_uploads_do_not_mix(self, sockets: httpx2.AsyncClient, ada: Someone) -> None:
+class TestConcurrentUploads:
+    async def test_do_not_mix(self, service: Service) -> None:
         contents = [bytes([letter]) * (6 * MEBIBYTE) for letter in b"ab"]
 
-        async def upload(data: bytes) -> bytes:
-            headers = {**ada.headers, **MULTIPART}
-            sent = await sockets.post(FILES, headers=headers, content=multipart(data))
-            path = f"{FILES}/{sent.json()['id']}/content"
-            return (await sockets.get(path, headers=ada.headers)).content
+        responses = await asyncio.gather(*(service.post(multipart(data)) for data in contents))
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(upload(data)) for data in contents]
+        for response, data in zip(responses, contents, strict=True):
+            path = f"{FILES}/{response.json()['id']}/content"
+            assert (await service.http.get(path, headers=service.user.headers)).content == data
 
-        assert [task.result() for task in tasks] == contents
+    async def test_do_not_exceed_the_quota(self, service: Service) -> None:
+        service.app.state.resources = with_storage_settings(service.resources, quota_files=3)
 
-    async def test_many_do_not_take_more_room_than_there_is(
-        self, sockets: httpx2.AsyncClient, arrange: Arrange, app: FastAPI, ada: Someone
-    ) -> None:
-        resources: Resources = app.state.resources
-        storage = resources.settings.storage.model_copy(update={"quota_files": 3})
-        settings = resources.settings.model_copy(update={"storage": storage})
-        app.state.resources = replaced(resources, settings=settings)
+        responses = await asyncio.gather(*(service.post(multipart(TEXT)) for _ in range(8)))
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    sockets.post(
-                        FILES, headers=ada.headers, files={"file": ("a.txt", TEXT, "text/plain")}
-                    )
-                )
-                for _ in range(8)
-            ]
-
-        statuses = sorted(task.result().status_code for task in tasks)
-        assert statuses == [201] * 3 + [409] * 5
-        assert await rows(arrange) == 3
+        assert sorted(each.status_code for each in responses) == [201] * 3 + [409] * 5
+        assert await service.rows() == 3
 
 
-class TestClientThatGoesAway:
+class TestAbortedUpload:
     @pytest.mark.parametrize("size", [100_000, 12 * MEBIBYTE], ids=["one part", "several parts"])
-    async def test_leaves_nothing(
-        self,
-        sockets: httpx2.AsyncClient,
-        arrange: Arrange,
-        resources: Resources,
-        ada: Someone,
-        size: int,
-    ) -> None:
-        sent = asyncio.Event()
+    async def test_leaves_nothing(self, service: Service, size: int) -> None:
+        body = Paused(*(b"x" * 50_000 for _ in range(size // 50_000)))
 
-        async def stalling() -> AsyncIterator[bytes]:
-            yield part()
-            for _ in range(size // 50_000):
-                yield b"x" * 50_000
-            sent.set()
-            await asyncio.Event().wait()
-
-        headers = {**ada.headers, **MULTIPART}
-        upload = asyncio.create_task(sockets.post(FILES, headers=headers, content=stalling()))
+        upload = service.start(aiter(body))
         async with asyncio.timeout(PATIENCE):
-            await sent.wait()
-        await until_there_is_a_row(arrange)
+            await body.sent.wait()
+        await eventually(service.has_begun, "the upload has begun")
         upload.cancel()
         with pytest.raises(asyncio.CancelledError):
             await upload
 
-        await until_nothing_is_left(arrange, resources)
+        await service.until_nothing_is_left()
 
-    async def test_keeps_no_connection_to_the_database_meanwhile(
-        self, sockets: httpx2.AsyncClient, arrange: Arrange, resources: Resources, ada: Someone
-    ) -> None:
-        sent, resume = asyncio.Event(), asyncio.Event()
+    async def test_leaves_nothing_after_a_time_limit(self, service: Service) -> None:
+        hasty = with_storage_settings(service.resources, upload_seconds=0)
+        incoming = IncomingFile("note.txt", "text/plain", multipart(TEXT), None)
 
-        async def pausing() -> AsyncIterator[bytes]:
-            yield part() + b"x" * 10_000
-            sent.set()
-            await resume.wait()
-            yield b"\r\n--boundary-of-tests--\r\n"
+        with pytest.raises(UploadExpired):
+            await uploads_of(hasty).upload(service.user.id, incoming)
 
-        headers = {**ada.headers, **MULTIPART}
-        upload = asyncio.create_task(sockets.post(FILES, headers=headers, content=pausing()))
+        await service.until_nothing_is_left()
+
+    async def test_leaves_nothing_after_its_deletion(self, service: Service) -> None:
+        body = Paused(TEXT)
+        upload = service.start(aiter(body))
+        await eventually(service.has_begun, "the upload has begun")
+        [(file_id,)] = await service.arrange.rows(select(models.File.id))
+        path = f"{FILES}/{file_id}"
+        cancelled = await service.http.delete(path, headers=service.user.headers)
+        body.resume.set()
+
+        assert cancelled.status_code == 204
+        response = await upload
+        assert (response.status_code, response.json()["code"]) == (409, "upload_expired")
+        await service.until_nothing_is_left()
+
+
+class TestUpload:
+    async def test_holds_no_connection_to_the_database(self, service: Service) -> None:
+        body = Paused(b"x" * 10_000)
+        upload = service.start(aiter(body))
         async with asyncio.timeout(PATIENCE):
-            await sent.wait()
-        await until_there_is_a_row(arrange)
-        pool = resources.database.engine.pool
+            await body.sent.wait()
+        await eventually(service.has_begun, "the upload has begun")
+        pool = service.resources.database.engine.pool
 
         assert isinstance(pool, QueuePool)
         assert pool.checkedout() == 0
 
-        resume.set()
+        body.resume.set()
         assert (await upload).status_code == 201
 
-
-class TestUpload:
-    async def test_that_takes_too_long_is_given_up(
-        self, arrange: Arrange, resources: Resources, ada: Someone
-    ) -> None:
-        hasty = with_storage_settings(resources, upload_seconds=0)
+    async def test_is_refused_to_a_deleted_account(self, service: Service) -> None:
         incoming = IncomingFile("note.txt", "text/plain", multipart(TEXT), None)
-
-        with pytest.raises(UploadExpired):
-            await uploads_of(hasty).upload(ada.id, incoming)
-
-        await until_nothing_is_left(arrange, resources)
-
-    async def test_is_refused_to_an_account_that_is_gone(self, resources: Resources) -> None:
-        incoming = IncomingFile("note.txt", "text/plain", multipart(TEXT), None)
-
         with pytest.raises(InvalidToken):
-            await uploads_of(resources).upload(UserId(new_id()), incoming)
-
-    async def test_that_is_deleted_meanwhile_leaves_nothing(
-        self, sockets: httpx2.AsyncClient, arrange: Arrange, resources: Resources, ada: Someone
-    ) -> None:
-        resume = asyncio.Event()
-
-        async def pausing() -> AsyncIterator[bytes]:
-            yield part() + TEXT
-            await resume.wait()
-            yield b"\r\n--boundary-of-tests--\r\n"
-
-        headers = {**ada.headers, **MULTIPART}
-        upload = asyncio.create_task(sockets.post(FILES, headers=headers, content=pausing()))
-        await until_there_is_a_row(arrange)
-        [(file_id,)] = await arrange.rows(select(models.File.id))
-        cancelled = await sockets.delete(f"{FILES}/{file_id}", headers=ada.headers)
-        resume.set()
-
-        assert cancelled.status_code == 204
-        response = await upload
-        assert response.status_code == 409
-        assert response.json()["code"] == "upload_expired"
-        await until_nothing_is_left(arrange, resources)
+            await uploads_of(service.resources).upload(UserId(new_id()), incoming)

@@ -1,4 +1,4 @@
-"""Files to upload, rows of files, and what is left of either."""
+"""Files, their rows and their objects, for tests."""
 
 import hashlib
 from collections.abc import AsyncIterator, Callable
@@ -27,7 +27,7 @@ MEBIBYTE: Final = 1024 * 1024
 
 
 class FileFactory(SQLAlchemyFactory[models.File]):
-    """A file that is there, as far as its row tells."""
+    """The row of a complete file."""
 
     __set_relationships__ = False
 
@@ -45,7 +45,7 @@ class FileFactory(SQLAlchemyFactory[models.File]):
 
 
 class PendingFileFactory(FileFactory):
-    """A file that is on its way."""
+    """The row of an upload."""
 
     state = "pending"
     sha256 = None
@@ -54,7 +54,7 @@ class PendingFileFactory(FileFactory):
 
 
 def announcement(data: bytes = TEXT, **fields: Any) -> dict[str, Any]:
-    """The announcement of a file that is to be put into the store directly."""
+    """The body that announces a direct upload."""
     return {
         "name": "note.txt",
         "media_type": "text/plain",
@@ -65,13 +65,13 @@ def announcement(data: bytes = TEXT, **fields: Any) -> dict[str, Any]:
 
 
 def key_of(row: models.File) -> str:
-    """Where the content of a file is."""
+    """The key of the content of a file."""
     assert row.content_id is not None
     return stored_key(FileId(row.id), ContentId(row.content_id))
 
 
 def with_storage_settings(resources: Resources, **changes: Any) -> Resources:
-    """The same resources, with other settings of the store."""
+    """The same resources with other settings of the storage."""
     storage = resources.settings.storage.model_copy(update=changes)
     return replaced(resources, settings=resources.settings.model_copy(update={"storage": storage}))
 
@@ -87,7 +87,7 @@ def uploads_of(resources: Resources) -> Uploads:
 
 
 async def keys_of(resources: Resources) -> set[str]:
-    """The keys of everything that is stored of files, in whatever state."""
+    """The keys of all objects."""
     return {
         stored.key
         for prefix in (STORED, INCOMING)
@@ -96,7 +96,7 @@ async def keys_of(resources: Resources) -> set[str]:
 
 
 async def multipart(*chunks: bytes, name: str = "large.txt") -> AsyncIterator[bytes]:
-    """A body with one file, whose length isn't said."""
+    """A body with one file and no length."""
     yield part(name=name)
     for chunk in chunks:
         yield chunk
@@ -119,26 +119,24 @@ def part(field: str = "file", name: str | None = "large.txt", kind: str = "text/
 
 
 class FailingClient:
-    """A client one of whose calls fails, before or after the store has done what it asks for."""
+    """A client of which one operation fails, before or after it is done."""
 
     def __init__(self, client: Any, fails: str, *, is_done: bool) -> None:
         self._client, self._fails, self._is_done = client, fails, is_done
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         call: Callable[..., Any] = getattr(self._client, name)
-        return self._failing(call) if name == self._fails else call
 
-    def _failing(self, call: Callable[..., Any]) -> Callable[..., Any]:
         async def fail(**arguments: Any) -> None:
             if self._is_done:
                 await call(**arguments)
             raise ConnectionResetError
 
-        return fail
+        return fail if name == self._fails else call
 
 
 async def failing(storage: Storage, call: str, *, is_done: bool) -> Storage:
-    """A store one of whose calls fails, before or after it is done."""
+    """A store of which one operation fails, before or after it is done."""
     broken = copy(storage)
     client: Any = FailingClient(await storage._client(), call, is_done=is_done)
     broken._clients = {storage._settings.endpoint_url: client}
