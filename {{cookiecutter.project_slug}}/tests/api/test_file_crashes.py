@@ -20,7 +20,7 @@ from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.errors import DatabaseUnavailable, DomainError
 from app.core.ids import new_id
-from app.core.storage import ByteRange, FileStore, FileStoreUnavailable, StoredFile
+from app.core.storage import ByteRange, FileStoreUnavailable, StoredFile
 from app.domain.files import (
     AnnouncedFile,
     ContentId,
@@ -80,7 +80,7 @@ class Files:
 
     def __init__(self, resources: Resources, arrange: Arrange, owner: Someone) -> None:
         self.resources, self.arrange, self.owner = resources, arrange, owner
-        self.storage: FileStore = resources.storage
+        self.storage: Storage = resources.storage
 
     async def upload(self, **replacements: Any) -> File:
         uploads = uploads_of(replaced(self.resources, **replacements))
@@ -136,7 +136,7 @@ async def files(own_app: FastAPI, own_storage: Storage, arrange_own: Arrange) ->
 class Held:
     """A store that pauses after a `put` until it is resumed."""
 
-    def __init__(self, storage: FileStore) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.reached, self.resume = asyncio.Event(), asyncio.Event()
 

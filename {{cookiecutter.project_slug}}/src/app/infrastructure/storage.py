@@ -47,7 +47,11 @@ async def open_storage(settings: StorageSettings) -> AsyncIterator["Storage"]:
 
 
 class Storage:
-    """Objects in one folder of a bucket."""
+    """Objects in one folder of a bucket, under relative paths of letters, digits and `-_./`.
+
+    An object appears whole or not at all. Every method has a time limit and raises
+    `FileStoreUnavailable` if the store fails.
+    """
 
     def __init__(self, settings: StorageSettings, stack: AsyncExitStack) -> None:
         """Create clients on first use; the stack closes them.
@@ -62,7 +66,10 @@ class Storage:
         self._clients: dict[str, S3Client] = {}
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, media_type: str) -> StoredFile:
-        """Store or replace an object: in parts, one in memory at a time, unless it is small."""
+        """Store or replace an object: in parts, one in memory at a time, unless it is small.
+
+        If the store or the iterator fails, nothing new is left under the key.
+        """
         upload = _Upload(partial(self._send, Key=self._folder + key), media_type)
         buffer = bytearray()
         try:
@@ -84,7 +91,11 @@ class Storage:
     async def open(
         self, key: str, byte_range: ByteRange | None = None
     ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
-        """Open an object, or a range within it."""
+        """Open an object, or a range within it; yield its whole size and its bytes.
+
+        Raises:
+            ObjectNotFound: There is no such object.
+        """
         request = {"Key": self._folder + key}
         if byte_range is not None:
             request["Range"] = f"bytes={byte_range.first}-{byte_range.last}"

@@ -39,7 +39,11 @@ async def open_storage(settings: StorageSettings) -> AsyncIterator["Storage"]:
 
 
 class Storage:
-    """Objects as files; its own threads, so that a hanging disk blocks no others."""
+    """Objects as files, under relative paths of letters, digits and `-_./`.
+
+    An object appears whole or not at all. Every method has a time limit, threads of its own, so
+    that a hanging disk blocks no others, and raises `FileStoreUnavailable` if the disk fails.
+    """
 
     def __init__(self, directory: Path, threads: ThreadPoolExecutor) -> None:
         """Store files in a directory, which is created on first use."""
@@ -68,7 +72,11 @@ class Storage:
     async def open(
         self, key: str, byte_range: ByteRange | None = None
     ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
-        """Open an object, or a range within it."""
+        """Open an object, or a range within it; yield its whole size and its bytes.
+
+        Raises:
+            ObjectNotFound: There is no such object.
+        """
         file, size = await self._call(_open, self._path(key), byte_range.first if byte_range else 0)
         left = byte_range.size if byte_range else size
 

@@ -9,7 +9,7 @@ from typing import Final
 from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.pages import Page, PageRequest
-from app.core.storage import ByteRange, Content, FileStore
+from app.core.storage import ByteRange, Content
 from app.domain.files import (
     INCOMING,
     STORED,
@@ -128,7 +128,7 @@ class FileSweep:
     """Removes expired uploads and orphaned objects."""
 
     database: Database
-    storage: FileStore
+    storage: Storage
     settings: StorageSettings
 
     async def prune(self) -> dict[str, int]:

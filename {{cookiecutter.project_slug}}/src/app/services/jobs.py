@@ -5,8 +5,9 @@ from typing import Final
 from uuid import UUID
 
 from app.core.jobs import JobFile, JobFinished, JobNotDone, JobNotFound, JobStatus, TrackedJob
-from app.core.storage import Content, FileStore
+from app.core.storage import Content
 from app.infrastructure.jobs import JobStore
+from app.infrastructure.storage import Storage
 
 EXPORTS: Final = "exports/"
 """Prefix of the keys of jobs' files, which are deleted when their results expire."""
@@ -20,7 +21,7 @@ class JobService:
     """
 
     jobs: JobStore
-    files: FileStore
+    files: Storage
 
     async def start(self, job: TrackedJob, *, unique: str) -> JobStatus:
         """Start a job, or return the unfinished one of the same unique name."""

@@ -21,7 +21,7 @@ from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.errors import FieldError, InvalidInput, InvalidToken, Unavailable
 from app.core.ids import new_id
-from app.core.storage import FileStore, FileStoreUnavailable, ObjectNotFound, StoredFile
+from app.core.storage import FileStoreUnavailable, ObjectNotFound, StoredFile
 from app.domain.files import (
     AnnouncedFile,
     ContentId,
@@ -274,7 +274,7 @@ class Uploads:
             return await files.pending(owner_id, file_id), await files.get(owner_id, file_id)
 
 
-async def remove(storage: FileStore, settings: StorageSettings, *keys: str) -> None:
+async def remove(storage: Storage, settings: StorageSettings, *keys: str) -> None:
     """Delete objects within a time limit; the sweep deletes the rest."""
     try:
         async with asyncio.timeout(settings.removal_timeout), asyncio.TaskGroup() as group:
