@@ -53,11 +53,7 @@ class SigningKey:
 
     @classmethod
     def from_jwk(cls, jwk: Any) -> "SigningKey":  # noqa: ANN401 - any JSON
-        """Read a private JWK.
-
-        Raises:
-            ValueError: It is not a private key for ES256.
-        """
+        """Read a private JWK; see `SigningKeys.from_json`."""
         try:
             key = PyJWK(jwk, ALGORITHM).key
         except (PyJWTError, TypeError, ValueError, AttributeError):
@@ -65,7 +61,7 @@ class SigningKey:
         if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1):
             kid = jwk.get("kid")
             return cls.of(key, kid if isinstance(kid, str) else None)
-        raise ValueError("not a private key for ES256 (EC, P-256)")
+        raise ValueError("has a key that is not a private key for ES256 (EC, P-256)")
 
     def to_jwk(self, *, private: bool) -> dict[str, str]:
         """Return the JWK, with or without its private part."""
@@ -75,7 +71,10 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class SigningKeys:
-    """The immutable key set of the service: the first key signs, all of them verify."""
+    """The immutable key set of the service: the first key signs, all of them verify.
+
+    A change that names an unknown key raises `OperatorError`.
+    """
 
     keys: tuple[SigningKey, ...]
 
@@ -92,15 +91,10 @@ class SigningKeys:
             ValueError: It is invalid. The message continues a sentence and reveals no key.
         """
         try:
-            jwks = list(json.loads(text)["keys"])
+            first, *others = json.loads(text)["keys"]
         except (ValueError, TypeError, KeyError):
             raise ValueError('is not a private JWK Set: it must be {"keys": […]}') from None
-        if not jwks:
-            raise ValueError("is a JWK Set without keys")
-        try:
-            return cls(tuple(SigningKey.from_jwk(jwk) for jwk in jwks))
-        except ValueError as error:
-            raise ValueError(f"has a key that is {error}") from None
+        return cls(tuple(SigningKey.from_jwk(jwk) for jwk in (first, *others)))
 
     @property
     def signing(self) -> SigningKey:
@@ -121,20 +115,12 @@ class SigningKeys:
         return SigningKeys((*self.keys, SigningKey.generate()))
 
     def promote(self, kid: str) -> "SigningKeys":
-        """Return the set with this key signing.
-
-        Raises:
-            OperatorError: There is no such key.
-        """
+        """Return the set with this key signing."""
         chosen = self._existing(kid)
         return SigningKeys((chosen, *(key for key in self.keys if key is not chosen)))
 
     def remove(self, kid: str) -> "SigningKeys":
-        """Return the set without this key.
-
-        Raises:
-            OperatorError: There is no such key, or it signs.
-        """
+        """Return the set without this key, which must not be the signing one."""
         chosen = self._existing(kid)
         if chosen is self.signing:
             raise OperatorError(f"{kid} signs and can't be removed; promote another one first.")
@@ -162,20 +148,23 @@ def load_signing_keys(auth: AuthSettings, *, development: bool) -> SigningKeys:
         ConfigurationError: There are none, or they are unusable.
     """
     if auth.signing_keys is not None:
-        return _parse(auth.signing_keys.get_secret_value(), "APP_AUTH__SIGNING_KEYS", "the text")
-    path = auth.signing_keys_file
-    if path is None:
-        if not development:
-            raise ConfigurationError({"APP_AUTH__SIGNING_KEYS": f"must be set; {_REMEDY}"})
-        path = DEVELOPMENT_KEYS
-        if not path.exists():
+        variable, source = "APP_AUTH__SIGNING_KEYS", "the text"
+        text = auth.signing_keys.get_secret_value()
+    elif auth.signing_keys_file is None and not development:
+        raise ConfigurationError({"APP_AUTH__SIGNING_KEYS": f"must be set; {_REMEDY}"})
+    else:
+        path = auth.signing_keys_file or DEVELOPMENT_KEYS
+        if auth.signing_keys_file is None and not path.exists():
             write_private(path, SigningKeys.generate().to_json())
-    variable = "APP_AUTH__SIGNING_KEYS_FILE"
+        variable, source = "APP_AUTH__SIGNING_KEYS_FILE", str(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError({variable: f"{path} can't be read; {_REMEDY}"}) from error
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError({variable: f"{path} can't be read; {_REMEDY}"}) from error
-    return _parse(text, variable, str(path))
+        return SigningKeys.from_json(text)
+    except ValueError as error:
+        raise ConfigurationError({variable: f"{source} {error}; {_REMEDY}"}) from error
 
 
 def write_private(path: Path, text: str) -> None:
@@ -185,13 +174,6 @@ def write_private(path: Path, text: str) -> None:
     draft.touch(mode=0o600)
     draft.write_text(text)
     draft.replace(path)
-
-
-def _parse(text: str, variable: str, source: str) -> SigningKeys:
-    try:
-        return SigningKeys.from_json(text)
-    except ValueError as error:
-        raise ConfigurationError({variable: f"{source} {error}; {_REMEDY}"}) from error
 
 
 def _thumbprint(public: EllipticCurvePublicKey) -> str:
