@@ -80,7 +80,7 @@ class TestIssueTicket:
         unused: Any = None
         machine: Any = SimpleNamespace(session_id=None)
         with pytest.raises(InsufficientScope):
-            await TicketService(unused, unused).issue(machine)
+            await TicketService(unused).issue(machine)
 
 
 class TestUseTicket:

@@ -7,7 +7,6 @@ from typing import Final
 from uuid import UUID
 
 from app.core.clock import utc_now
-from app.core.config.realtime import RealtimeSettings
 from app.core.errors import InsufficientScope, InvalidToken, Unauthenticated
 from app.core.security.tickets import TICKET_PREFIX, new_ticket, ticket_hash
 from app.domain.auth import Principal
@@ -19,6 +18,7 @@ from app.infrastructure.realtime.connections import FORBIDDEN, UNAUTHENTICATED
 from app.repositories.realtime import Credential, CredentialReader, TicketRepository
 from app.services.auth import Authenticator
 
+_TICKET_LIFE: Final = timedelta(seconds=30)
 _BATCH: Final = 500
 _SESSION_ENDED: Final = Close(UNAUTHENTICATED, "the session has ended")
 _NOT_PERMITTED: Final = Close(FORBIDDEN, "a permission was withdrawn")
@@ -29,7 +29,6 @@ class TicketService:
     """Issues tickets, in the transaction of the request."""
 
     tickets: TicketRepository
-    settings: RealtimeSettings
 
     async def issue(self, principal: Principal) -> NewTicket:
         """Return a ticket for one connection.
@@ -40,9 +39,8 @@ class TicketService:
         if principal.session_id is None:
             raise InsufficientScope(("account:manage",))
         ticket, now = new_ticket(), utc_now()
-        expired = now - timedelta(seconds=self.settings.ticket_seconds)
-        await self.tickets.add(principal.session_id, ticket_hash(ticket), now, expired)
-        return NewTicket(ticket, self.settings.ticket_seconds)
+        await self.tickets.add(principal.session_id, ticket_hash(ticket), now, now - _TICKET_LIFE)
+        return NewTicket(ticket, _TICKET_LIFE.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,6 @@ class ConnectionGuard:
 
     database: Database
     authenticator: Authenticator
-    settings: RealtimeSettings
 
     async def admit(self, ticket: str | None, bearer: str | None) -> Principal:
         """Return the principal of a ticket, which is used up, or of a bearer token.
@@ -70,11 +67,10 @@ class ConnectionGuard:
         if not ticket.startswith(TICKET_PREFIX):
             raise TicketNotValid
         now = utc_now()
-        issued_after = now - timedelta(seconds=self.settings.ticket_seconds)
         found: Mapping[UUID, Credential] = {}
         async with self.database.transaction() as session:
             hashed = ticket_hash(ticket)
-            session_id = await TicketRepository(session).use(hashed, issued_after, now)
+            session_id = await TicketRepository(session).use(hashed, now - _TICKET_LIFE, now)
             if session_id is not None:
                 found = await CredentialReader(session).of_sessions([session_id], now)
         # After the commit: raised inside, the error would make the ticket valid again.

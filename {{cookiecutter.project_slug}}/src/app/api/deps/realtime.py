@@ -11,16 +11,16 @@ from app.repositories.realtime import TicketRepository
 from app.services.realtime import ConnectionGuard, TicketService
 
 
-async def get_ticket_service(resources: ResourcesDep, session: SessionDep) -> TicketService:
+async def get_ticket_service(session: SessionDep) -> TicketService:
     """Return the service of tickets."""
-    return TicketService(TicketRepository(session), resources.settings.realtime)
+    return TicketService(TicketRepository(session))
 
 
 async def get_connection_guard(
     resources: ResourcesDep, authenticator: AuthenticatorDep
 ) -> ConnectionGuard:
     """Return the guard of connections, which opens transactions of its own."""
-    return ConnectionGuard(resources.database, authenticator, resources.settings.realtime)
+    return ConnectionGuard(resources.database, authenticator)
 
 
 async def get_hub(resources: ResourcesDep) -> Hub:

@@ -58,9 +58,6 @@ class JobSettings(SettingsGroup):
     result_seconds: Annotated[int, Field(ge=60, le=31_536_000)] = 86_400
     """Seconds to keep the result of a job, and the file it made."""
 
-    dead_seconds: Annotated[int, Field(ge=60, le=31_536_000)] = 1_209_600
-    """Seconds to keep dead-lettered jobs, complete for another attempt."""
-
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     """TCP port on which a worker serves metrics if APP_METRICS__ENABLED is set; 0 picks a free one.
     Unset: none."""

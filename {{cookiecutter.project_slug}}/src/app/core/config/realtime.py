@@ -10,9 +10,6 @@ from app.core.config.base import SettingsGroup
 class RealtimeSettings(SettingsGroup):
     """Live events over WebSockets."""
 
-    ticket_seconds: Annotated[int, Field(ge=5, le=300)] = 30
-    """Lifetime of a ticket, in seconds."""
-
     queue_size: Annotated[int, Field(ge=8, le=100_000)] = 256
     """Messages queued for one connection. A client too slow for them is disconnected (4008)."""
 
@@ -49,9 +46,6 @@ class RealtimeSettings(SettingsGroup):
 
     heartbeat_timeout: Annotated[float, Field(gt=0, le=600)] = 20.0
     """Seconds that a client has to answer a ping before it is disconnected."""
-
-    close_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
-    """Seconds that a client has to receive queued messages when its connection is closed."""
 
     presence_limit: Annotated[int, Field(ge=0, le=10_000)] = 100
     """Members of a channel up to which each is listed and announced; above, only their number is:

@@ -17,6 +17,7 @@ from app.infrastructure.jobs.connection import JobPipeline, JobRedis
 from app.infrastructure.jobs.store import WorkerInfo, end, milliseconds, text
 
 _SECONDS_OF_TRIES = 88_400  # as in arq
+_SECONDS_OF_DEAD = 14 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Claims:
 
     async def dead(self, job_id: str, error: str) -> bool:
         """Dead-letter a job: it is kept so that it can be retried by hand."""
-        return await self._end(job_id, self._settings.dead_seconds, state="failed", error=error)
+        return await self._end(job_id, _SECONDS_OF_DEAD, state="failed", error=error)
 
     async def retry(self, job_id: str, at: datetime, error: str) -> bool:
         """Delay a job until its next try."""

@@ -36,6 +36,7 @@ from app.infrastructure.realtime.registry import Messages
 _BEARER: Final = "bearer "
 _REASON_LENGTH: Final = 123
 _DETAIL_LENGTH: Final = 300
+_SECONDS_TO_CLOSE: Final = 5.0
 
 _EXPIRED: Final = Close(UNAUTHENTICATED, "come back with a new ticket")
 _FAILED: Final = Close(INTERNAL, "something went wrong on our side")
@@ -132,7 +133,7 @@ async def serve(
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=settings.close_seconds)
+        await asyncio.wait(tasks, timeout=_SECONDS_TO_CLOSE)
     close = _reason(socket, connection, reading, writing)
     if close is not None:
         request_context(socket.scope).facts = {"close_code": close.code}
