@@ -1,14 +1,10 @@
-"""Addresses of clients, as they are counted."""
+"""Networks of clients, for limits."""
 
 import ipaddress
 
 
 def network_of(address: str) -> str:
-    """Return what an address is counted by: of IPv6 the /64, all of it one customer's (RFC 6177).
-
-    Args:
-        address: An IP address; anything else stands for itself.
-    """
+    """Return the /64 of an IPv6 address, which is all one customer's (RFC 6177), or the address."""
     if ":" not in address:
         return address
     try:

@@ -1,7 +1,6 @@
-"""Identifiers, one type per kind of thing.
+"""Identifiers: UUIDs of version 7 (RFC 9562 §5.7).
 
-All are UUIDs of version 7 (RFC 9562 §5.7): made by us, unguessable enough for the outside,
-and sorted by creation, which keeps the indexes of the database compact.
+They sort by creation, which keeps the indexes of the database compact.
 """
 
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Ports: what application code needs of the outside world; infrastructure has the adapters."""
+"""Ports: interfaces of application code to the outside world, which infrastructure implements."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field

@@ -1,1 +1,1 @@
-"""What the service is about: read models and pure rules. Imports nothing of ours."""
+"""Read models, errors and pure rules. Imports only the pure modules of `core`."""

@@ -1,1 +1,1 @@
-"""What the service does, in the words of its domain; knows no HTTP."""
+"""Use cases. They know no HTTP."""

@@ -1,1 +1,1 @@
-"""What crosses the boundary, as Pydantic models."""
+"""Pydantic models of requests and responses."""

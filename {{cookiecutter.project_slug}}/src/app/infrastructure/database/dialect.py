@@ -101,7 +101,7 @@ class DirectQuery:
                 raise
             raise DatabaseUnavailable(reason=type(error).__name__) from error
         except BaseException as error:
-            # The result may still arrive, and nobody else may take it for theirs.
+            # The result may still arrive, and must not reach the next user of the connection.
             raw.invalidate()
             if isinstance(error, OSError | asyncpg.InterfaceError):
                 raise DatabaseUnavailable(reason="no answer in time") from error

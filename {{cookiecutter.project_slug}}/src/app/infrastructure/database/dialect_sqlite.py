@@ -47,7 +47,7 @@ _AT_CONNECT: Final = (
 )
 _LOCK_SECONDS: Final = 10.0
 _ROWS_AT_ONCE: Final = 64  # of a cursor, the driver's default
-_CONSTRAINT_FAILED: Final = re.compile(r"(?P<kind>UNIQUE|CHECK) constraint failed: (?P<what>.+)")
+_CONSTRAINT_FAILED: Final = re.compile(r"(?P<kind>UNIQUE|CHECK) constraint failed: (?P<name>.+)")
 _FOREIGN_KEY_FAILED: Final = "FOREIGN KEY constraint failed"
 _INSERTED: Final = re.compile(r"INSERT INTO (?P<table>\w+)")
 _UNAVAILABLE: Final = frozenset(
@@ -212,8 +212,8 @@ def constraint_of(error: IntegrityError, tables: Mapping[str, Table]) -> str | N
     if match is None:
         return None
     if match["kind"] == "CHECK":
-        return match["what"]
-    columns = [column.strip().split(".") for column in match["what"].split(",")]
+        return match["name"]
+    columns = [column.strip().split(".") for column in match["name"].split(",")]
     return "_".join(["uq", columns[0][0], *(column[-1] for column in columns)])
 
 

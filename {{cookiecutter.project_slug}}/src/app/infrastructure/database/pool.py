@@ -1,9 +1,7 @@
-"""Connections in the order of asking.
+"""A pool that serves requests in their order.
 
-SQLAlchemy's pool gives a free connection to whoever asks at that moment. When all are busy, that is
-a request that has just come, again and again, while others have waited for seconds until they are
-refused. Here a connection goes to the one that has waited longest: where clients are more than
-connections, all of them wait alike.
+SQLAlchemy's pool gives a free connection to the request that asks at that moment: under load, new
+requests overtake those that have waited for seconds until they time out.
 """
 
 import asyncio
@@ -16,18 +14,14 @@ from sqlalchemy.util.queue import AsyncAdaptedQueue
 
 
 class FairQueue(asyncio.Queue[Any]):
-    """A queue that hands what is put into it to the one that has waited longest."""
+    """A queue that hands a connection to the task that has waited longest."""
 
     def __init__(self, maxsize: int = 0) -> None:
         super().__init__(maxsize)
         self._waiting: deque[asyncio.Future[Any]] = deque()
 
     def put_nowait(self, item: Any) -> None:  # noqa: ANN401 - as the parent has it
-        """Hand it over, or keep it if nobody waits.
-
-        Raises:
-            asyncio.QueueFull: There is no room for it.
-        """
+        """Hand a connection over, or store it if no task waits."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -36,7 +30,7 @@ class FairQueue(asyncio.Queue[Any]):
         super().put_nowait(item)
 
     async def get(self) -> Any:  # noqa: ANN401 - as the parent has it
-        """Return what is there, or wait for one's turn."""
+        """Return a connection, or wait for one."""
         if not self.empty():
             return self.get_nowait()
         waiter = asyncio.get_running_loop().create_future()
@@ -45,7 +39,7 @@ class FairQueue(asyncio.Queue[Any]):
             return await waiter
         except BaseException:
             if not waiter.cancel():
-                # It came at the same moment: whoever is next shall have it.
+                # The connection came at the same moment: the next task gets it.
                 self.put_nowait(waiter.result())
             raise
 
@@ -57,6 +51,6 @@ class _Connections(AsyncAdaptedQueue[Any]):
 
 
 class FairPool(AsyncAdaptedQueuePool):
-    """A pool whose connections are given in the order of asking."""
+    """A pool that gives connections to requests in their order."""
 
     _queue_class = _Connections
