@@ -29,6 +29,7 @@ from tests.support import hooks
 from tests.support.answers import Recorded
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync
 from tests.support.resources import RecordedJobs, isolated, replaced
+from tests.support.things import with_things
 from tests.support.waiting import PATIENCE
 
 pytest_plugins = [
@@ -132,7 +133,7 @@ def running(
     """The application, started once for all plain tests of this process."""
     # On the loop of production.
     options = {"use_uvloop": True}
-    app = recorded(create_app(settings))
+    app = recorded(with_things(create_app(settings)))
     with TestClient(app, base_url=BASE_URL, backend_options=options) as client:
         yield client
 
@@ -154,7 +155,7 @@ def client(running: TestClient) -> Iterator[TestClient]:
 @pytest.fixture(scope="session")
 async def running_async(settings: Settings, recorded: Recorded) -> AsyncIterator[FastAPI]:
     """The application, started once for all asynchronous tests of this process."""
-    app = recorded(create_app(settings))
+    app = recorded(with_things(create_app(settings)))
     async with app.router.lifespan_context(app):
         yield app
 
@@ -175,7 +176,7 @@ async def async_client(running_async: FastAPI) -> AsyncIterator[httpx2.AsyncClie
 @pytest.fixture(scope="session")
 def app_without_resources(settings: Settings, recorded: Recorded) -> FastAPI:
     """An application that is put together once, and opens nothing."""
-    return recorded(create_app(settings))
+    return recorded(with_things(create_app(settings)))
 
 
 @pytest.fixture

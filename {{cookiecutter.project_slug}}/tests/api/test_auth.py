@@ -123,9 +123,9 @@ class TestLogIn:
     @pytest.mark.parametrize(
         ("asked", "granted"),
         [
-            ("items:read", "items:read"),
-            ("items:write items:read", "items:read items:write"),
-            ("items:read users:write", "items:read"),
+            ("profile:read", "profile:read"),
+            ("profile:write profile:read", "profile:read profile:write"),
+            ("profile:read users:write", "profile:read"),
             ("  ", scope_of(ROLES["user"])),
         ],
     )
@@ -143,10 +143,10 @@ class TestLogIn:
         assert [error["code"] for error in response.json()["errors"]] == ["invalid_scope"]
 
     def test_holds_a_narrow_token_to_its_scope(self, client: TestClient, user: Someone) -> None:
-        pair = log_in(client, "ada", scope="items:read").json()
+        pair = log_in(client, "ada", scope="profile:read").json()
         narrow = bearer(pair["access_token"])
-        assert client.get("/api/v1/items", headers=narrow).status_code == 200
-        response = client.get(ME, headers=narrow)
+        assert client.get(ME, headers=narrow).status_code == 200
+        response = client.patch(ME, json={}, headers=narrow)
         assert status_and_code(response) == (403, "insufficient_scope")
 
     def test_takes_what_generic_clients_send(self, client: TestClient, user: Someone) -> None:
@@ -278,8 +278,8 @@ class TestRefresh:
         assert is_let_in(client, user.access_token)
 
     def test_keeps_a_narrow_scope_narrow(self, client: TestClient, user: Someone) -> None:
-        pair = log_in(client, "ada", scope="items:read").json()
-        assert refresh(client, pair["refresh_token"]).json()["scope"] == "items:read"
+        pair = log_in(client, "ada", scope="profile:read").json()
+        assert refresh(client, pair["refresh_token"]).json()["scope"] == "profile:read"
 
     def test_promises_no_more_than_the_role_still_holds(
         self, client: TestClient, arrange: ArrangeSync

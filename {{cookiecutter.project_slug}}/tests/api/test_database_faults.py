@@ -15,7 +15,7 @@ from tests.support.arrange import Arrange
 from tests.support.faults import assert_unavailable
 from tests.support.waiting import eventually
 
-ITEMS = "/api/v1/items"
+ME = "/api/v1/users/me"
 ACCOUNT = {
     "email": "ada@example.com",
     "username": "ada",
@@ -38,8 +38,8 @@ class TestExhaustedPool:
             ada = await Arrange(lambda: resources, password_hash).someone()
 
             async with resources.database.read():
-                refused = await client.get(ITEMS, headers=ada.headers)
-            answered = await client.get(ITEMS, headers=ada.headers)
+                refused = await client.get(ME, headers=ada.headers)
+            answered = await client.get(ME, headers=ada.headers)
 
         assert_unavailable(refused)
         assert answered.status_code == 200
@@ -93,9 +93,9 @@ class TestBrokenStatement:
         ada = await arrange_own.someone()
         resources: Resources = own_app.state.resources
         async with resources.database.transaction() as session:
-            await session.execute(text("DROP TABLE items"))
+            await session.execute(text("ALTER TABLE users RENAME COLUMN full_name TO gone"))
 
-        response = await own_client.get(ITEMS, headers=ada.headers)
+        response = await own_client.get(ME, headers=ada.headers)
 
         assert response.status_code == 500
         problem = response.json()

@@ -25,9 +25,11 @@ from tests.support.arrange import Arrange, Someone
 from tests.support.databases import execute
 from tests.support.faults import assert_unavailable
 from tests.support.serving import served
+from tests.support.things import CREATE_TABLE, EXPORT, ThingFactory
 from tests.support.waiting import PATIENCE, eventually
 
-ITEMS: Final = "/api/v1/items"
+ME: Final = "/api/v1/users/me"
+CHANGE: Final = {"full_name": "Survivor"}
 OTHERS: Final = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -63,12 +65,11 @@ class TestServerThatCrashes:
                     await crash(database)
 
             async def is_stored() -> bool:
-                new = {"title": "Survivor"}
-                response = await client.post(ITEMS, headers=ada.headers, json=new)
-                return response.status_code == 201
+                response = await client.patch(ME, headers=ada.headers, json=CHANGE)
+                return response.status_code == 200
 
             # The last crash may have come when clients had recovered from the one before.
-            await eventually(is_stored, "an item is stored")
+            await eventually(is_stored, "a change is stored")
 
         assert load.failures != []
         for failure in load.failures:
@@ -88,10 +89,10 @@ class TestServerThatHangs:
 
             with stopped(backend):
                 async with asyncio.timeout(PATIENCE):
-                    refused = await client.get(ITEMS, headers=ada.headers)
+                    refused = await client.get(ME, headers=ada.headers)
 
             async def is_answered() -> bool:
-                return (await client.get(ITEMS, headers=ada.headers)).status_code == 200
+                return (await client.get(ME, headers=ada.headers)).status_code == 200
 
             await eventually(is_answered, "it is answered")
 
@@ -124,7 +125,7 @@ class TestServerThatIsAway:
 
         await run(own_database_url, END_ALL_OTHERS)
         await nobody_else_is_connected(own_database_url)
-        response = await own_client.get(ITEMS, headers=ada.headers)
+        response = await own_client.get(ME, headers=ada.headers)
 
         assert response.status_code == 200
 
@@ -136,30 +137,33 @@ class TestServerThatIsAway:
         own_database_url: str,
     ) -> None:
         ada = await arrange_own.someone()
-        (item,) = await arrange_own.items(ada)
         database: Database = own_app.state.resources.database
         async with database.transaction() as session:
-            await session.execute(text("SELECT 1 FROM items FOR UPDATE"))
+            await session.execute(text("SELECT 1 FROM users FOR UPDATE"))
             change = asyncio.create_task(
-                own_client.patch(f"{ITEMS}/{item.id}", headers=ada.headers, json={"title": "Lost"})
+                own_client.patch(ME, headers=ada.headers, json={"full_name": "Lost"})
             )
             await somebody_waits(own_database_url)
             await run(own_database_url, f"{END_ALL_OTHERS} AND wait_event_type = 'Lock'")
             response = await change
-        after = await own_client.get(f"{ITEMS}/{item.id}", headers=ada.headers)
+        after = await own_client.get(ME, headers=ada.headers)
 
         assert_unavailable(response)
-        assert after.json()["version"] == 1
+        assert after.json()["full_name"] != "Lost"
 
     async def test_breaks_off_an_export_that_has_begun(
         self, own_app: FastAPI, arrange_own: Arrange, own_database_url: str
     ) -> None:
         ada = await arrange_own.someone()
-        await arrange_own.items(ada, 1000, description="more than sockets hold" * 500)
+        await arrange_own.execute(CREATE_TABLE)
+        more = "more than sockets hold" * 500
+        await arrange_own.store(
+            *(ThingFactory.build(owner_id=ada.id, title=more) for _ in range(1000))
+        )
         with capture_logs() as log:
             async with (
                 served(own_app) as client,
-                client.stream("GET", f"{ITEMS}/export", headers=ada.headers) as response,
+                client.stream("GET", EXPORT, headers=ada.headers) as response,
             ):
                 chunks = response.aiter_raw()
                 await anext(chunks)
@@ -189,9 +193,9 @@ class TestTimeLimits:
         database: Database = own_app.state.resources.database
         async with impatient(statement_timeout=0.1, lock_timeout=60) as client:
             async with database.transaction() as session:
-                await session.execute(text("LOCK TABLE items IN ACCESS EXCLUSIVE MODE"))
-                refused = await client.get(ITEMS, headers=ada.headers)
-            answered = await own_client.get(ITEMS, headers=ada.headers)
+                await session.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
+                refused = await client.get(ME, headers=ada.headers)
+            answered = await own_client.get(ME, headers=ada.headers)
 
         assert_unavailable(refused)
         assert answered.status_code == 200
@@ -204,17 +208,15 @@ class TestTimeLimits:
         impatient: Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]],
     ) -> None:
         ada = await arrange_own.someone()
-        (item,) = await arrange_own.items(ada)
-        path = f"{ITEMS}/{item.id}"
         database: Database = own_app.state.resources.database
         async with impatient(lock_timeout=0.1) as client:
             async with database.transaction() as session:
-                await session.execute(text("SELECT 1 FROM items FOR UPDATE"))
-                refused = await client.delete(path, headers=ada.headers)
-            answered = await own_client.delete(path, headers=ada.headers)
+                await session.execute(text("SELECT 1 FROM users FOR UPDATE"))
+                refused = await client.patch(ME, headers=ada.headers, json=CHANGE)
+            answered = await own_client.patch(ME, headers=ada.headers, json=CHANGE)
 
         assert_unavailable(refused)
-        assert answered.status_code == 204
+        assert answered.status_code == 200
 
 
 @pytest.fixture
@@ -247,7 +249,7 @@ class Load:
             pass
 
     async def _is_answered(self) -> bool:
-        response = await self._client.get(ITEMS, headers=self._someone.headers)
+        response = await self._client.get(ME, headers=self._someone.headers)
         self.answered.set()
         if response.status_code != 200:
             self.failures.append(response)

@@ -16,7 +16,7 @@ from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone
 from tests.support.faults import assert_unavailable
 
-ITEMS: Final = "/api/v1/items"
+ME: Final = "/api/v1/users/me"
 
 
 class TestLockedFile:
@@ -29,11 +29,11 @@ class TestLockedFile:
         settings = make_settings(own_database_url, database={"lock_timeout": 0.05})
         async with running(settings, password_hash) as (client, ada):
             with writing(own_database_url):
-                refused = await create(client, ada)
-            created = await create(client, ada)
+                refused = await change(client, ada)
+            changed = await change(client, ada)
 
         assert_unavailable(refused)
-        assert created.status_code == 201
+        assert changed.status_code == 200
 
     async def test_is_still_read(
         self,
@@ -44,7 +44,7 @@ class TestLockedFile:
         settings = make_settings(own_database_url, database={"lock_timeout": 0.05})
         async with running(settings, password_hash) as (client, ada):
             with writing(own_database_url):
-                response = await client.get(ITEMS, headers=ada.headers)
+                response = await client.get(ME, headers=ada.headers)
 
         assert response.status_code == 200
 
@@ -81,16 +81,16 @@ class TestFileThatIsGone:
         path = Path(path_of(own_database_url))
         async with running(make_settings(own_database_url), password_hash) as (client, ada):
             with moved_away(path, instead) as content:
-                refused = await create(client, ada)
+                refused = await change(client, ada)
                 not_ready = await client.get("/ready")
                 left = content()
-            created = await create(client, ada)
+            changed = await change(client, ada)
             ready = await client.get("/ready")
 
         assert_unavailable(refused)
         assert not_ready.status_code == 503
         assert left == instead
-        assert created.status_code == 201
+        assert changed.status_code == 200
         assert ready.status_code == 200
 
 
@@ -141,5 +141,5 @@ async def running(
         yield client, await Arrange(lambda: app.state.resources, password_hash).someone()
 
 
-async def create(client: httpx2.AsyncClient, owner: Someone) -> httpx2.Response:
-    return await client.post(ITEMS, headers=owner.headers, json={"title": "New"})
+async def change(client: httpx2.AsyncClient, owner: Someone) -> httpx2.Response:
+    return await client.patch(ME, headers=owner.headers, json={"full_name": "New"})

@@ -15,9 +15,7 @@ from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from app import models
 from app.api.deps.idempotency import HeldKey, IdempotencyDep
-from app.api.deps.items import get_item_service
 from app.core.config import HttpSettings
 from app.core.errors import DatabaseUnavailable
 from app.core.idempotency import Answer, Claim, IdempotencyKey, IdempotencyUnavailable
@@ -26,35 +24,39 @@ from app.infrastructure.http.bodies import IdempotencyMiddleware
 from app.infrastructure.http.context import identify, request_context
 from app.infrastructure.http.handlers import add_exception_handlers
 from app.infrastructure.http.middleware import middleware
-from app.services.items import ItemService
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, ArrangeSync, Someone, gone
 from tests.support.document import OPERATIONS
+from tests.support.things import CREATE_TABLE, THINGS, Thing, Things, get_things
 
-ITEMS = "/api/v1/items"
 BODY = {"title": "Note G"}
+
+Titles = Callable[[], list[str]]
 
 
 @pytest.fixture
 def user(arrange: ArrangeSync) -> Someone:
+    arrange.execute(CREATE_TABLE)
     return arrange.someone()
+
+
+@pytest.fixture
+def titles(arrange: ArrangeSync) -> Titles:
+    """Return the titles of all things."""
+    return lambda: [title for (title,) in arrange.rows(select(Thing.title))]
 
 
 def create(
     client: TestClient, who: Someone, key: str, body: dict[str, Any] | None = None, query: str = ""
 ) -> httpx2.Response:
     headers = {**who.headers, "Idempotency-Key": key}
-    response: httpx2.Response = client.post(ITEMS + query, json=body or BODY, headers=headers)
+    response: httpx2.Response = client.post(THINGS + query, json=body or BODY, headers=headers)
     return response
-
-
-def titles(client: TestClient, who: Someone) -> list[str]:
-    return [item["title"] for item in client.get(ITEMS, headers=who.headers).json()["items"]]
 
 
 class TestSameRequest:
     def test_gets_the_first_answer_again_and_is_not_carried_out(
-        self, client: TestClient, user: Someone
+        self, client: TestClient, user: Someone, titles: Titles
     ) -> None:
         key = new_id().hex
         first, second, third = (create(client, user, key) for _ in range(3))
@@ -65,7 +67,7 @@ class TestSameRequest:
         assert "idempotency-replayed" not in first.headers
         assert second.headers["idempotency-replayed"] == "true"
         assert second.headers["x-request-id"] != first.headers["x-request-id"]
-        assert titles(client, user) == ["Note G"]
+        assert titles() == ["Note G"]
 
     def test_gets_the_first_answer_also_if_that_was_a_refusal(
         self, client: TestClient, user: Someone
@@ -76,38 +78,42 @@ class TestSameRequest:
         assert first.json() == second.json()
         assert second.headers["idempotency-replayed"] == "true"
 
-    def test_is_carried_out_twice_without_a_key(self, client: TestClient, user: Someone) -> None:
+    def test_is_carried_out_twice_without_a_key(
+        self, client: TestClient, user: Someone, titles: Titles
+    ) -> None:
         for _ in range(2):
-            assert client.post(ITEMS, json=BODY, headers=user.headers).status_code == 201
-        assert titles(client, user) == ["Note G"] * 2
+            assert client.post(THINGS, json=BODY, headers=user.headers).status_code == 201
+        assert titles() == ["Note G"] * 2
 
 
 class TestOtherRequest:
     @pytest.mark.parametrize(("body", "query"), [({"title": "Note A"}, ""), (BODY, "?x=1")])
     def test_is_refused(
-        self, client: TestClient, user: Someone, body: dict[str, Any], query: str
+        self, client: TestClient, user: Someone, body: dict[str, Any], query: str, titles: Titles
     ) -> None:
         key = new_id().hex
         assert create(client, user, key).status_code == 201
         response = create(client, user, key, body, query)
         assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
         assert response.json()["errors"][0]["field"] == "header.Idempotency-Key"
-        assert titles(client, user) == ["Note G"]
+        assert titles() == ["Note G"]
 
     @pytest.mark.parametrize("kind", ["application/vnd.x+json", "application/json", "text/json"])
     def test_of_the_same_length_is_refused_whatever_its_type(
-        self, client: TestClient, user: Someone, kind: str
+        self, client: TestClient, user: Someone, kind: str, titles: Titles
     ) -> None:
         headers = {**user.headers, "Idempotency-Key": new_id().hex, "Content-Type": kind}
-        client.post(ITEMS, content=b'{"title": "Note A"}', headers=headers)
-        response = client.post(ITEMS, content=b'{"title": "Note B"}', headers=headers)
+        client.post(THINGS, content=b'{"title": "Note A"}', headers=headers)
+        response = client.post(THINGS, content=b'{"title": "Note B"}', headers=headers)
         assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
-        assert "Note B" not in titles(client, user)
+        assert "Note B" not in titles()
 
     def test_is_the_same_body_as_another_type(self, client: TestClient, user: Someone) -> None:
         headers = {**user.headers, "Idempotency-Key": new_id().hex}
         first, second = (
-            client.post(ITEMS, content=b'{"title": "A"}', headers={**headers, "Content-Type": kind})
+            client.post(
+                THINGS, content=b'{"title": "A"}', headers={**headers, "Content-Type": kind}
+            )
             for kind in ("text/plain", "application/json")
         )
         assert first.json()["code"] == "unsupported_media_type"
@@ -129,27 +135,28 @@ class TestKey:
         assert create(client, user, key).status_code == 201
 
     @pytest.mark.parametrize("key", ["", "a b", "k" * 256, "\t", "\u00e4".encode()])
-    def test_is_refused_otherwise(self, client: TestClient, user: Someone, key: Any) -> None:
+    def test_is_refused_otherwise(
+        self, client: TestClient, user: Someone, key: Any, titles: Titles
+    ) -> None:
         response = create(client, user, key)
         assert (response.status_code, response.json()["code"]) == (422, "validation_error")
         assert response.json()["errors"][0]["field"] == "header.Idempotency-Key"
-        assert titles(client, user) == []
+        assert titles() == []
 
-    def test_is_one(self, client: TestClient, user: Someone) -> None:
+    def test_is_one(self, client: TestClient, user: Someone, titles: Titles) -> None:
         headers = [*user.headers.items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
-        response = client.post(ITEMS, json=BODY, headers=headers)
+        response = client.post(THINGS, json=BODY, headers=headers)
         assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_repeated")
         assert response.json()["errors"][0]["field"] == "header.Idempotency-Key"
-        assert titles(client, user) == []
+        assert titles() == []
 
     def test_is_not_asked_for_before_it_is_known_whose_it_is(self, client: TestClient) -> None:
         headers = {"Idempotency-Key": new_id().hex}
-        assert client.post(ITEMS, json=BODY, headers=headers).status_code == 401
+        assert client.post(THINGS, json=BODY, headers=headers).status_code == 401
 
     def test_is_taken_after_who_is_asking_and_before_a_session_is_opened(self) -> None:
         having = [each for each in OPERATIONS if "Idempotency-Key" in _headers_of(each.definition)]
-        assert "create_item" in {each.id for each in having}
-        assert {each.method for each in having} == {"post"}
+        assert {each.method for each in having} <= {"post"}
         assert not [each.id for each in having if not each.schemes]
         assert "create_api_key" not in {each.id for each in having}
 
@@ -173,7 +180,7 @@ class TestRefusedRequest:
     ) -> None:
         key = new_id().hex
         headers = {**user.headers, "Idempotency-Key": key, "Content-Type": kind}
-        assert client.post(ITEMS, content=body, headers=headers).status_code == status
+        assert client.post(THINGS, content=body, headers=headers).status_code == status
         mended = create(client, user, key)
         assert (mended.status_code, mended.json()["code"]) == (422, "idempotency_key_reused")
 
@@ -190,7 +197,7 @@ class TestRefusedRequest:
     ) -> None:
         key = new_id().hex
         sent = {**user.headers, "Idempotency-Key": key, "Content-Type": "application/json"}
-        response = client.post(ITEMS, content=body, headers={**sent, **headers})
+        response = client.post(THINGS, content=body, headers={**sent, **headers})
         assert response.status_code == status
         assert create(client, user, key).status_code == 201
 
@@ -210,7 +217,7 @@ class TestFailedRequest:
     @pytest.fixture
     def failing(self, app: FastAPI) -> Iterator[Callable[[Exception], None]]:
         def fail(error: Exception) -> None:
-            app.dependency_overrides[get_item_service] = lambda: Failing(error, 1)
+            app.dependency_overrides[get_things] = lambda: Failing(error, 1)
 
         yield fail
         app.dependency_overrides.clear()
@@ -250,14 +257,19 @@ class TestStoreIsAway:
     """Nothing can be promised then."""
 
     def test_refuses_what_has_a_key_and_nothing_else(
-        self, client: TestClient, app: FastAPI, user: Someone, use: Callable[..., None]
+        self,
+        client: TestClient,
+        app: FastAPI,
+        user: Someone,
+        use: Callable[..., None],
+        titles: Titles,
     ) -> None:
         use(idempotency=Away())
         response = create(client, user, new_id().hex)
         assert (response.status_code, response.json()["code"]) == (503, "idempotency_unavailable")
         assert int(response.headers["retry-after"]) >= 1
-        assert client.post(ITEMS, json=BODY, headers=user.headers).status_code == 201
-        assert titles(client, user) == ["Note G"]
+        assert client.post(THINGS, json=BODY, headers=user.headers).status_code == 201
+        assert titles() == ["Note G"]
 
     def test_answers_what_is_done_already(
         self, client: TestClient, app: FastAPI, user: Someone, use: Callable[..., None]
@@ -279,28 +291,29 @@ class TestConcurrentRequests:
         arrange_own: Arrange,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        await arrange_own.execute(CREATE_TABLE)
         someone = await arrange_own.someone()
         headers = {**someone.headers, "Idempotency-Key": new_id().hex}
         under_way, may_end = asyncio.Event(), asyncio.Event()
-        create_item = ItemService.create
+        create_thing = Things.create
 
-        async def slow(service: ItemService, *args: Any) -> Any:
+        async def slow(service: Things, *args: Any) -> Any:
             under_way.set()
             await may_end.wait()
-            return await create_item(service, *args)
+            return await create_thing(service, *args)
 
-        monkeypatch.setattr(ItemService, "create", slow)
+        monkeypatch.setattr(Things, "create", slow)
         async with asyncio.timeout(60):
-            first = asyncio.create_task(own_client.post(ITEMS, json=BODY, headers=headers))
+            first = asyncio.create_task(own_client.post(THINGS, json=BODY, headers=headers))
             await under_way.wait()
-            second = await own_client.post(ITEMS, json=BODY, headers=headers)
+            second = await own_client.post(THINGS, json=BODY, headers=headers)
             may_end.set()
             assert (await first).status_code == 201
-            third = await own_client.post(ITEMS, json=BODY, headers=headers)
+            third = await own_client.post(THINGS, json=BODY, headers=headers)
         assert (second.status_code, second.json()["code"]) == (409, "idempotency_key_in_use")
         assert second.headers["retry-after"] == "1"
         assert third.content == (await first).content
-        (row,) = await arrange_own.rows(select(func.count()).select_from(models.Item))
+        (row,) = await arrange_own.rows(select(func.count()).select_from(Thing))
         assert row[0] == 1
 
 

@@ -1,35 +1,40 @@
-"""Jobs over HTTP: started, followed, cancelled, and what they have made."""
+"""Jobs over HTTP: status, cancellation and files, of a job of the tests' own."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
-from structlog.contextvars import merge_contextvars
-from structlog.testing import capture_logs
 
 from app.config import Settings
-from app.core.ids import new_id
+from app.core.jobs import JobFile, TooManyJobs, TrackedJob
 from app.core.ports import Job
 from app.infrastructure.jobs import JobStore, open_job_redis
-from app.resources import Resources
-from app.services.jobs import EXPORTS
+from app.services.jobs import EXPORTS, JobService
 from tests.support.arrange import ArrangeSync, Someone
 from tests.support.queues import Run, Witness, on, quick, working
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
 
 JOBS = "/api/v1/jobs"
-EXPORT = f"{JOBS}/items-export"
 OVER = {"done", "failed", "cancelled"}
 
 Json = dict[str, Any]
+Start = Callable[..., str]
 Work = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(TrackedJob):
+    """Write a line to a file."""
+
+    @property
+    def key(self) -> str:
+        return f"{EXPORTS}{self.id}.txt"
 
 
 @pytest.fixture
@@ -59,36 +64,51 @@ def opened(client: TestClient, settings: Settings) -> Iterator[JobStore]:
 
 
 @pytest.fixture
+def start(client: TestClient, app: FastAPI, queue: JobStore) -> Start:
+    """Start a job; return its id."""
+
+    def begin(someone: Someone, unique: str = "report") -> str:
+        assert client.portal is not None
+        jobs = JobService(queue, app.state.resources.storage)
+        job = Report(owner_id=someone.id)
+        started = client.portal.call(lambda: jobs.start(job, unique=f"{someone.id}:{unique}"))
+        return str(started.id)
+
+    return begin
+
+
+@pytest.fixture
 def work(client: TestClient, app: FastAPI, queue: JobStore, own: Settings) -> Work:
     """Run a worker until a job has ended."""
 
-    async def run(job_id: UUID, does: Run | None) -> None:
-        resources: Resources = app.state.resources
+    async def line() -> AsyncIterator[bytes]:
+        yield b"Note G"
 
+    async def write(job: Job) -> None:
+        assert isinstance(job, Report)
+        stored = await app.state.resources.storage.put(job.key, line(), media_type="text/plain")
+        await queue.set_progress(job.id, 1)
+        file = JobFile(job.key, "text/plain", "report.txt", stored.size, stored.sha256)
+        await queue.set_result(job.id, file)
+
+    async def run(job_id: UUID, does: Run) -> None:
         async def is_over() -> bool:
             job = await queue.find(job_id)
             assert job is not None
             return job.state in OVER
 
-        async with working(own, does or resources.run, Witness()):
+        async with working(own, does, Witness(), kinds=[Report]):
             await eventually(is_over)
 
-    def do(job: Json, does: Run | None = None) -> None:
+    def do(job_id: str, does: Run = write) -> None:
         assert client.portal is not None
-        client.portal.call(run, UUID(job["id"]), does)
+        client.portal.call(run, UUID(job_id), does)
 
     return do
 
 
-def start(client: TestClient, someone: Someone, **body: Any) -> Json:
-    response = client.post(EXPORT, headers=someone.headers, json=body)
-    assert response.status_code == 202, response.text
-    job: Json = response.json()
-    return job
-
-
-def read(client: TestClient, someone: Someone, job: Json) -> Json:
-    response = client.get(f"{JOBS}/{job['id']}", headers=someone.headers)
+def read(client: TestClient, someone: Someone, job_id: str) -> Json:
+    response = client.get(f"{JOBS}/{job_id}", headers=someone.headers)
     assert response.status_code == 200, response.text
     answer: Json = response.json()
     return answer
@@ -98,176 +118,118 @@ def status_and_code(response: Any) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
 
-@pytest.mark.usefixtures("queue")
-class TestStartExport:
-    def test_returns_the_location_of_the_job(self, client: TestClient, ada: Someone) -> None:
-        response = client.post(EXPORT, headers=ada.headers, json={})
-        job = response.json()
-        assert response.status_code == 202
-        assert response.headers["Location"] == f"{JOBS}/{job['id']}"
-        assert (job["kind"], job["state"], job["progress"]) == ("ExportItems", "queued", 0)
+class TestReadJob:
+    def test_is_its_owners_alone(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone, start: Start
+    ) -> None:
+        job_id, other = start(ada), arrange.someone()
+        for method, path in (
+            ("GET", f"{JOBS}/{job_id}"),
+            ("DELETE", f"{JOBS}/{job_id}"),
+            ("GET", f"{JOBS}/{job_id}/result"),
+        ):
+            response = client.request(method, path, headers=other.headers)
+            assert status_and_code(response) == (404, "job_not_found")
+        job = read(client, ada, job_id)
+        assert (job["kind"], job["state"], job["progress"]) == ("Report", "queued", 0)
         assert (job["started_at"], job["finished_at"], job["result"]) == (None, None, None)
-        assert UUID(job["id"]).version == 7
-        assert read(client, ada, job) == job
 
-    def test_returns_the_unfinished_job_of_the_same_items(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    def test_shows_its_outcome(
+        self, client: TestClient, ada: Someone, start: Start, work: Work
     ) -> None:
-        active = {"filter": {"status": "active"}}
-        first = start(client, ada, **active)
-        assert start(client, ada, **active)["id"] == first["id"]
-        assert start(client, ada, **active, format="ndjson")["id"] != first["id"]
-        assert start(client, ada)["id"] != first["id"]
-        assert start(client, arrange.someone(), **active)["id"] != first["id"]
+        job_id = start(ada)
+        work(job_id)
+        done = read(client, ada, job_id)
+        assert (done["state"], done["progress"], done["tries"]) == ("done", 1, 1)
+        assert done["created_at"] <= done["started_at"] <= done["finished_at"]
+        assert done["result"]["href"] == f"{JOBS}/{job_id}/result"
 
-    def test_runs_once_per_idempotency_key(
-        self, client: TestClient, ada: Someone, work: Work
+    def test_shows_a_failure_without_its_reason(
+        self, client: TestClient, ada: Someone, start: Start, work: Work
     ) -> None:
-        headers = {**ada.headers, "Idempotency-Key": new_id().hex}
-        first = client.post(EXPORT, headers=headers, json={})
-        work(first.json())
-        again = client.post(EXPORT, headers=headers, json={})
-        assert again.json() == first.json()
-        assert again.headers["Location"] == first.headers["Location"]
+        async def fail(_: Job) -> None:
+            raise OSError("hunter2")
 
-    def test_limits_the_unfinished_jobs_of_a_user(
-        self, client: TestClient, ada: Someone, own: Settings
-    ) -> None:
-        some = own.jobs.unfinished_per_user
-        jobs = [start(client, ada, filter={"q": f"word {number}"}) for number in range(some)]
-        response = client.post(EXPORT, headers=ada.headers, json={})
-        assert status_and_code(response) == (409, "too_many_jobs")
-        client.delete(f"{JOBS}/{jobs[0]['id']}", headers=ada.headers)
-        start(client, ada)
+        job_id = start(ada)
+        work(job_id, fail)
+        response = client.get(f"{JOBS}/{job_id}", headers=ada.headers)
+        assert (response.json()["state"], response.json()["result"]) == ("failed", None)
+        assert "hunter2" not in response.text
 
-    def test_is_unavailable_without_redis(
+    def test_is_unavailable_while_redis_is(
         self,
         client: TestClient,
         ada: Someone,
         own: Settings,
         own_redis: Callable[[], OwnRedis],
         use: Callable[..., None],
+        start: Start,
     ) -> None:
-        server = own_redis()
+        job_id, server = start(ada), own_redis()
         with opened(client, on(own, server)) as store:
             use(job_store=store)
-            job = start(client, ada)
             server.kill()
-            for response in (
-                client.post(EXPORT, headers=ada.headers, json={}),
-                client.get(f"{JOBS}/{job['id']}", headers=ada.headers),
-                client.delete(f"{JOBS}/{job['id']}", headers=ada.headers),
-            ):
+            for method in ("GET", "DELETE"):
+                response = client.request(method, f"{JOBS}/{job_id}", headers=ada.headers)
                 assert status_and_code(response) == (503, "queue_unavailable")
                 assert int(response.headers["Retry-After"]) > 0
 
 
-class TestReadJob:
-    def test_is_hidden_from_others(
-        self, client: TestClient, arrange: ArrangeSync, queue: JobStore, ada: Someone
-    ) -> None:
-        job, other = start(client, ada), arrange.someone()
-        for method, path in (
-            ("GET", f"{JOBS}/{job['id']}"),
-            ("DELETE", f"{JOBS}/{job['id']}"),
-            ("GET", f"{JOBS}/{job['id']}/result"),
-        ):
-            response = client.request(method, path, headers=other.headers)
-            assert status_and_code(response) == (404, "job_not_found")
-        assert read(client, ada, job)["state"] == "queued"
+class TestStart:
+    def test_returns_the_unfinished_job_of_the_same_name(self, ada: Someone, start: Start) -> None:
+        assert start(ada) == start(ada)
+        assert start(ada) != start(ada, "another")
 
-    def test_returns_the_result_of_a_finished_job(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone, work: Work
+    def test_refuses_more_than_a_user_may_have_at_once(
+        self, client: TestClient, ada: Someone, own: Settings, start: Start
     ) -> None:
-        arrange.items(ada, 3)
-        job = start(client, ada)
-        work(job)
-        done = read(client, ada, job)
-        assert (done["state"], done["progress"], done["tries"]) == ("done", 3, 1)
-        assert job["created_at"] <= done["started_at"] <= done["finished_at"]
-        assert done["result"]["href"] == f"{JOBS}/{job['id']}/result"
-        response = client.delete(f"{JOBS}/{job['id']}", headers=ada.headers)
-        assert status_and_code(response) == (409, "job_finished")
-
-    def test_hides_the_cause_of_a_failure(
-        self, client: TestClient, ada: Someone, work: Work
-    ) -> None:
-        async def fail(_: Job) -> None:
-            raise OSError("hunter2")
-
-        job = start(client, ada)
-        work(job, fail)
-        response = client.get(f"{JOBS}/{job['id']}", headers=ada.headers)
-        assert (response.json()["state"], response.json()["result"]) == ("failed", None)
-        assert "hunter2" not in response.text
-
-    def test_logs_the_request_of_the_job(
-        self, client: TestClient, ada: Someone, work: Work
-    ) -> None:
-        with capture_logs([merge_contextvars]) as lines:
-            response = client.post(
-                EXPORT, headers={**ada.headers, "X-Request-ID": "request-1"}, json={}
-            )
-            work(response.json())
-        of_job = [line for line in lines if line.get("job_id") == response.json()["id"]]
-        assert [line["event"] for line in of_job] == ["job started", "job ended"]
-        for line in of_job:
-            assert line["request_id"] == "request-1"
-            assert line["user_id"] == str(ada.id)
+        jobs = [start(ada, f"report {number}") for number in range(own.jobs.unfinished_per_user)]
+        with pytest.raises(TooManyJobs):
+            start(ada)
+        client.delete(f"{JOBS}/{jobs[0]}", headers=ada.headers)
+        start(ada)
 
 
 class TestCancelJob:
-    def test_ends_a_queued_job_that_has_no_result_yet(
-        self, client: TestClient, queue: JobStore, ada: Someone
+    def test_ends_one_that_waits(self, client: TestClient, ada: Someone, start: Start) -> None:
+        job_id = start(ada)
+        for _ in range(2):
+            assert client.delete(f"{JOBS}/{job_id}", headers=ada.headers).status_code == 204
+        assert read(client, ada, job_id)["state"] == "cancelled"
+        assert start(ada) != job_id
+
+    def test_refuses_one_that_is_over(
+        self, client: TestClient, ada: Someone, start: Start, work: Work
     ) -> None:
-        job = start(client, ada)
-        path = f"{JOBS}/{job['id']}"
-        response = client.get(f"{path}/result", headers=ada.headers)
-        assert status_and_code(response) == (409, "job_not_done")
-        assert response.json()["detail"] == "The job is queued."
-        assert client.delete(path, headers=ada.headers).status_code == 204
-        assert read(client, ada, job)["state"] == "cancelled"
-        assert client.delete(path, headers=ada.headers).status_code == 204
-        assert start(client, ada)["id"] != job["id"]
+        job_id = start(ada)
+        work(job_id)
+        response = client.delete(f"{JOBS}/{job_id}", headers=ada.headers)
+        assert status_and_code(response) == (409, "job_finished")
 
 
 class TestDownloadResult:
-    @pytest.mark.parametrize("chosen", ["csv", "ndjson"])
-    def test_equals_the_streamed_export(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone, work: Work, chosen: str
+    def test_is_the_file_while_there_is_one(
+        self, client: TestClient, app: FastAPI, ada: Someone, start: Start, work: Work
     ) -> None:
-        arrange.items(ada, 2, title="=1+1", status="active")
-        arrange.items(ada, 1, status="draft")
-        arrange.items(arrange.someone(), 1, status="active")
-        job = start(client, ada, format=chosen, filter={"status": "active"})
-        work(job)
+        job_id = start(ada)
+        path = f"{JOBS}/{job_id}/result"
+        waiting = client.get(path, headers=ada.headers)
+        assert status_and_code(waiting) == (409, "job_not_done")
+        assert waiting.json()["detail"] == "The job is queued."
 
-        as_it_is = {**ada.headers, "Accept-Encoding": "identity"}
-        response = client.get(f"{JOBS}/{job['id']}/result", headers=as_it_is)
+        work(job_id)
+        response = client.get(path, headers={**ada.headers, "Accept-Encoding": "identity"})
+        assert (response.status_code, response.content) == (200, b"Note G")
+        assert response.headers["Content-Disposition"] == 'attachment; filename="report.txt"'
+        file = read(client, ada, job_id)["result"]
+        assert file["size"] == int(response.headers["Content-Length"]) == len(response.content)
 
-        parameters = {"format": chosen, "status": "active"}
-        at_once = client.get("/api/v1/items/export", headers=ada.headers, params=parameters)
-        assert response.status_code == 200
-        assert response.content == at_once.content
-        for header in ("Content-Type", "Content-Disposition"):
-            assert response.headers[header] == at_once.headers[header]
-        file = read(client, ada, job)["result"]
-        assert file["size"] == len(response.content) == int(response.headers["Content-Length"])
-        assert file["sha256"] == hashlib.sha256(response.content).hexdigest()
-        if chosen == "ndjson":
-            assert len([json.loads(line) for line in response.text.splitlines()]) == 2
-
-    def test_is_a_404_after_its_file_expired(
-        self, client: TestClient, app: FastAPI, ada: Someone, work: Work
-    ) -> None:
-        job = start(client, ada)
-        work(job)
         assert client.portal is not None
-        client.portal.call(app.state.resources.storage.delete, f"{EXPORTS}{job['id']}.csv")
-        response = client.get(f"{JOBS}/{job['id']}/result", headers=ada.headers)
-        assert status_and_code(response) == (404, "object_not_found")
+        client.portal.call(app.state.resources.storage.delete, f"{EXPORTS}{job_id}.txt")
+        assert status_and_code(client.get(path, headers=ada.headers)) == (404, "object_not_found")
 
 
-def test_ready_reports_missing_workers(client: TestClient) -> None:
-    statuses = {each["name"]: each["status"] for each in client.get("/ready").json()["checks"]}
-    assert statuses["workers"] == "degraded"
+class TestReady:
+    def test_tells_whether_there_are_workers(self, client: TestClient) -> None:
+        statuses = {each["name"]: each["status"] for each in client.get("/ready").json()["checks"]}
+        assert statuses["workers"] == "degraded"

@@ -133,13 +133,12 @@ class TestShutdown:
         self, own_app: FastAPI, arrange_own: Arrange, tmp_path: Path
     ) -> None:
         ada = await arrange_own.someone()
-        (item,) = await arrange_own.items(ada)
         resources: Resources = own_app.state.resources
-        locked = select(models.Item.id).where(models.Item.id == item.id).with_for_update()
+        locked = select(models.User.id).where(models.User.id == ada.id).with_for_update()
         async with asyncio.timeout(60), server_process(resources.settings, tmp_path) as server:
             async with resources.database.transaction() as session:
                 await session.execute(locked)
-                change = await begin_change(server.port, item, ada)
+                change = await begin_change(server.port, ada)
                 server.process.terminate()
                 await refuses_connections(server.port)
                 in_flight = not change.done()
@@ -150,14 +149,14 @@ class TestShutdown:
         assert "Bad file descriptor" not in server.log.read_text()
         assert response.startswith(b"HTTP/1.1 200 ")
         assert returncode == 0
-        assert await arrange_own.rows(select(models.Item.title)) == [("Finished",)]
+        assert await arrange_own.rows(select(models.User.full_name)) == [("Finished",)]
 
 
-async def begin_change(port: int, item: models.Item, owner: Someone) -> "asyncio.Task[bytes]":
+async def begin_change(port: int, owner: Someone) -> "asyncio.Task[bytes]":
     """Send a request; return when the application works on it, with what will be its answer."""
-    body = b'{"title": "Finished"}'
+    body = b'{"full_name": "Finished"}'
     head = (
-        f"PATCH /api/v1/items/{item.id} HTTP/1.1\r\n"
+        "PATCH /api/v1/users/me HTTP/1.1\r\n"
         "Host: testserver\r\n"
         f"Authorization: {owner.headers['Authorization']}\r\n"
         "Content-Type: application/json\r\n"

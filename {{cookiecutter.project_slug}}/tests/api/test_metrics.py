@@ -29,9 +29,9 @@ class TestMetrics:
 
     def test_count_requests_by_the_template_of_their_route(self, client_with: MakeClient) -> None:
         with client_with(enabled=True) as client:
-            client.get("/api/v1/items/01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10")
+            client.get("/api/v1/users/01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10")
             shown = client.get("/metrics").text
-        assert 'handler="/api/v1/items/{item_id}",method="GET",status="401"' in shown
+        assert 'handler="/api/v1/users/{user_id}",method="GET",status="401"' in shown
 
     def test_do_not_count_themselves(self, client_with: MakeClient) -> None:
         with client_with(enabled=True) as client:

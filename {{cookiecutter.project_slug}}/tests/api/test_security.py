@@ -209,10 +209,11 @@ class TestEscalation:
         assert status_and_code(response) == (403, "insufficient_scope")
 
     def test_a_refresh_widens_nothing(self, client: TestClient, user: Someone) -> None:
-        form = {"username": "ada", "password": PASSWORD, "scope": "items:read"}
+        form = {"username": "ada", "password": PASSWORD, "scope": "profile:read"}
         pair = client.post(TOKEN, data=form).json()
         pair = client.post(REFRESH, json={"refresh_token": pair["refresh_token"]}).json()
-        assert client.get(ME, headers=bearer(pair["access_token"])).status_code == 403
+        changed = client.patch(ME, json={}, headers=bearer(pair["access_token"]))
+        assert changed.status_code == 403
 
 
 class TestKeys:
@@ -532,9 +533,9 @@ class TestLogs:
         headers = bearer(pair["access_token"])
         renewed = client.post(REFRESH, json={"refresh_token": pair["refresh_token"]}).json()
         client.post(REFRESH, json={"refresh_token": pair["refresh_token"]})
-        body = {"name": "import", "scopes": ["items:read"]}
+        body = {"name": "import", "scopes": ["profile:read"]}
         key = client.post(f"{ME}/api-keys", json=body, headers=user.headers).json()["key"]
-        client.get(f"{API}/items", headers=bearer(key))
+        client.get(f"{API}/users/me", headers=bearer(key))
         change = {"current_password": PASSWORD, "new_password": "Guessed1Password"}
         client.put(f"{ME}/password", json=change, headers=user.headers)
         client.get(ME, headers=headers, params={"access_token": pair["access_token"]})

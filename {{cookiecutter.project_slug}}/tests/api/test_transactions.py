@@ -15,15 +15,16 @@ from app import models
 from app.api.deps.common import SessionDep
 from app.config import Settings
 from app.core.ports import Job, Mail, SendMail
-from app.domain.items import ItemNotFound
+from app.domain.users import UserNotFound
 from app.main import create_app
 from app.resources import Resources
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone
-from tests.support.factories import ItemFactory
+from tests.support.factories import UserFactory
 from tests.support.resources import RecordedJobs, replaced
 
 NEW_PASSWORD = "Difference2Engine"
+ACCOUNT = {"email": "grace@example.com", "username": "grace", "password": NEW_PASSWORD}
 JOB = SendMail(Mail(to="ada@example.com", subject="Hello", text="It is done."))
 
 
@@ -92,17 +93,14 @@ async def doomed(own: FastAPI, ada: Someone) -> None:
 class TestCommit:
     @pytest.mark.usefixtures("doomed")
     async def test_answers_an_error_when_it_fails(
-        self, caller: httpx2.AsyncClient, ada: Someone
+        self, caller: httpx2.AsyncClient, arranged: Arrange, ada: Someone
     ) -> None:
-        response = await caller.post(
-            "/api/v1/items", headers=ada.headers, json={"title": "Never stored"}
-        )
+        response = await caller.post("/api/v1/users", json=ACCOUNT)
 
         assert response.status_code == 409
         assert response.json()["code"] == "conflict"
         assert "Location" not in response.headers
-        listed = await caller.get("/api/v1/items", headers=ada.headers)
-        assert listed.json()["items"] == []
+        assert await arranged.rows(select(models.User.id)) == [(ada.id,)]
 
     @pytest.mark.usefixtures("doomed")
     async def test_starts_no_job_when_it_fails(
@@ -142,19 +140,19 @@ class TestCommit:
         assert busy == [1, 0]
 
     async def test_comes_before_the_answer(
-        self, caller: httpx2.AsyncClient, arranged: Arrange, ada: Someone
+        self, caller: httpx2.AsyncClient, arranged: Arrange
     ) -> None:
-        response = await caller.post("/api/v1/items", headers=ada.headers, json={"title": "New"})
+        response = await caller.post("/api/v1/users", json=ACCOUNT)
 
         assert response.status_code == 201
-        assert await arranged.rows(select(models.Item.title)) == [("New",)]
+        assert await arranged.rows(select(models.User.username)) == [(ACCOUNT["username"],)]
 
 
 class TestRollback:
     @pytest.mark.parametrize(
         ("error", "status"),
         [
-            pytest.param(ItemNotFound(), 404, id="domain error"),
+            pytest.param(UserNotFound(), 404, id="domain error"),
             pytest.param(HTTPException(418), 418, id="error of the framework"),
             pytest.param(Unforeseen(), 500, id="error that nobody foresaw"),
         ],
@@ -164,16 +162,15 @@ class TestRollback:
         own: FastAPI,
         caller: httpx2.AsyncClient,
         arranged: Arrange,
-        ada: Someone,
         error: Exception,
         status: int,
     ) -> None:
-        item = ItemFactory.build(owner_id=ada.id)
+        user = UserFactory.build()
         jobs = own.state.resources.jobs
 
         @own.post("/fails")
         async def fails(session: SessionDep) -> None:
-            session.add(item)
+            session.add(user)
             await session.flush()
             session.after_commit(partial(jobs.enqueue, JOB))
             raise error
@@ -181,7 +178,7 @@ class TestRollback:
         response = await caller.post("/fails")
 
         assert response.status_code == status
-        assert await arranged.rows(select(models.Item.id)) == []
+        assert await arranged.rows(select(models.User.id)) == []
         assert jobs.jobs == []
 
     async def test_drops_what_was_to_happen_after_the_commit(self, own: FastAPI) -> None:
@@ -190,9 +187,9 @@ class TestRollback:
         async def ask_and_fail() -> None:
             async with database.transaction() as session:
                 session.after_commit(partial(jobs.enqueue, JOB))
-                raise ItemNotFound
+                raise UserNotFound
 
-        with pytest.raises(ItemNotFound):
+        with pytest.raises(UserNotFound):
             await ask_and_fail()
         async with database.transaction() as session:
             await session.execute(text("SELECT 1"))
@@ -200,14 +197,14 @@ class TestRollback:
         assert jobs.jobs == []
 
     async def test_leaves_nothing_of_a_request_that_is_cancelled(
-        self, own: FastAPI, arranged: Arrange, ada: Someone
+        self, own: FastAPI, arranged: Arrange
     ) -> None:
         database = own.state.resources.database
         written = asyncio.Event()
 
         async def write_and_wait() -> None:
             async with database.transaction() as session:
-                session.add(ItemFactory.build(owner_id=ada.id))
+                session.add(UserFactory.build())
                 await session.flush()
                 written.set()
                 await asyncio.Event().wait()
@@ -219,7 +216,7 @@ class TestRollback:
 
         assert writing.cancelled()
         assert database.engine.pool.checkedout() == 0
-        assert await arranged.rows(select(models.Item.id)) == []
+        assert await arranged.rows(select(models.User.id)) == []
 
 
 class TestWhatMustSurvive:
@@ -259,7 +256,7 @@ class TestConnections:
         async with running(settings) as (app, client):
             arrange = Arrange(lambda: app.state.resources, password_hash)
             people = [await arrange.someone() for _ in range(4)]
-            keys = [await arrange.api_key(one, frozenset({"items:read"})) for one in people]
+            keys = [await arrange.api_key(one, frozenset({"profile:read"})) for one in people]
 
             everyone = (everything(client, one, key) for one, key in zip(people, keys, strict=True))
             responses = [
@@ -267,7 +264,7 @@ class TestConnections:
             ]
 
         assert {response.status_code for response in responses} <= {200, 201, 204}
-        assert len(responses) == 4 * 10
+        assert len(responses) == 4 * 9
 
 
 async def change_password(client: httpx2.AsyncClient, someone: Someone) -> httpx2.Response:
@@ -287,10 +284,9 @@ async def everything(
     account = {"email": f"{name}@example.com", "username": name, "password": NEW_PASSWORD}
     login = {"username": someone.username, "password": someone.password}
     at_once: list[Any] = [
-        client.get("/api/v1/items", headers=headers),
-        client.get("/api/v1/items", headers=machine),
-        client.post("/api/v1/items", headers=headers, json={"title": "One"}),
-        client.get("/api/v1/items/export", headers=headers),
+        client.get("/api/v1/users/me", headers=headers),
+        client.get("/api/v1/users/me", headers=machine),
+        client.patch("/api/v1/users/me", headers=headers, json={"full_name": "Ada"}),
         client.get("/api/v1/users/me/api-keys", headers=headers),
         client.post("/api/v1/users", json=account),
         client.post("/api/v1/auth/token", data=login),

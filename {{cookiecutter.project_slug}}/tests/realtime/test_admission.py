@@ -65,7 +65,7 @@ class TestCredentials:
     def test_need_the_permission_to_read_the_profile(
         self, client: TestClient, arrange: ArrangeSync
     ) -> None:
-        someone = arrange.someone(permissions=frozenset({"items:read"}))
+        someone = arrange.someone(permissions=frozenset({"users:read"}))
         for channel in ("lobby", "me"):
             assert refusal(client, f"{PATH}{channel}", **someone.headers) == FORBIDDEN
 

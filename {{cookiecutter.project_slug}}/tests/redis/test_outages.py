@@ -15,9 +15,10 @@ from tests.conftest import async_client_of
 from tests.support.answers import Recorded
 from tests.support.arrange import Arrange, Someone
 from tests.support.redis_plugin import OwnRedis
+from tests.support.things import CREATE_TABLE, THINGS, with_things
 from tests.support.waiting import eventually
 
-ITEMS = "/api/v1/items"
+ME = "/api/v1/users/me"
 QUICK: Final[dict[str, float]] = {
     "timeout": 0.25,
     "connect_timeout": 1.0,
@@ -51,7 +52,7 @@ async def served(
         redis={"url": redis.url, **QUICK},
         rate_limits=UNLIMITED,
     )
-    app = recorded(create_app(settings))
+    app = recorded(with_things(create_app(settings)))
     async with app.router.lifespan_context(app):
         yield app
 
@@ -64,7 +65,9 @@ async def caller(served: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 async def someone(served: FastAPI, password_hash: str) -> Someone:
-    return await Arrange(lambda: served.state.resources, password_hash).someone()
+    arrange = Arrange(lambda: served.state.resources, password_hash)
+    await arrange.execute(CREATE_TABLE)
+    return await arrange.someone()
 
 
 async def checks(caller: httpx2.AsyncClient) -> dict[str, str]:
@@ -136,7 +139,7 @@ class Load:
     async def _noted(self, number: int, kind: str, send: Callable[..., Any], **what: Any) -> None:
         # Of the time at which it begins: it may end in another.
         answers = self._of_each[number]
-        response = await send(ITEMS, **what)
+        response = await send(ME if kind == "read" else THINGS, **what)
         answers.add((kind, response.status_code))
         self.answers.add((kind, response.status_code))
 

@@ -15,7 +15,7 @@ from app.domain.users import UserId, UserProfile
 from app.infrastructure.database.repository import read_as
 from app.models import Base
 from app.resources import Resources
-from tests.support.factories import AuthSessionFactory, ItemFactory, UserFactory
+from tests.support.factories import AuthSessionFactory, UserFactory, a_row_of_each_table
 
 PASSWORD = "Analytical1Engine"
 
@@ -79,10 +79,11 @@ class Arrange:
             refresh_token=refresh_token,
         )
 
-    async def items(self, owner: Someone, count: int = 1, **fields: Any) -> list[models.Item]:
-        """Store items of an owner, the oldest first."""
-        rows = [ItemFactory.build(owner_id=owner.id, **fields) for _ in range(count)]
-        await self.store(*rows)
+    async def a_row_of_each_table(self, owner: Someone) -> dict[str, Base]:
+        """Store a row in each table, all of which belong to a user; return them by table."""
+        async with self._resources().database.transaction() as session:
+            rows = a_row_of_each_table(await session.get_one(models.User, owner.id))
+            session.add_all(rows.values())
         return rows
 
     async def api_key(self, owner: Someone, permissions: frozenset[Permission]) -> str:
@@ -126,8 +127,8 @@ class ArrangeSync:
     ) -> Someone:
         return self._portal.call(lambda: self._arrange.someone(role, permissions, **fields))
 
-    def items(self, owner: Someone, count: int = 1, **fields: Any) -> list[models.Item]:
-        return self._portal.call(lambda: self._arrange.items(owner, count, **fields))
+    def a_row_of_each_table(self, owner: Someone) -> dict[str, Base]:
+        return self._portal.call(self._arrange.a_row_of_each_table, owner)
 
     def api_key(self, owner: Someone, permissions: frozenset[Permission]) -> str:
         return self._portal.call(self._arrange.api_key, owner, permissions)

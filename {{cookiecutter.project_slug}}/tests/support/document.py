@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from openapi_schema_validator import OAS31Validator, oas31_format_checker
@@ -121,6 +122,22 @@ def example_of(schema: Json) -> Any:
     if schema.get("type") == "array":
         return [example_of(schema["items"])]
     return {name: example_of(each) for name, each in schema["properties"].items()}
+
+
+def ids_in(path: str, rows: Mapping[str, Any]) -> dict[str, str]:
+    """Return the ids of the rows that a path is about: `/things/{thing_id}` of the table `things`.
+
+    Args:
+        path: With its parameters in braces.
+        rows: By table.
+    """
+    return {
+        parameter[1:-1]: str(row.id)
+        for collection, parameter in pairwise(path.split("/"))
+        if parameter.startswith("{")
+        for table, row in rows.items()
+        if table.endswith(collection.replace("-", "_"))
+    }
 
 
 def faults(schema: Json, value: object) -> list[str]:

@@ -52,12 +52,14 @@ class TestScopes:
         found = permissions_in(f"{noise} {scope_of(permissions)}")
         assert permissions <= found <= PERMISSIONS.keys()
 
-    @pytest.mark.parametrize("scope", ["", "   ", "ITEMS:READ", "items", "items:read,items:write"])
+    @pytest.mark.parametrize(
+        "scope", ["", "  ", "PROFILE:READ", "profile", "profile:read,users:read"]
+    )
     def test_leave_out_what_is_unknown(self, scope: str) -> None:
         assert permissions_in(scope) == frozenset()
 
     def test_have_a_stable_order(self) -> None:
-        assert scope_of(frozenset({"users:read", "items:read"})) == "items:read users:read"
+        assert scope_of(frozenset({"users:read", "profile:read"})) == "profile:read users:read"
 
 
 class TestRequire:
@@ -74,4 +76,4 @@ class TestRequire:
 
     def test_does_not_ask_for_the_role(self) -> None:
         with pytest.raises(InsufficientScope):
-            principal(frozenset()).require(("items:read",))
+            principal(frozenset()).require(("profile:read",))

@@ -47,14 +47,14 @@ def tokens() -> AccessTokens:
     return AccessTokens(KEYS, SETTINGS)
 
 
-def issued(tokens: AccessTokens, scope: str = "items:read") -> str:
+def issued(tokens: AccessTokens, scope: str = "profile:read") -> str:
     return tokens.issue(USER, SESSION, scope)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
     now = int(datetime.now(UTC).timestamp())
     names = {"iss": "issuer", "aud": "audience", "sub": str(USER), "sid": str(SESSION)}
-    rest = {"scope": "items:read", "jti": "1", "iat": now, "nbf": now, "exp": now + 3600}
+    rest = {"scope": "profile:read", "jti": "1", "iat": now, "nbf": now, "exp": now + 3600}
     return without_none(names | rest | changes)
 
 
@@ -103,9 +103,9 @@ class TestIssue:
 
 class TestVerify:
     def test_returns_the_claims(self, tokens: AccessTokens) -> None:
-        claims = tokens.verify(issued(tokens, "items:read users:read unheard:of"))
+        claims = tokens.verify(issued(tokens, "profile:read users:read unheard:of"))
         assert (claims.user_id, claims.session_id) == (USER, SESSION)
-        assert claims.scope == {"items:read", "users:read", "unheard:of"}
+        assert claims.scope == {"profile:read", "users:read", "unheard:of"}
 
     def test_accepts_a_token_made_by_hand(self, tokens: AccessTokens) -> None:
         # Otherwise the refusals below would prove nothing.
@@ -118,7 +118,7 @@ class TestVerify:
             {"aud": "somebody"},
             {"sub": "ada"},
             {"sid": 7},
-            {"scope": ["items:read"]},
+            {"scope": ["profile:read"]},
             {"exp": "soon"},
             {"nbf": "soon"},
             *({name: None} for name in claims()),

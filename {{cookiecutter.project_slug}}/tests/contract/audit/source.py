@@ -67,7 +67,7 @@ class Module:
                 yield node, self.resolve(node.func)
 
     def at(self, node: ast.AST, advice: str) -> str:
-        """Return a fault with its place: `src/app/api/v1/items.py:12: …`."""
+        """Return a fault with its place: `src/app/api/v1/users.py:12: …`."""
         return f"{self.path.relative_to(TESTS.parent)}:{getattr(node, 'lineno', 1)}: {advice}"
 
 
@@ -130,7 +130,7 @@ def operations() -> tuple[RouteContext, ...]:
 
 
 def title(operation: RouteContext) -> str:
-    """Return the method and path of an operation: `GET /api/v1/items`."""
+    """Return the method and path of an operation: `GET /api/v1/users`."""
     return f"{' '.join(sorted(operation.methods or ()))} {operation.path_format}"
 
 

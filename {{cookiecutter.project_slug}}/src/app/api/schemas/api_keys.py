@@ -31,7 +31,7 @@ class ApiKeyCreate(InputModel):
         min_length=1,
         max_length=20,
         description=("Permissions: some of your own, except `account:manage` and `profile:write`."),
-        examples=[["items:read"]],
+        examples=[["profile:read"]],
     )
     expires_in_days: Days | None = Field(
         None,
@@ -45,7 +45,7 @@ class ApiKeyResponse(ResourceResponse):
 
     name: str = Field(description="Name.", examples=["nightly import"])
     hint: str = Field(description="Last four characters of the key.", examples=["x9Qe"])
-    scopes: list[Permission] = Field(description="Permissions.", examples=[["items:read"]])
+    scopes: list[Permission] = Field(description="Permissions.", examples=[["profile:read"]])
     expires_at: datetime | None = Field(
         description="Time of expiry, in UTC.", examples=["2027-02-19T10:30:00Z"]
     )

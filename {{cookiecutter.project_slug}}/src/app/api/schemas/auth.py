@@ -38,7 +38,7 @@ class TokenRequest(InputModel):
         max_length=500,
         pattern=LINE,
         description="Requested permissions, separated by spaces; empty for all of the role's.",
-        examples=["items:read items:write"],
+        examples=["profile:read users:read"],
     )
     client_id: str | None = Field(
         None, max_length=255, description="Accepted for compatibility and ignored.", examples=[None]
@@ -75,7 +75,7 @@ class TokenResponse(ResponseModel):
     )
     expires_in: int = Field(description="Lifetime of the access token, in seconds.", examples=[900])
     scope: str = Field(
-        description="Granted permissions, separated by spaces.", examples=["items:read"]
+        description="Granted permissions, separated by spaces.", examples=["profile:read"]
     )
 
 

@@ -12,7 +12,7 @@ _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _FILE: dict[str, Any] = {
     "href": f"/api/v1/jobs/{EXAMPLE_ID}/result",
     "media_type": "text/csv; charset=utf-8",
-    "filename": "items.csv",
+    "filename": "report.csv",
     "size": 48213,
     "sha256": _SHA256,
 }
@@ -27,7 +27,7 @@ class JobFileResponse(ResponseModel):
     media_type: str = Field(
         description="Media type of the file.", examples=["text/csv; charset=utf-8"]
     )
-    filename: str = Field(description="Name of the download.", examples=["items.csv"])
+    filename: str = Field(description="Name of the download.", examples=["report.csv"])
     size: int = Field(description="Size in bytes.", examples=[48213])
     sha256: str = Field(description="SHA-256 of the file, in hexadecimal.", examples=[_SHA256])
 
@@ -46,12 +46,12 @@ class JobFileResponse(ResponseModel):
 class JobResponse(ResourceResponse):
     """A job."""
 
-    kind: str = Field(description="Kind of job.", examples=["ExportItems"])
+    kind: str = Field(description="Kind of job.", examples=["WriteReport"])
     state: JobState = Field(
         description="State of the job: `queued` again after a failed try.", examples=["done"]
     )
     progress: int = Field(
-        description="Work done so far: for exports, the number of items written.",
+        description="Work done so far: for exports, the number of rows written.",
         examples=[1500],
     )
     tries: int = Field(description="Number of tries.", examples=[1])

@@ -33,7 +33,7 @@ async def issue_ticket(owner: AccountOwner, tickets: TicketServiceDep) -> Ticket
     """Create a ticket for one WebSocket: a page can't send a header when it opens one.
 
     Open `/api/v1/ws/{channel}?ticket=…` with it, once, before it expires. The channel is `me` for
-    changes of your items, `lobby`, which is open to everyone, or `admin`. Programs send an access
+    your own events, `lobby`, which is open to everyone, or `admin`. Programs send an access
     token or an API key in the `Authorization` header instead.
     """
     return TicketResponse.model_validate(await tickets.issue(owner))

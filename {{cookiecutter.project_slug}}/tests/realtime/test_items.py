@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.support.arrange import ArrangeSync, Someone
+from tests.support.items import store_items
 from tests.support.sockets import connected
 
 ITEMS = "/api/v1/items"
@@ -35,7 +36,7 @@ class TestOwner:
     def test_gets_no_event_of_a_refused_change(
         self, client: TestClient, arrange: ArrangeSync, ada: Someone
     ) -> None:
-        (item,) = arrange.items(ada)
+        (item,) = store_items(arrange, ada)
         with connected(client, ada, "me") as session:
             stale = {**ada.headers, "If-Match": '"7"'}
             response = client.patch(f"{ITEMS}/{item.id}", headers=stale, json={"title": "B"})

@@ -1,0 +1,216 @@
+"""Exports of items as jobs: the operation and its task."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+
+from app.config import Settings
+from app.core.ids import new_id
+from app.core.jobs import QueueUnavailable
+from app.infrastructure.jobs import JobStore, open_job_redis
+from app.resources import Resources
+from app.services.jobs import JobService
+from tests.conftest import async_client_of
+from tests.support.arrange import ArrangeSync, Someone
+from tests.support.items import store_items
+from tests.support.queues import Witness, on, quick, working
+from tests.support.redis_plugin import OwnRedis
+from tests.support.waiting import eventually
+
+JOBS = "/api/v1/jobs"
+EXPORT = f"{JOBS}/items-export"
+
+Json = dict[str, Any]
+Work = Callable[[Json], Json]
+
+
+@pytest.fixture
+def ada(arrange: ArrangeSync) -> Someone:
+    return arrange.someone()
+
+
+@pytest.fixture
+def own(settings: Settings) -> Settings:
+    return quick(settings, max_tries=1)
+
+
+@pytest.fixture
+def queue(client: TestClient, use: Callable[..., None], own: Settings) -> Iterator[JobStore]:
+    """A queue of the test's own, used by the application."""
+    assert client.portal is not None
+    opening = open_job_redis(own.redis, own.jobs, guarded=True)
+    with client.portal.wrap_async_context_manager(opening) as redis:
+        store = JobStore(redis, own.jobs)
+        use(job_store=store)
+        yield store
+
+
+@pytest.fixture
+def work(client: TestClient, app: FastAPI, queue: JobStore, own: Settings, ada: Someone) -> Work:
+    """Run a worker until a job has ended; return the job."""
+
+    async def run(job_id: UUID) -> None:
+        resources: Resources = app.state.resources
+
+        async def is_done() -> bool:
+            job = await queue.find(job_id)
+            assert job is not None
+            return job.state == "done"
+
+        async with working(own, resources.run, Witness()):
+            await eventually(is_done)
+
+    def do(job: Json) -> Json:
+        assert client.portal is not None
+        client.portal.call(run, UUID(job["id"]))
+        done: Json = client.get(f"{JOBS}/{job['id']}", headers=ada.headers).json()
+        return done
+
+    return do
+
+
+def start(client: TestClient, someone: Someone, **body: Any) -> Json:
+    response = client.post(EXPORT, headers=someone.headers, json=body)
+    assert response.status_code == 202, response.text
+    job: Json = response.json()
+    return job
+
+
+def status_and_code(response: Any) -> tuple[int, str]:
+    return response.status_code, response.json()["code"]
+
+
+@pytest.mark.usefixtures("queue")
+class TestStartExport:
+    def test_answers_with_the_path_of_the_job(self, client: TestClient, ada: Someone) -> None:
+        response = client.post(EXPORT, headers=ada.headers, json={})
+        job = response.json()
+        assert response.status_code == 202
+        assert response.headers["Location"] == f"{JOBS}/{job['id']}"
+        assert (job["kind"], job["state"]) == ("ExportItems", "queued")
+        assert client.get(response.headers["Location"], headers=ada.headers).json() == job
+
+    def test_returns_the_unfinished_export_of_the_same_items(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    ) -> None:
+        active = {"filter": {"status": "active"}}
+        first = start(client, ada, **active)
+        assert start(client, ada, **active)["id"] == first["id"]
+        assert start(client, ada, **active, format="ndjson")["id"] != first["id"]
+        assert start(client, ada)["id"] != first["id"]
+        assert start(client, arrange.someone(), **active)["id"] != first["id"]
+
+    def test_is_carried_out_once_for_an_idempotency_key(
+        self, client: TestClient, ada: Someone, work: Work, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        headers = {**ada.headers, "Idempotency-Key": new_id().hex}
+        start_job, meanwhile = JobService.start, []
+
+        async def asked_twice(service: JobService, *args: Any, **named: Any) -> Any:
+            monkeypatch.undo()
+            assert isinstance(client.app, FastAPI)
+            async with async_client_of(client.app) as other:
+                meanwhile.append(await other.post(EXPORT, headers=headers, json={}))
+            return await start_job(service, *args, **named)
+
+        monkeypatch.setattr(JobService, "start", asked_twice)
+        first = client.post(EXPORT, headers=headers, json={})
+        work(first.json())
+        again = client.post(EXPORT, headers=headers, json={})
+        assert status_and_code(meanwhile[0]) == (409, "idempotency_key_in_use")
+        assert again.json() == first.json()
+        assert again.headers["Location"] == first.headers["Location"]
+
+    def test_refuses_more_than_a_user_may_have_at_once(
+        self, client: TestClient, ada: Someone, own: Settings
+    ) -> None:
+        for number in range(own.jobs.unfinished_per_user):
+            start(client, ada, filter={"q": f"word {number}"})
+        response = client.post(EXPORT, headers=ada.headers, json={})
+        assert status_and_code(response) == (409, "too_many_jobs")
+
+    def test_refuses_unknown_formats_and_filters(self, client: TestClient, ada: Someone) -> None:
+        for body in (
+            {"format": "pdf"},
+            {"filter": {"colour": "red"}},
+            {"filter": {"created_from": 0}},
+            {"more": 1},
+        ):
+            assert client.post(EXPORT, headers=ada.headers, json=body).status_code == 422
+
+    def test_is_unavailable_while_redis_is(
+        self,
+        client: TestClient,
+        ada: Someone,
+        own: Settings,
+        own_redis: Callable[[], OwnRedis],
+        use: Callable[..., None],
+    ) -> None:
+        server, settings = own_redis(), own
+        settings = on(own, server)
+        opening = open_job_redis(settings.redis, settings.jobs, guarded=True)
+        assert client.portal is not None
+        with client.portal.wrap_async_context_manager(opening) as redis:
+            use(job_store=JobStore(redis, settings.jobs))
+            server.kill()
+            response = client.post(EXPORT, headers=ada.headers, json={})
+            assert status_and_code(response) == (503, "queue_unavailable")
+
+    def test_has_the_request_in_the_log_lines_of_the_job(
+        self, client: TestClient, ada: Someone, work: Work
+    ) -> None:
+        headers = {**ada.headers, "X-Request-ID": "request-1"}
+        with capture_logs([merge_contextvars]) as lines:
+            job = client.post(EXPORT, headers=headers, json={}).json()
+            work(job)
+        of_job = [line for line in lines if line.get("job_id") == job["id"]]
+        assert [line["event"] for line in of_job] == ["job started", "job ended"]
+        for line in of_job:
+            assert (line["request_id"], line["user_id"]) == ("request-1", str(ada.id))
+
+
+class TestExport:
+    @pytest.mark.parametrize("chosen", ["csv", "ndjson"])
+    def test_writes_the_file_that_the_request_would_return(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone, work: Work, chosen: str
+    ) -> None:
+        store_items(arrange, ada, 2, title="=1+1", status="active")
+        store_items(arrange, ada, 1, status="draft")
+        store_items(arrange, arrange.someone(), 1, status="active")
+        job = work(start(client, ada, format=chosen, filter={"status": "active"}))
+
+        as_it_is = {**ada.headers, "Accept-Encoding": "identity"}
+        response = client.get(job["result"]["href"], headers=as_it_is)
+
+        parameters = {"format": chosen, "status": "active"}
+        at_once = client.get("/api/v1/items/export", headers=ada.headers, params=parameters)
+        assert response.status_code == 200
+        assert response.content == at_once.content
+        for header in ("Content-Type", "Content-Disposition"):
+            assert response.headers[header] == at_once.headers[header]
+        assert job["progress"] == 2
+        assert job["result"]["sha256"] == hashlib.sha256(response.content).hexdigest()
+
+    def test_does_not_need_its_progress_stored(
+        self,
+        client: TestClient,
+        ada: Someone,
+        work: Work,
+        monkeypatch: pytest.MonkeyPatch,
+        arrange: ArrangeSync,
+    ) -> None:
+        async def fail(*_: object) -> None:
+            raise QueueUnavailable
+
+        store_items(arrange, ada)
+        monkeypatch.setattr(JobStore, "set_progress", fail)
+        job = work(start(client, ada))
+        assert (job["state"], job["progress"]) == ("done", 0)
+        assert job["result"]["size"] > 0
