@@ -196,6 +196,11 @@ class TestListItems:
         assert [len(page) for page in pages] == [2, 2, 2, 1]
         assert [each for page in pages for each in page] == in_order([*items, *same], sort)
 
+    def test_has_an_index_for_every_order(self) -> None:
+        table = models.Item.metadata.tables["items"]
+        indexed = {tuple(column.name for column in index.columns) for index in table.indexes}
+        assert indexed >= {("owner_id", sort.removeprefix("-"), "id") for sort in SORTS}
+
     def test_continues_after_the_last_item_seen_though_others_come_and_go(
         self, client: TestClient, arrange: ArrangeSync, ada: Someone
     ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -70,6 +71,13 @@ class TestRegister:
         assert user["is_active"] is True
         assert user["created_at"] == user["updated_at"]
         assert can_log_in(client, "ada")
+
+    def test_gives_ids_that_sort_by_creation(self, client: TestClient) -> None:
+        names = ("ada", "bob", "cleo")
+        accounts = [NEW | {"username": name, "email": f"{name}@example.com"} for name in names]
+        ids = [UUID(client.post(USERS, json=account).json()["id"]) for account in accounts]
+        assert ids == sorted(ids)
+        assert {user_id.version for user_id in ids} == {7}
 
     def test_shows_nothing_of_the_password(self, client: TestClient) -> None:
         response = client.post(USERS, json=NEW)
