@@ -71,15 +71,12 @@ class TestStatus:
         assert lines[5:] == ["workers: 1", "  host-1 7  running 1, done 2, failed 3, retried 4"]
         assert "secret" not in result.output
 
-    def test_fails_if_there_is_no_worker(self, run: Run) -> None:
-        result = run("status")
-        assert result.exit_code == 1
-        assert "workers: 0" in result.stdout
-        assert "No worker is running. Start one: app worker run" in result.stderr
-
-    def test_says_when_redis_does_not_answer(
+    def test_fails_without_a_worker_or_without_redis(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        result = run("status")
+        assert (result.exit_code, "workers: 0" in result.stdout) == (1, True)
+        assert "No worker is running. Start one: app worker run" in result.stderr
         monkeypatch.setenv("APP_REDIS__URL", "redis://127.0.0.1:1/0")
         result = run("status")
         assert result.exit_code == 1
@@ -87,18 +84,15 @@ class TestStatus:
         assert "Traceback" not in result.output
 
 
-class TestRetry:
-    def test_puts_a_dead_job_back(self, run: Run, own: Settings) -> None:
-        dead = asyncio.run(one_dead_and_one_waiting(own))
-        assert run("retry", dead).exit_code == 0
-        assert run("status").stdout.splitlines()[:4] == [
-            *("queued: 2", "delayed: 0", "running: 0", "dead: 0")
-        ]
-
-    def test_says_when_there_is_none(self, run: Run) -> None:
-        result = run("retry", "1")
-        assert result.exit_code == 1
-        assert "There is no dead-lettered job 1." in result.stderr
+def test_retry_requeues_a_dead_job(run: Run, own: Settings) -> None:
+    dead = asyncio.run(one_dead_and_one_waiting(own))
+    assert run("retry", dead).exit_code == 0
+    assert run("status").stdout.splitlines()[:4] == [
+        *("queued: 2", "delayed: 0", "running: 0", "dead: 0")
+    ]
+    result = run("retry", dead)
+    assert result.exit_code == 1
+    assert f"There is no dead-lettered job {dead}." in result.stderr
 
 
 class TestRun:
@@ -110,7 +104,6 @@ class TestRun:
         worker.work()
         assert [settings.jobs.lease_seconds for settings in seen] == [60, 60]
 
-    def test_says_why_it_can_not(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         def taken(_: Settings) -> None:
             raise OSError(98, "Address already in use")
 

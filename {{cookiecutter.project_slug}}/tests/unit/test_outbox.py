@@ -50,12 +50,6 @@ async def empty(outbox: Outbox) -> None:
 
 
 class TestSend:
-    async def test_runs_an_action_at_once(self, server: Server) -> None:
-        server.is_there = True
-        async with opened(60) as outbox:
-            await send(outbox, server, "a")
-            assert (server.heard, len(outbox), "a" in outbox) == (["a"], 0, False)
-
     async def test_retries_in_order_until_the_server_is_back(self, server: Server) -> None:
         async with opened(0.001) as outbox:
             for word in "aba":
