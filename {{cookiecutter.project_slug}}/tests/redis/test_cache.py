@@ -65,13 +65,14 @@ async def remembered(cache: RedisCache, source: Source) -> Report:
 
 
 class TestRemember:
-    async def test_loads_once_for_all_processes(
-        self, cache: RedisCache, other_process: RedisCache
+    async def test_loads_once_for_all_processes_and_expires(
+        self, cache: RedisCache, other_process: RedisCache, redis: GuardedRedis
     ) -> None:
         source = Source()
         for each in (cache, other_process, cache):
             assert await remembered(each, source) == Report(1)
         assert source.loads == 1
+        assert 0 < await redis.command("TTL", cache._name("report")) <= 60
 
     async def test_shares_a_load_between_concurrent_calls(self, cache: RedisCache) -> None:
         source = Source()
@@ -96,12 +97,6 @@ class TestRemember:
         assert await second == Report(1)
         with pytest.raises(asyncio.CancelledError):
             await first
-
-    async def test_forgets_after_the_time_to_live(
-        self, cache: RedisCache, redis: GuardedRedis, redis_settings: RedisSettings
-    ) -> None:
-        await remembered(cache, Source())
-        assert 0 < await redis.command("TTL", f"{redis_settings.prefix}:cache:report") <= 60
 
     async def test_caches_no_failure(self, cache: RedisCache) -> None:
         async def fail() -> Report:
@@ -150,21 +145,12 @@ class TestRedisUnavailable:
         settings = redis_settings.model_copy(update={"url": RedisSettings(url=server.url).url})
         async with GuardedRedis.open(settings) as redis:
             cache, source = RedisCache(redis, settings.prefix), Source()
-            server.kill()
-            assert [await remembered(cache, source) for _ in range(2)] == [Report(1)] * 2
-            await cache.forget("report")
-        assert source.loads == 2
-
-    async def test_returns_a_value_that_it_could_not_store(
-        self, own_redis: Callable[[], OwnRedis], redis_settings: RedisSettings
-    ) -> None:
-        server = own_redis()
-        settings = redis_settings.model_copy(update={"url": RedisSettings(url=server.url).url})
-        async with GuardedRedis.open(settings) as redis:
-            source = Source()
             source.may_end.clear()
-            call = asyncio.create_task(remembered(RedisCache(redis, settings.prefix), source))
+            call = asyncio.create_task(remembered(cache, source))
             await source.started.wait()
             server.kill()
             source.may_end.set()
             assert await call == Report(1)
+            assert [await remembered(cache, source) for _ in range(2)] == [Report(1)] * 2
+            await cache.forget("report")
+        assert source.loads == 3

@@ -100,27 +100,22 @@ async def stored(database: Database) -> int:
     return count or 0
 
 
-class TestPrune:
-    async def test_deletes_what_has_expired(
-        self, database: Database, store_with: Stores, account: UUID
-    ) -> None:
-        await claimed(store_with(claim_seconds=-1), account)
-        await claimed(store_with(), account)
-        assert await store_with().prune() == 1
-        assert await stored(database) == 1
+async def test_prune_deletes_expired_keys(
+    database: Database, store_with: Stores, account: UUID
+) -> None:
+    await claimed(store_with(claim_seconds=-1), account)
+    await claimed(store_with(), account)
+    assert await store_with().prune() == 1
+    assert await stored(database) == 1
 
 
-class TestDatabaseThatIsAway:
+class TestDatabaseUnavailable:
     async def test_promises_nothing(self, store_with: Stores, account: UUID) -> None:
         with away(), pytest.raises(IdempotencyUnavailable) as raised:
             await claimed(store_with(), account)
         assert raised.value.context == {"reason": "it went away"}
 
-
-class TestDatabaseThatGoesAway:
-    """Between the commit of a request and the end of its key."""
-
-    async def test_gets_the_answer_when_it_is_back(
+    async def test_stores_the_answer_of_a_committed_request_later(
         self, store_with: Stores, account: UUID, outbox: Outbox
     ) -> None:
         store = store_with(claim_seconds=-1)
@@ -132,7 +127,7 @@ class TestDatabaseThatGoesAway:
         await is_delivered(outbox)
         assert await store.claim(claim.key, "f") == ANSWER
 
-    async def test_has_the_key_free_when_it_is_back(
+    async def test_frees_the_key_later(
         self, store_with: Stores, account: UUID, outbox: Outbox
     ) -> None:
         store = store_with()
@@ -143,26 +138,16 @@ class TestDatabaseThatGoesAway:
         assert isinstance(await store.claim(claim.key, "f"), Claim)
 
 
-class TestAccount:
-    async def test_takes_its_keys_along(
-        self, database: Database, store_with: Stores, account: UUID
-    ) -> None:
+async def test_keys_are_stored_as_hashes_and_deleted_with_their_account(
+    database: Database, store_with: Stores, account: UUID
+) -> None:
+    claim = await claimed(store_with(), account)
+    async with database.read() as connection:
+        row = (await connection.execute(select(models.IdempotencyKey.__table__))).one()
+    assert claim.key.text not in repr(row)
+    assert row.expires_at <= utc_now() + timedelta(seconds=60)
+    async with database.transaction() as session:
+        await session.execute(delete(models.User))
+    assert await stored(database) == 0
+    with pytest.raises(InvalidToken):
         await claimed(store_with(), account)
-        async with database.transaction() as session:
-            await session.execute(delete(models.User))
-        assert await stored(database) == 0
-
-    async def test_gets_no_key_when_it_is_gone(self, store_with: Stores) -> None:
-        with pytest.raises(InvalidToken):
-            await claimed(store_with(), new_id())
-
-
-class TestTable:
-    async def test_tells_nobody_the_keys(
-        self, database: Database, store_with: Stores, account: UUID
-    ) -> None:
-        claim = await claimed(store_with(), account)
-        async with database.read() as connection:
-            row = (await connection.execute(select(models.IdempotencyKey.__table__))).one()
-        assert claim.key.text not in repr(row)
-        assert row.expires_at <= utc_now() + timedelta(seconds=60)
