@@ -21,7 +21,7 @@ from app.core.config import HttpSettings, RateLimitSettings
 from app.core.errors import TooManyRequests
 from app.infrastructure.http.handlers import add_exception_handlers
 from app.infrastructure.http.middleware import middleware, rate_limit_headers
-from app.infrastructure.limits import BoundedMemory, Quota, RateLimiter
+from app.infrastructure.limits import Quota, RateLimiter
 
 LIMITS = RateLimitSettings(
     auth_address="3/minute",
@@ -104,38 +104,29 @@ class TestRateLimiter:
                     clock.now += quota.reset_after
                     assert (await hit(limiter)).allowed
 
-
-class TestBoundedMemory:
-    async def test_counts_until_a_counter_expires(self, clock: Clock) -> None:
-        memory = BoundedMemory()
-        assert [await memory.incr("key", 10), await memory.incr("key", 10, 4)] == [1, 5]
-        clock.now += 10
-        assert await memory.get("key") == 0
-        assert await memory.incr("key", 10) == 1
-
     async def test_weighs_the_previous_window(self, clock: Clock) -> None:
-        memory = BoundedMemory()
-        clock.now = 60 * 1000.0
-        for _ in range(10):
-            assert await memory.acquire_sliding_window_entry("key", 10, 60)
-        clock.now += 90
-        # Half of the previous window still counts: five of its ten.
-        allowed = [await memory.acquire_sliding_window_entry("key", 10, 60) for _ in range(6)]
-        assert allowed == [True] * 5 + [False]
+        limiter = RateLimiter(LIMITS.model_copy(update={"auth_address": "10/minute"}))
+        allowed = {}
+        # At the beginning of a window, in the middle of the next, and after two more.
+        for seconds in (60, 150, 270):
+            clock.now = 1_700_000_000 // 60 * 60 + seconds
+            allowed[seconds] = sum([(await hit(limiter)).allowed for _ in range(12)])
+        assert allowed == {60: 10, 150: 5, 270: 10}
 
     async def test_evicts_expired_counters_and_never_grows_beyond_its_bound(
         self, clock: Clock
     ) -> None:
-        memory = BoundedMemory(max_keys=600)
-        await memory.incr("long", 1000)
+        limits = LIMITS.model_copy(update={"general_address": "5/hour"})
+        limiter = RateLimiter(limits, max_counters=600)
+        await limiter.hit("general-address", "long")
         sizes = []
         for name, number in [("old", 500), ("new", 251), ("more", 1000)]:
             for each in range(number):
-                await memory.incr(f"{name}-{each}", 10)
-            sizes.append((len(memory.storage), len(memory.expirations)))
-            clock.now += 11 if name == "old" else 0
-        assert sizes == [(501, 501), (252, 252), (600, 600)]
-        assert await memory.get("more-999") == 1
+                await hit(limiter, f"{name}-{each}")
+            sizes.append(len(limiter._counters))
+            clock.now += 120 if name == "old" else 0
+        assert sizes == [501, 252, 600]
+        assert (await hit(limiter, "more-999")).remaining == 1
 
 
 class TestLimitByAddress:
@@ -186,8 +177,7 @@ async def test_a_login_is_limited_by_its_name_which_is_not_stored(clock: Clock) 
         await limit_login(connection, limiter, name)
     with pytest.raises(TooManyRequests):
         await limit_login(connection, limiter, "ADA")
-    storage: Any = limiter._strategy.storage
-    assert not [key for key in storage.storage if "ada" in key]
+    assert not [subject for _, subject in limiter._counters if "ada" in subject]
 
 
 def client(

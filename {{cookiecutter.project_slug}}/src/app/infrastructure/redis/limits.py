@@ -1,6 +1,5 @@
 """Rate limits that all processes share."""
 
-import math
 from typing import Final
 
 from limits import RateLimitItem
@@ -56,9 +55,4 @@ class RedisRateLimiter(RateLimiter):
             )
         except RedisUnavailable:
             return await super()._count(policy, rate, subject)
-        left /= 1000
-        remaining = max(0, rate.amount - math.floor(previous * left / seconds + current))
-        # The counter falls when the previous window weighs less, or when this one ends.
-        waits = [left % (seconds / previous)] if previous else []
-        waits += [left] if current else []
-        return quota(policy, rate, bool(allowed), remaining, min(waits, default=0.0))
+        return quota(policy, rate, bool(allowed), previous, left / 1000, current)
