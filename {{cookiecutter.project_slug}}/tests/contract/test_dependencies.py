@@ -7,7 +7,6 @@ from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
-from app.api.deps.auth import get_authenticator
 from app.api.deps.common import get_resources
 from app.domain.auth import Principal
 from app.infrastructure.database import Database
@@ -64,25 +63,23 @@ def test_resources_principal_and_session_are_resolved_once(
     """DI08."""
     headers = arrange.someone().headers
     resolved: list[str] = []
-    transaction = Database.transaction
+    authenticate, transaction = Authenticator.authenticate, Database.transaction
 
     def find(connection: HTTPConnection) -> Resources:
         resolved.append("resources")
         resources: Resources = connection.app.state.resources
         return resources
 
-    class Counting:
-        async def authenticate(self, bearer: str) -> Principal:
-            resolved.append("principal")
-            resources = app.state.resources
-            return await Authenticator(resources.database, resources.tokens).authenticate(bearer)
+    async def authenticate_one(authenticator: Authenticator, bearer: str) -> Principal:
+        resolved.append("principal")
+        return await authenticate(authenticator, bearer)
 
     def open_one(database: Database) -> Any:
         resolved.append("session")
         return transaction(database)
 
     app.dependency_overrides[get_resources] = find
-    app.dependency_overrides[get_authenticator] = Counting
+    monkeypatch.setattr(Authenticator, "authenticate", authenticate_one)
     monkeypatch.setattr(Database, "transaction", open_one)
 
     response = client.request(**BY_ID["change_profile"].request(), headers=headers)

@@ -56,16 +56,6 @@ def password_throttle(resources: Resources, scope: Literal["login", "change"]) -
 
 
 @raises(DatabaseUnavailable)
-async def get_authenticator(connection: HTTPConnection) -> Authenticator:
-    """Return the authenticator."""
-    resources = resources_of(connection)
-    return Authenticator(resources.database, resources.tokens)
-
-
-AuthenticatorDep = Annotated[Authenticator, Depends(get_authenticator)]
-
-
-@raises(DatabaseUnavailable)
 async def get_auth_service(resources: ResourcesDep) -> AuthService:
     """Return the service of logins, which opens transactions of its own."""
     return AuthService(
@@ -80,13 +70,12 @@ async def get_auth_service(resources: ResourcesDep) -> AuthService:
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
 
 
-@raises(Unauthenticated, InvalidToken, InsufficientScope, TooManyRequests)
+@raises(Unauthenticated, InvalidToken, InsufficientScope, TooManyRequests, DatabaseUnavailable)
 async def get_principal(
     connection: HTTPConnection,
     required: SecurityScopes,
     token: Annotated[str | None, Depends(access_token)],
     key: Annotated[HTTPAuthorizationCredentials | None, Depends(api_key)],
-    authenticator: AuthenticatorDep,
 ) -> Principal:
     """Authenticate a request, apply the limit of its account, and require permissions.
 
@@ -101,14 +90,15 @@ async def get_principal(
     bearer = token or (key.credentials if key else None)
     if not bearer:
         raise Unauthenticated
-    principal = await authenticator.authenticate(bearer)
+    resources = resources_of(connection)
+    principal = await Authenticator(resources.database, resources.tokens).authenticate(bearer)
     identify(
         connection,
         principal.id,
         session_id=principal.session_id,
         api_key_id=principal.api_key_id,
     )
-    await limit_account(connection, resources_of(connection).rate_limiter, principal.id)
+    await limit_account(connection, resources.rate_limiter, principal.id)
     principal.require(tuple(required.scopes))
     return principal
 

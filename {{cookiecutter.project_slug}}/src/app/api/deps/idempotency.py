@@ -17,7 +17,7 @@ from fastapi import Depends, Header
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.deps.common import ResourcesDep
+from app.api.deps.common import resources_of
 from app.core.idempotency import (
     Answer,
     Claim,
@@ -55,9 +55,7 @@ IdempotencyKeyHeader = Annotated[
 
 
 @raises(IdempotencyKeyInUse, IdempotencyKeyRepeated, IdempotencyKeyReused, IdempotencyUnavailable)
-async def claim_idempotency_key(
-    request: Request, resources: ResourcesDep, key: IdempotencyKeyHeader = None
-) -> None:
+async def claim_idempotency_key(request: Request, key: IdempotencyKeyHeader = None) -> None:
     """Claim the key of a request, if it has one.
 
     A route takes it after the parameter that says who is asking, whose key it is, and before the
@@ -79,12 +77,13 @@ async def claim_idempotency_key(
     if context.user_id is None:
         raise RuntimeError("The route must take who is asking before the idempotency key.")
     path = request.scope["path"]
+    idempotency = resources_of(request).idempotency
     name = IdempotencyKey(UUID(context.user_id), f"{request.method} {path}", key)
-    claimed = await resources.idempotency.claim(name, await _fingerprint(request))
+    claimed = await idempotency.claim(name, await _fingerprint(request))
     if isinstance(claimed, Answer):
         headers = {**dict(claimed.headers), "Idempotency-Replayed": "true"}
         raise EarlyResponse(Response(claimed.body, claimed.status, headers))
-    context.claim = HeldKey(resources.idempotency, claimed)
+    context.claim = HeldKey(idempotency, claimed)
 
 
 IdempotencyDep = Annotated[None, Depends(claim_idempotency_key)]

@@ -3,9 +3,16 @@
 from typing import Annotated
 
 from fastapi import Depends, Query, Security
+from starlette.requests import HTTPConnection
 
 from app.api.deps.auth import get_principal
-from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep, SnapshotDep
+from app.api.deps.common import (
+    ReadSessionDep,
+    ResourcesDep,
+    SessionDep,
+    SnapshotDep,
+    resources_of,
+)
 from app.api.schemas.items import ItemExportQuery, ItemListQuery
 from app.core.errors import DatabaseUnavailable
 from app.domain.auth import Principal
@@ -30,16 +37,18 @@ async def get_item_reader(session: ReadSessionDep) -> ItemRepository:
 
 
 async def get_item_service(
-    resources: ResourcesDep, items: Annotated[ItemRepository, Depends(get_item_repository)]
+    connection: HTTPConnection, items: Annotated[ItemRepository, Depends(get_item_repository)]
 ) -> ItemService:
     """Return the service for writing."""
+    resources = resources_of(connection)
     return ItemService(items, resources.events, resources.cache)
 
 
 async def get_item_queries(
-    resources: ResourcesDep, items: Annotated[ItemRepository, Depends(get_item_reader)]
+    connection: HTTPConnection, items: Annotated[ItemRepository, Depends(get_item_reader)]
 ) -> ItemService:
     """Return the service for reading."""
+    resources = resources_of(connection)
     return ItemService(items, resources.events, resources.cache)
 
 

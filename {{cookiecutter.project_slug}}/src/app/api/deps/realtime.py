@@ -4,10 +4,12 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from app.api.deps.auth import AuthenticatorDep
 from app.api.deps.common import ResourcesDep, SessionDep
+from app.core.errors import DatabaseUnavailable
+from app.infrastructure.http.problems import raises
 from app.infrastructure.realtime import Hub
 from app.repositories.realtime import TicketRepository
+from app.services.auth import Authenticator
 from app.services.realtime import ConnectionGuard, TicketService
 
 
@@ -16,10 +18,10 @@ async def get_ticket_service(session: SessionDep) -> TicketService:
     return TicketService(TicketRepository(session))
 
 
-async def get_connection_guard(
-    resources: ResourcesDep, authenticator: AuthenticatorDep
-) -> ConnectionGuard:
+@raises(DatabaseUnavailable)
+async def get_connection_guard(resources: ResourcesDep) -> ConnectionGuard:
     """Return the guard of connections, which opens transactions of its own."""
+    authenticator = Authenticator(resources.database, resources.tokens)
     return ConnectionGuard(resources.database, authenticator)
 
 
