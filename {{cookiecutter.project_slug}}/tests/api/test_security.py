@@ -177,45 +177,6 @@ class TestAccessEnds:
         assert status_and_code(response) == (403, "insufficient_scope")
 
 
-class TestEscalation:
-    @pytest.mark.parametrize(
-        ("method", "body"),
-        [("GET", None), ("PATCH", {"role": "admin"}), ("PATCH", {"is_active": True})],
-    )
-    def test_a_user_is_no_administrator_of_anybody(
-        self, client: TestClient, user: Someone, admin: Someone, method: str, body: object
-    ) -> None:
-        answers = [
-            client.request(method, f"{USERS}/{whom}", json=body, headers=user.headers)
-            for whom in (user.id, admin.id, new_id())
-        ]
-        assert [status_and_code(each) for each in answers] == [(403, "insufficient_scope")] * 3
-
-    def test_support_reads_and_changes_nothing(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
-    ) -> None:
-        support = arrange.someone(role="support")
-        path = f"{USERS}/{user.id}"
-        assert client.get(path, headers=support.headers).status_code == 200
-        assert client.delete(path, headers=support.headers).status_code == 403
-        body = {"role": "support"}
-        assert client.patch(path, json=body, headers=support.headers).status_code == 403
-
-    def test_a_narrow_token_of_an_administrator_is_narrow(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
-    ) -> None:
-        narrow = arrange.someone("admin", frozenset({"users:write"}))
-        response = client.delete(f"{USERS}/{user.id}", headers=narrow.headers)
-        assert status_and_code(response) == (403, "insufficient_scope")
-
-    def test_a_refresh_widens_nothing(self, client: TestClient, user: Someone) -> None:
-        form = {"username": "ada", "password": PASSWORD, "scope": "profile:read"}
-        pair = client.post(TOKEN, data=form).json()
-        pair = client.post(REFRESH, json={"refresh_token": pair["refresh_token"]}).json()
-        changed = client.patch(ME, json={}, headers=bearer(pair["access_token"]))
-        assert changed.status_code == 403
-
-
 class TestKeys:
     @pytest.fixture
     def serve(
@@ -351,13 +312,7 @@ class TestThrottle:
         assert [each.status_code for each in answers] == [401] * 5 + [429]
         assert answers[-1].json()["code"] == "too_many_login_attempts"
         assert 50 < int(answers[-1].headers["retry-after"]) <= 60
-
-    def test_does_not_look_at_the_password_meanwhile(
-        self, client: TestClient, user: Someone
-    ) -> None:
-        for _ in range(5):
-            log_in(client, "ada", WRONG)
-        assert log_in(client, "ada").status_code == 429
+        assert log_in(client, username).status_code == 429, "whatever the password"
 
     def test_lets_the_owner_in_when_the_wait_is_over(
         self, client: TestClient, arrange: ArrangeSync, user: Someone
@@ -562,21 +517,18 @@ class TestLogs:
         assert "refresh token reused" in text
         assert str(user.session_id) in text
 
-    def test_tell_which_key_a_machine_used(
-        self, client: TestClient, user: Someone, logged: Callable[[], str]
+    def test_tell_who_asked_by_which_credentials_and_what_was_refused(
+        self,
+        client: TestClient,
+        arrange: ArrangeSync,
+        user: Someone,
+        logged: Callable[[], str],
     ) -> None:
-        body = {"name": "import", "scopes": ["profile:read"]}
-        made = client.post(f"{ME}/api-keys", json=body, headers=user.headers).json()
-        client.get(ME, headers=bearer(made["key"]))
-        line = json.loads(logged().splitlines()[-1])
-        assert (line["user_id"], line["api_key_id"]) == (str(user.id), made["id"])
-        assert "session_id" not in line
-
-    def test_tell_who_asked_and_what_was_refused(
-        self, client: TestClient, user: Someone, logged: Callable[[], str]
-    ) -> None:
-        client.get(USERS, headers=user.headers)
-        line = json.loads(logged().splitlines()[-1])
-        assert (line["user_id"], line["session_id"]) == (str(user.id), str(user.session_id))
-        assert (line["status"], line["code"]) == (403, "insufficient_scope")
-        assert line["facts"] == {"required": ["users:read"]}
+        key = arrange.api_key(user, frozenset({"profile:read"}))
+        for headers, shown in ((user.headers, "session_id"), (bearer(key), "api_key_id")):
+            client.get(USERS, headers=headers)
+            line = json.loads(logged().splitlines()[-1])
+            assert line["user_id"] == str(user.id)
+            assert line.keys() & {"session_id", "api_key_id"} == {shown}
+            assert (line["status"], line["code"]) == (403, "insufficient_scope")
+            assert line["facts"] == {"required": ["users:read"]}

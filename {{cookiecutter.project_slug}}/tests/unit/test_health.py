@@ -1,4 +1,4 @@
-"""Probes and public keys."""
+"""Probes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,8 +10,7 @@ from structlog.testing import capture_logs
 
 from app.core.config import HttpSettings
 from app.core.ports import HealthCheck
-from app.core.security.keys import SigningKey, SigningKeys
-from app.infrastructure.http import health, jwks
+from app.infrastructure.http import health
 from app.infrastructure.http.handlers import add_exception_handlers
 from app.infrastructure.http.health import NotReady, Readiness, examine
 from app.infrastructure.http.middleware import middleware
@@ -37,8 +36,6 @@ def build(*checks: HealthCheck) -> FastAPI:
     app = FastAPI(title="A", version="1.2", middleware=middleware(HttpSettings()))
     add_exception_handlers(app)
     health.add_routes(app, checks=lambda _: checks, time_limit=0.05)
-    keys = SigningKeys((SigningKey.generate(), SigningKey.generate()))
-    jwks.add_routes(app, lambda _: keys.public_jwks())
     return app
 
 
@@ -134,16 +131,3 @@ class TestReadiness:
                 "cause": "ConnectionRefusedError",
             }
         ]
-
-
-class TestPublicKeys:
-    async def test_are_published_without_their_private_part(self) -> None:
-        response = await get("/.well-known/jwks.json")
-        assert response.status_code == 200
-        assert len(response.json()["keys"]) == 2
-        for key in response.json()["keys"]:
-            assert set(key) == {"kty", "crv", "use", "alg", "kid", "x", "y"}
-
-    async def test_may_be_cached_for_a_while(self) -> None:
-        response = await get("/.well-known/jwks.json")
-        assert response.headers["cache-control"] == f"public, max-age={jwks.MAX_AGE}"

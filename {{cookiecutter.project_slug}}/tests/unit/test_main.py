@@ -5,7 +5,6 @@ from httpx2 import ASGITransport, AsyncClient
 
 from app import about
 from app.config import Settings
-from app.core.config import HttpSettings
 from app.main import create_app
 
 DOCUMENTATION = ["/docs", "/redoc", "/openapi.json"]
@@ -20,12 +19,6 @@ async def status(settings: Settings, path: str) -> int:
 def test_opens_nothing_until_its_lifespan_begins() -> None:
     app = create_app(Settings(environment="test"))
     assert not hasattr(app.state, "resources")
-
-
-async def test_shares_nothing_with_another() -> None:
-    settings = Settings(environment="test")
-    closed = settings.model_copy(update={"http": HttpSettings(docs_enabled=False)})
-    assert [await status(settings, "/docs"), await status(closed, "/docs")] == [200, 404]
 
 
 def test_describes_itself() -> None:

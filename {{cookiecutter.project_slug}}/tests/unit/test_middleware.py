@@ -5,7 +5,6 @@ import gzip
 import itertools
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +17,6 @@ from hypothesis import strategies as st
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
@@ -64,17 +62,13 @@ async def fail() -> None:
 
 
 async def fail_half_way() -> StreamingResponse:
-    return half(RuntimeError("the other half"))
+    error = RuntimeError("the other half")
+    error.__cause__ = DatabaseUnavailable()  # which must not hide the error that it caused
+    return half(error)
 
 
 async def unavailable_half_way() -> StreamingResponse:
     return half(DatabaseUnavailable(reason="the connection was lost"))
-
-
-async def lost_half_way() -> StreamingResponse:
-    error = KeyError("what was made of it")
-    error.__cause__ = DatabaseUnavailable()
-    return half(error)
 
 
 def half(error: Exception) -> StreamingResponse:
@@ -119,7 +113,6 @@ def build(cors_origins: Sequence[str] = (), **http: Any) -> FastAPI:
         "/fail": fail,
         "/fail-half-way": fail_half_way,
         "/unavailable-half-way": unavailable_half_way,
-        "/lost-half-way": lost_half_way,
         "/log": log_a_line,
         "/database": ask_the_database,
         "/shared": get_shared,
@@ -265,23 +258,12 @@ class TestRequestId:
         sent = await drive(RequestMiddleware(OK), scope)
         assert UUID(headers_of(sent)[b"x-request-id"].decode()).version == 7
 
-    async def test_is_ours_if_there_is_none(self, api: AsyncClient) -> None:
-        first, second = await api.get("/live"), await api.get("/live")
-        assert UUID(first.headers["x-request-id"]).version == 7
-        assert first.headers["x-request-id"] != second.headers["x-request-id"]
-
     async def test_is_on_every_response_and_in_every_problem(self, api: AsyncClient) -> None:
         for path in ("/live", "/nowhere", "/fail", "/api/v1/things/no-number"):
             response = await api.get(path, headers={"X-Request-ID": "from-the-client"})
             assert response.headers["x-request-id"] == "from-the-client"
             if response.is_error:
                 assert response.json()["request_id"] == "from-the-client"
-
-    async def test_is_in_every_line_and_so_is_the_user(
-        self, api: AsyncClient, log: list[EventDict]
-    ) -> None:
-        await api.get("/log", headers={"X-Request-ID": "abc"})
-        assert (log[0]["request_id"], log[0]["user_id"]) == ("abc", str(UUID(int=7)))
 
     async def test_is_unbound_afterwards(self, api: AsyncClient) -> None:
         await api.get("/log")
@@ -320,16 +302,12 @@ class TestAccessLog:
             await api.get(path)
         assert [line["route"] for line in log] == list(routes.values())
 
-    async def test_names_the_code_of_a_problem(
-        self, api: AsyncClient, log: list[EventDict]
-    ) -> None:
-        await api.get("/nowhere")
-        assert (log[-1]["status"], log[-1]["code"]) == (404, "path_not_found")
-
     async def test_names_the_user_and_whatever_was_bound(
         self, api: AsyncClient, log: list[EventDict]
     ) -> None:
-        await api.get("/log")
+        await api.head("/log", headers={"X-Request-ID": "abc"})
+        assert (log[0]["request_id"], log[0]["user_id"]) == ("abc", str(UUID(int=7)))
+        assert (log[-1]["method"], log[-1]["route"]) == ("HEAD", "/log")
         assert (log[-1]["user_id"], log[-1]["session_id"]) == (str(UUID(int=7)), str(UUID(int=8)))
         assert log[-1]["thing_id"] == 9
         assert "api_key_id" not in log[-1]
@@ -339,12 +317,6 @@ class TestAccessLog:
     ) -> None:
         await api.get("/database")
         assert (log[-1]["statements"], log[-1]["database_ms"]) == (3, 250.0)
-
-    async def test_names_a_head_as_such_and_its_route(
-        self, api: AsyncClient, log: list[EventDict]
-    ) -> None:
-        await api.head("/api/v1/things/3")
-        assert (log[-1]["method"], log[-1]["route"]) == ("HEAD", "/api/v1/things/{thing_id}")
 
     async def test_has_a_line_for_a_cancelled_request(self, log: list[EventDict]) -> None:
         async def cancelled(scope: Scope, receive: Receive, send: Send) -> None:
@@ -588,18 +560,12 @@ class TestBodyLimit:
             assert sent[0]["status"] == status
             assert headers_of(sent)[b"connection"] == b"close"
 
-    @given(st.integers(min_value=0), st.integers(min_value=0, max_value=5000))
-    async def test_understands_any_length(self, length: int, zeros: int) -> None:
-        value = b"%s%d" % (b"0" * (zeros % 5), length)
-        scope = http_scope(method="POST", headers=[(b"content-length", value)])
-        sent = await drive(BodyLimit(OK, max_bytes=10), scope)
-        assert sent[0]["status"] == (200 if length <= 10 else 413)
-
     async def test_refuses_what_is_no_length(self) -> None:
-        for length in (b"", b"-1", b"1e3", b"ten", b"\xb2", b"9" * 5000):
+        lengths = {b"010": 200, b"": 400, b"-1": 400, b"1e3": 400, b"\xb2": 400, b"9" * 5000: 413}
+        for length, status in lengths.items():
             scope = http_scope(method="POST", headers=[(b"content-length", length)])
             sent = await drive(BodyLimit(OK, max_bytes=10), scope)
-            assert sent[0]["status"] == (413 if length.isdigit() else 400)
+            assert sent[0]["status"] == status
 
     async def test_can_differ_by_path(self) -> None:
         layer = BodyLimit(read_all, max_bytes=10, of_paths={"/large": 20})
@@ -693,9 +659,6 @@ class TestHead:
             assert head.content == b""
             assert same(head) == same(get)
 
-    async def test_needs_a_get(self, api: AsyncClient) -> None:
-        assert (await api.head("/measure")).status_code == 405
-
     async def test_keeps_the_servers_scope_as_it_is(self) -> None:
         scope = http_scope(method="HEAD")
         await drive(RequestMiddleware(OK), scope)
@@ -782,13 +745,6 @@ class TestErrorBoundary:
         assert [line["event"] for line in log] == ["unexpected error", "request"]
         assert log[-1]["code"] == "internal_error"
 
-    async def test_tells_an_error_from_the_outage_that_caused_it(
-        self, log: list[EventDict]
-    ) -> None:
-        with pytest.raises(LoggedError, match="KeyError"):
-            await drive(APP, http_scope("/lost-half-way"))
-        assert [line["event"] for line in log] == ["unexpected error", "request"]
-
     async def test_breaks_off_where_something_is_unavailable(self, log: list[EventDict]) -> None:
         with pytest.raises(LoggedError):
             await drive(APP, http_scope("/unavailable-half-way"))
@@ -822,30 +778,3 @@ class TestErrorBoundary:
         with pytest.raises(LoggedError):
             await drive(ErrorBoundary(broken), scope)
         assert log[0]["event"] == "unexpected error"
-
-
-class TestLifespan:
-    def test_passes(self) -> None:
-        seen: list[str] = []
-
-        @asynccontextmanager
-        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-            seen.append("up")
-            yield
-            seen.append("down")
-
-        app = FastAPI(middleware=middleware(HttpSettings()), lifespan=lifespan)
-        with TestClient(app):
-            assert seen == ["up"]
-        assert seen == ["up", "down"]
-
-    def test_reports_its_errors(self) -> None:
-        @asynccontextmanager
-        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-            if not hasattr(app.state, "database"):
-                raise RuntimeError("no database")
-            yield
-
-        app = FastAPI(middleware=middleware(HttpSettings()), lifespan=lifespan)
-        with pytest.raises(RuntimeError, match="no database"), TestClient(app):
-            pass
