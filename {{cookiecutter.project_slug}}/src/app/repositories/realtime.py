@@ -1,12 +1,11 @@
 """Storage of tickets, and the queries that recheck connections."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.ids import new_id
@@ -23,7 +22,25 @@ _users = table_of(User).c
 _sessions = table_of(AuthSession).c
 _keys = table_of(ApiKey).c
 _PROFILE = columns_of(User, UserProfile)
-_PROFILE_LENGTH: Final = len(fields(UserProfile))
+_OF_SESSIONS = (
+    select(*_PROFILE, _sessions.id, _sessions.scope)
+    .join(AuthSession, _sessions.user_id == _users.id)
+    .where(
+        _sessions.id.in_(bindparam("ids", expanding=True)),
+        _users.is_active,
+        _sessions.revoked_at.is_(None),
+        _sessions.expires_at > bindparam("now"),
+    )
+)
+_OF_KEYS = (
+    select(*_PROFILE, _keys.id, _keys.scope)
+    .join(ApiKey, _keys.user_id == _users.id)
+    .where(
+        _keys.id.in_(bindparam("ids", expanding=True)),
+        _users.is_active,
+        _keys.expires_at.is_(None) | (_keys.expires_at > bindparam("now")),
+    )
+)
 
 Credential = tuple[UserProfile, str]
 """A user, and the scope of the session or API key."""
@@ -81,33 +98,14 @@ class CredentialReader:
 
     async def of_sessions(self, ids: Collection[UUID], now: datetime) -> Mapping[UUID, Credential]:
         """Return active users by the ids of their sessions."""
-        statement: Select[Any] = (
-            select(*_PROFILE, _sessions.id, _sessions.scope)
-            .join(AuthSession, _sessions.user_id == _users.id)
-            .where(
-                _sessions.id.in_(ids),
-                _users.is_active,
-                _sessions.revoked_at.is_(None),
-                _sessions.expires_at > now,
-            )
-        )
-        return await self._by_id(statement)
+        return await self._by_id(_OF_SESSIONS, ids, now)
 
     async def of_keys(self, ids: Collection[UUID], now: datetime) -> Mapping[UUID, Credential]:
         """Return active users by the ids of their API keys."""
-        statement: Select[Any] = (
-            select(*_PROFILE, _keys.id, _keys.scope)
-            .join(ApiKey, _keys.user_id == _users.id)
-            .where(
-                _keys.id.in_(ids),
-                _users.is_active,
-                _keys.expires_at.is_(None) | (_keys.expires_at > now),
-            )
-        )
-        return await self._by_id(statement)
+        return await self._by_id(_OF_KEYS, ids, now)
 
-    async def _by_id(self, statement: Select[Any]) -> Mapping[UUID, Credential]:
-        return {
-            row[_PROFILE_LENGTH]: (UserProfile(*row[:_PROFILE_LENGTH]), row[_PROFILE_LENGTH + 1])
-            for row in await self._session.execute(statement)
-        }
+    async def _by_id(
+        self, statement: Select[Any], ids: Collection[UUID], now: datetime
+    ) -> Mapping[UUID, Credential]:
+        rows = await self._session.execute(statement, {"ids": list(ids), "now": now})
+        return {row[-2]: (UserProfile(*row[:-2]), row[-1]) for row in rows}

@@ -64,9 +64,3 @@ FileQueriesDep = Annotated[FileQueries, Depends(get_file_queries)]
 FileServiceDep = Annotated[FileService, Depends(get_file_service)]
 UploadsDep = Annotated[Uploads, Depends(get_uploads)]
 NoIdempotencyDep = Annotated[None, Depends(refuse_idempotency_key)]
-
-
-def announced_length(request: Request) -> int | None:
-    """Return the length of the body, if the request has it; the middleware has checked it."""
-    length = request.headers.get("content-length")
-    return None if length is None else int(length)

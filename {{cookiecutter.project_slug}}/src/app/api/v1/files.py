@@ -15,7 +15,6 @@ from app.api.deps.files import (
     FileViewer,
     NoIdempotencyDep,
     UploadsDep,
-    announced_length,
 )
 from app.api.deps.idempotency import IdempotencyDep
 from app.api.schemas.files import (
@@ -151,7 +150,9 @@ async def upload_file(
     idempotent: an `Idempotency-Key` is refused. If you need one, upload directly.
     """
     part = await uploaded_part(request)
-    incoming = IncomingFile(part.name, part.media_type, part.chunks, announced_length(request))
+    length = request.headers.get("content-length")
+    at_most = None if length is None else int(length)  # checked by a middleware
+    incoming = IncomingFile(part.name, part.media_type, part.chunks, at_most)
     file = await uploads.upload(owner.id, incoming)
     response.headers["Location"] = location_of(request, file.id)
     return FileResponse.model_validate(file)

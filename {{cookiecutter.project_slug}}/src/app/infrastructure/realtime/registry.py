@@ -82,32 +82,28 @@ class Messages:
     """All messages: the common ones and those of features.
 
     Attributes:
+        received: Messages from clients.
         sent: Messages to clients.
-        announced: By type of event, its message and the channel that receives it.
     """
 
     def __init__(self, *features: FeatureMessages) -> None:
         self._handlers: dict[type[ClientMessage], Handler] = {}
+        self._announced: dict[type, Announce] = {}
         self.sent: list[type[ServerMessage]] = []
-        self.announced: dict[type, Announce] = {}
         for feature in (_COMMON, *features):
             self._handlers.update(feature.handlers)
+            self._announced.update(feature.announced)
             self.sent += feature.sent
-            self.announced.update(feature.announced)
+        self.received = list(self._handlers)
         # Type checkers don't know unions made at run time.
-        union: Any = Union[tuple(self._handlers)]  # noqa: UP007 - of a tuple
-        self._received: TypeAdapter[Any] = TypeAdapter(
+        union: Any = Union[tuple(self.received)]  # noqa: UP007 - of a tuple
+        self._adapter: TypeAdapter[ClientMessage] = TypeAdapter(
             cast("Any", Annotated)[union, Discriminator("type")]
         )
 
-    @property
-    def received(self) -> list[type[ClientMessage]]:
-        """Return the messages from clients."""
-        return list(self._handlers)
-
     def announcing(self, events: Events, hub: Hub) -> LiveEvents:
         """Return the events, announced by the hub."""
-        return LiveEvents(events, hub, self.announced)
+        return LiveEvents(events, hub, self._announced)
 
     def parse(self, text: str) -> ClientMessage:
         """Parse a message from a client.
@@ -115,8 +111,7 @@ class Messages:
         Raises:
             ValidationError: It is not valid.
         """
-        message: ClientMessage = self._received.validate_json(text)
-        return message
+        return self._adapter.validate_json(text)
 
     async def handle(self, message: ClientMessage, connection: Connection, hub: Hub) -> None:
         """Act on a message from a client.
