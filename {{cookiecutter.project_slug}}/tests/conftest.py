@@ -27,7 +27,7 @@ from app.resources import Resources, open_resources
 from app.tasks import TASKS
 from tests.support import hooks
 from tests.support.answers import Recorded
-from tests.support.arrange import PASSWORD, Arrange, ArrangeSync
+from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone
 from tests.support.resources import RecordedJobs, isolated, replaced
 from tests.support.things import with_things
 from tests.support.waiting import PATIENCE
@@ -235,6 +235,12 @@ def arrange(client: TestClient, app: FastAPI, password_hash: str) -> ArrangeSync
     """Arranges for tests that use `client`."""
     assert client.portal is not None
     return ArrangeSync(Arrange(lambda: app.state.resources, password_hash), client.portal)
+
+
+@pytest.fixture
+def ada(arrange: ArrangeSync) -> Someone:
+    """A user of `client`."""
+    return arrange.someone()
 
 
 @pytest.fixture

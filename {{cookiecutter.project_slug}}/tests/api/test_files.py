@@ -105,11 +105,6 @@ class FilesClient:
 
 
 @pytest.fixture
-def ada(arrange: ArrangeSync) -> Someone:
-    return arrange.someone()
-
-
-@pytest.fixture
 def files(client: TestClient, app: FastAPI, ada: Someone) -> FilesClient:
     return FilesClient(client, app, ada)
 

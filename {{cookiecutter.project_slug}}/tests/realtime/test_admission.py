@@ -21,11 +21,6 @@ LOBBY = f"{PATH}lobby"
 
 
 @pytest.fixture
-def ada(arrange: ArrangeSync) -> Someone:
-    return arrange.someone()
-
-
-@pytest.fixture
 def with_limits(
     client: TestClient, settings: Settings, use: Callable[..., None]
 ) -> Iterator[Callable[..., None]]:

@@ -1,6 +1,5 @@
 """Events of items reach their owner, after the commit, and nobody else."""
 
-import pytest
 from starlette.testclient import TestClient
 
 from tests.support.arrange import ArrangeSync, Someone
@@ -8,11 +7,6 @@ from tests.support.items import store_items
 from tests.support.sockets import connected
 
 ITEMS = "/api/v1/items"
-
-
-@pytest.fixture
-def ada(arrange: ArrangeSync) -> Someone:
-    return arrange.someone()
 
 
 class TestOwner:

@@ -36,11 +36,6 @@ OpenHub = Callable[..., AbstractAsyncContextManager[Hub]]
 
 
 @pytest.fixture
-def ada(arrange: ArrangeSync) -> Someone:
-    return arrange.someone()
-
-
-@pytest.fixture
 def bob(arrange: ArrangeSync) -> Someone:
     return arrange.someone()
 

@@ -18,14 +18,14 @@ from app.config import Settings
 from app.core.clock import utc_now
 from app.domain.realtime import LOBBY
 from app.infrastructure.realtime import Hub, server
+from app.infrastructure.realtime.server import uvicorn_options
 from app.main import create_app
 from tests.support.arrange import Arrange, Someone, bearer
+from tests.support.serving import LiveServer, live
 from tests.support.sockets import (
     PATH,
     TICKETS,
-    LiveServer,
     Speaker,
-    live,
     opened,
     raw_connection,
     words,
@@ -62,13 +62,16 @@ def serve(
     make_settings: Callable[..., Settings], own_database_url: str, password_hash: str
 ) -> Serve:
     @asynccontextmanager
-    async def serving(**realtime: Any) -> AsyncIterator[Service]:
+    async def opened_service(**realtime: Any) -> AsyncIterator[Service]:
         settings = make_settings(own_database_url, realtime=realtime)
         app = create_app(settings)
-        async with app.router.lifespan_context(app), live(app, settings) as server:
+        options = uvicorn_options(settings.realtime)
+        # Small buffers: else megabytes fit into those of a client that does not read.
+        serving = live(app, send_buffer=16_384, timeout_graceful_shutdown=int(PATIENCE), **options)
+        async with app.router.lifespan_context(app), serving as server:
             yield Service(app, server, Arrange(lambda: app.state.resources, password_hash))
 
-    return serving
+    return opened_service
 
 
 @asynccontextmanager

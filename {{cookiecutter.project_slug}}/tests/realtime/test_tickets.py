@@ -22,11 +22,6 @@ STORED = select(models.RefreshToken.token_hash).where(
 )
 
 
-@pytest.fixture
-def ada(arrange: ArrangeSync) -> Someone:
-    return arrange.someone()
-
-
 def use(client: TestClient, ticket: str) -> str:
     """Connect with a ticket, and return the type of the first message."""
     with client.websocket_connect(f"{PATH}lobby?ticket={ticket}") as session:

@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 import anyio
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.types import Message
@@ -19,12 +16,10 @@ from starlette.websockets import WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from app.config import Settings
 from app.core.ids import new_id
 from app.domain.permissions import ROLES
 from app.domain.realtime import LOBBY
 from app.infrastructure.realtime import Client, Close, Connection, Hub
-from app.infrastructure.realtime.server import uvicorn_options
 from app.messages.chat import SpokenMessage, spoken
 from tests.support.arrange import Someone
 from tests.support.waiting import PATIENCE, eventually
@@ -171,44 +166,6 @@ async def raw_connection(
         yield reader, writer
     finally:
         writer.transport.abort()
-
-
-@dataclass
-class LiveServer:
-    """A server in this process, on a port."""
-
-    server: uvicorn.Server
-    serving: "asyncio.Task[None]"
-    port: int
-
-    async def stop(self) -> None:
-        """Stop as on a signal, and wait for it."""
-        self.server.should_exit = True
-        async with asyncio.timeout(PATIENCE):
-            await self.serving
-
-
-@asynccontextmanager
-async def live(app: FastAPI, settings: Settings) -> AsyncIterator[LiveServer]:
-    """Serve a started application over TCP, as production does."""
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        # Else megabytes fit into the buffers of a client that does not read.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
-        config = uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=int(PATIENCE),
-            **uvicorn_options(settings.realtime),
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve([listener]))
-        running = LiveServer(server, serving, listener.getsockname()[1])
-        try:
-            yield running
-        finally:
-            await running.stop()
 
 
 async def all_opened(
