@@ -46,13 +46,7 @@ def create_admin(
 async def register_admin(
     resources: "Resources", *, email: str, username: str, password: str
 ) -> "UserProfile":
-    """Create an administrator by the rules of every account.
-
-    Raises:
-        CommandFailed: The e-mail address, name or password is invalid.
-        EmailTaken: Another account has the address.
-        UsernameTaken: Another account has the name.
-    """
+    """Create an administrator by the rules of every account."""
     from pydantic import ValidationError
 
     from app.api.deps.users import user_service

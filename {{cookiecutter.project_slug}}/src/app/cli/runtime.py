@@ -67,11 +67,7 @@ def echo_status(text: str) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Explain why a file can't be written.
-
-    Raises:
-        CommandFailed: It can't.
-    """
+    """Explain why a file can't be written."""
     try:
         yield
     except OSError as error:
@@ -84,10 +80,6 @@ def runtime() -> Iterator["Settings"]:
 
     Development starts servers that are not configured, for as long as the block runs; several
     commands share them.
-
-    Raises:
-        ConfigurationError: The settings are invalid.
-        CommandFailed: A server could not be started.
     """
     from app.config import load_settings
     from app.core.logging import configure_logging
@@ -120,12 +112,7 @@ def has_development_servers() -> bool:
 def with_resources(
     settings: "Settings", work: Callable[["Resources"], Awaitable[Result]]
 ) -> Result:
-    """Run work with the resources of the service.
-
-    Raises:
-        CommandFailed: The database lacks migrations.
-        DatabaseUnavailable: It can't be reached.
-    """
+    """Run work with the resources of the service, on a database that has all migrations."""
     from app.infrastructure.database.migrations import check_revision
     from app.resources import open_resources
     from app.tasks import TASKS
@@ -144,11 +131,7 @@ def with_resources(
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """Bind a port (0 for any) before anything else starts.
-
-    Raises:
-        CommandFailed: The port is unavailable.
-    """
+    """Bind a port (0 for any) before anything else starts."""
     try:
         family = socket.getaddrinfo(host, port, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family)
