@@ -6,7 +6,6 @@ Commands import what they need when they run, so that `app --help` is fast.
 import typer
 
 from app.cli import (
-    accounts,
     development,
     keys,
     migrate,
@@ -29,7 +28,7 @@ app = typer.Typer(
 app.command()(development.dev)
 app.command()(operations.serve)
 app.add_typer(migrate.app, name="migrate")
-app.command()(accounts.create_admin)
+app.command()(operations.create_admin)
 app.add_typer(keys.app, name="keys")
 app.command()(operations.openapi)
 app.command()(operations.prune)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from app.cli.accounts import register_admin
+from app.cli.operations import register_admin
 from app.cli.runtime import (
     DEVELOPMENT_DIRECTORY,
     CommandFailed,
