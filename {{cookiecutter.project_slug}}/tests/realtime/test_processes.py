@@ -1,4 +1,4 @@
-"""A server process with a thousand clients: what they take of it, and how it lets go of them."""
+"""A server process with a thousand clients: memory and shutdown."""
 
 import asyncio
 import re
@@ -22,8 +22,8 @@ from tests.support.waiting import PATIENCE
 CONNECTIONS = 1000
 AT_ONCE = 50
 MEMORY_OF_EACH = 64 * 1024
-"""Bytes of a server process that one idle connection may take; it takes about 48 KiB, most of that
-for what the frameworks keep of a request."""
+"""Maximum memory of an idle connection, in bytes. It takes about 48 KiB, most of it for the objects
+of its request."""
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def server(
 
 
 async def memory_of(server: ServerProcess) -> int:
-    """What the worker takes of the machine's memory, in bytes."""
+    """The memory of the worker, in bytes."""
     worker = re.search(r"Booting worker with pid: (\d+)", server.log.read_text())
     assert worker is not None
     done = await asyncio.to_thread(
@@ -89,7 +89,7 @@ class TestThousandConnections:
                 assert b'"welcome"' in await reader.readuntil(b"}")
                 return reader
 
-            # What the first ones bring along is not theirs: caches, and code that is used first.
+            # The first connections fill caches and import code.
             readers = await asyncio.gather(*(enter() for _ in range(AT_ONCE)))
             before = await memory_of(server)
             for _ in range(CONNECTIONS // AT_ONCE):

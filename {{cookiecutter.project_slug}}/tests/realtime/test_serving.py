@@ -1,4 +1,4 @@
-"""Production and development speak the same protocols, by the settings."""
+"""Production and development use the same options of uvicorn."""
 
 import runpy
 from pathlib import Path

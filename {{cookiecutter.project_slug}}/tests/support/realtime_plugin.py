@@ -1,12 +1,8 @@
-"""Live events, as tests want them."""
+"""Settings of WebSockets for tests."""
 
 from typing import Any
 
 
 def pytest_app_settings() -> dict[str, dict[str, Any]]:
-    """Leave those who are connected alone, but where a test is of that.
-
-    The look whether they may stay comes from a task of its own, and a plain test has but one
-    connection to the database: the two would meet there.
-    """
+    """Turn rechecks off: they run in a task, and a plain test has one connection to share."""
     return {"realtime": {"recheck_seconds": 3600}}

@@ -1,4 +1,4 @@
-"""Gives the tests their S3: one server that checks signatures, one that knows more of S3.
+"""S3 for tests: a server that checks signatures, and one with more of S3's operations.
 
 Each process works in a folder of its own.
 """
@@ -19,10 +19,10 @@ from tests.support.servers import server
 from tests.support.waiting import PATIENCE
 
 LARGEST_FILE: Final = 512 * 1024
-"""In bytes: what applications under test take, unless a test says otherwise."""
+"""In bytes, unless a test sets another limit."""
 
 SMALLEST_PART: Final = 5 * 1024 * 1024
-"""In bytes: of less, S3 takes no part but the last."""
+"""In bytes: S3's minimum for all parts but the last."""
 
 _PATIENT: Final = {
     "connect_timeout": PATIENCE,
@@ -30,10 +30,10 @@ _PATIENT: Final = {
     "call_timeout": PATIENCE,
     "removal_timeout": PATIENCE,
 }
-"""On a slow machine, S3 is not taken for gone. A test in which it goes sets its own limits."""
+"""Long, for slow machines. Tests of outages set their own."""
 
 _FOLDER: Final = f"test-{secrets.token_hex(6)}"
-"""Where this process has its objects."""
+"""Folder of this process."""
 
 
 def _settings(config: pytest.Config, name: str) -> dict[str, Any]:
@@ -66,13 +66,13 @@ def s3_settings(request: pytest.FixtureRequest) -> StorageSettings:
 
 @pytest.fixture(scope="session")
 def moto_settings(request: pytest.FixtureRequest) -> StorageSettings:
-    """Settings of the server that knows more of S3, in the folder of this process."""
+    """Settings of the server with more of S3's operations, in the folder of this process."""
     return StorageSettings(**_settings(request.config, "moto"))
 
 
 @pytest.fixture(scope="session")
 async def s3_storage(s3_settings: StorageSettings) -> AsyncIterator[Storage]:
-    """The store itself, for asynchronous tests: to make its client takes a while."""
+    """A store for asynchronous tests, shared because its client is slow to create."""
     async with AsyncExitStack() as stack:
         storage = Storage(s3_settings, stack)
         await storage.ping()
@@ -81,7 +81,7 @@ async def s3_storage(s3_settings: StorageSettings) -> AsyncIterator[Storage]:
 
 @pytest.fixture
 def own_storage(s3_storage: Storage) -> Storage:
-    """The same, in a folder for one test alone."""
+    """The same, in a folder of its own for the test."""
     storage = copy(s3_storage)
     storage._folder = f"test-{secrets.token_hex(6)}/"
     storage._settings = storage._settings.model_copy(update={"part_size": SMALLEST_PART})
@@ -89,5 +89,5 @@ def own_storage(s3_storage: Storage) -> Storage:
 
 
 def nobody(settings: StorageSettings) -> StorageSettings:
-    """Settings of a store that isn't there."""
+    """Settings of a store that is unreachable."""
     return settings.model_copy(update={"endpoint_url": "http://127.0.0.1:1", "max_attempts": 1})

@@ -1,4 +1,4 @@
-"""The file stores that the contract of them all is tried on."""
+"""The file stores under contract."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

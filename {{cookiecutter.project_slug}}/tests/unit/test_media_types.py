@@ -1,4 +1,4 @@
-"""What a file is, by what it begins with."""
+"""Media types of files, by their content."""
 
 import pytest
 from hypothesis import given
@@ -28,45 +28,45 @@ BINARY = sorted(kind for kind in HEADS if kind.startswith(("image", "video")))
 
 
 class TestIdentified:
-    def test_is_tried_here_for_all_that_is_taken_by_default(self) -> None:
+    def test_is_tested_for_every_default_type(self) -> None:
         assert sorted(HEADS) == sorted(ALLOWED)
 
     @pytest.mark.parametrize("kind", sorted(HEADS))
-    def test_believes_what_the_content_shows(self, kind: str) -> None:
+    def test_accepts_matching_content(self, kind: str) -> None:
         assert identified(kind, HEADS[kind], ALLOWED) == kind
 
     @pytest.mark.parametrize("kind", BINARY)
     @pytest.mark.parametrize("other", sorted(HEADS))
-    def test_believes_nothing_else(self, kind: str, other: str) -> None:
+    def test_refuses_other_content(self, kind: str, other: str) -> None:
         if kind != other:
             with pytest.raises(FileTypeMismatch):
                 identified(kind, HEADS[other], ALLOWED)
 
     @pytest.mark.parametrize("kind", ["text/plain", "text/csv", "application/json"])
     @pytest.mark.parametrize("other", BINARY)
-    def test_takes_no_bytes_for_text(self, kind: str, other: str) -> None:
+    def test_refuses_bytes_as_text(self, kind: str, other: str) -> None:
         with pytest.raises(FileTypeMismatch):
             identified(kind, HEADS[other], ALLOWED)
 
     @pytest.mark.parametrize("declared", ["Image/PNG", "image/png; a=b", " image/png "])
-    def test_understands_the_forms_of_a_name(self, declared: str) -> None:
+    def test_normalizes_names(self, declared: str) -> None:
         assert identified(declared, PNG, ALLOWED) == "image/png"
 
-    def test_understands_names_of_old(self) -> None:
+    def test_knows_aliases(self) -> None:
         assert identified("image/jpg", HEADS["image/jpeg"], ALLOWED) == "image/jpeg"
 
     @pytest.mark.parametrize("declared", [None, "", "application/octet-stream"])
     @pytest.mark.parametrize("kind", [*BINARY, "application/pdf", "text/plain"])
-    def test_finds_what_nobody_declares(self, declared: str | None, kind: str) -> None:
+    def test_detects_undeclared_types(self, declared: str | None, kind: str) -> None:
         assert identified(declared, HEADS[kind], ALLOWED) == kind
 
     @pytest.mark.parametrize("declared", ["text/html", "image/svg+xml", "nonsense"])
-    def test_refuses_what_is_not_taken(self, declared: str) -> None:
+    def test_refuses_types_that_are_not_allowed(self, declared: str) -> None:
         with pytest.raises(UnsupportedFileType, match="Accepted are application/json"):
             identified(declared, b"<svg>", ALLOWED)
 
     @given(st.binary(min_size=1, max_size=SNIFFED_BYTES), st.sampled_from([None, *ALLOWED]))
-    def test_answers_for_any_bytes(self, head: bytes, declared: str | None) -> None:
+    def test_handles_any_bytes(self, head: bytes, declared: str | None) -> None:
         try:
             assert identified(declared, head, ALLOWED) in ALLOWED
         except UnsupportedContent:

@@ -31,7 +31,7 @@ class TicketNotValid(InvalidToken):
 
 
 class ChannelForbidden(Forbidden):
-    """The channel does not exist or is not permitted; the client is not told which."""
+    """The channel does not exist or is not permitted, indistinguishably."""
 
     code = "channel_forbidden"
     title = "The channel is not open to you"

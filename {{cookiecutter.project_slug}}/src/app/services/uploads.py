@@ -3,9 +3,9 @@
 A pending row comes first and reserves space in its owner's quota. Then the content is stored, under
 a key of this attempt alone. Then the row becomes ready and names that content, for good. Deletion
 takes the row first. So a ready row always has its content, and content without a ready row is
-unfinished work: whoever stored it deletes it, or `FileSweep` does after it has expired. Signed
-requests that a client may still send count towards the quota. No database connection is held while
-bytes flow.
+unfinished work: the request that stored it deletes it, or `FileSweep` does after it has expired.
+Signed requests that a client may still send count towards the quota. No database connection is held
+while bytes flow.
 """
 
 import asyncio

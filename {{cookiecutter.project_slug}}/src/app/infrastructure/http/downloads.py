@@ -44,7 +44,7 @@ class Download(StreamingResponse):
         self, opened: Content, *, status_code: int, media_type: str, headers: Mapping[str, str]
     ) -> None:
         super().__init__((), status_code=status_code, headers=headers)
-        # Starlette would add a charset, which nobody has verified.
+        # Starlette would add a charset, which is unverified.
         self.headers["Content-Type"] = media_type
         self._opened = opened
 
