@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from structlog.contextvars import bind_contextvars
 from uuid_utils import uuid7
 
+from app.infrastructure.events import RequestEvents
 from app.infrastructure.limits import Quota
 
 HEAD = "app.head"
@@ -40,6 +41,7 @@ class RequestContext:
         status: The status sent; None until the response has started.
         code: The code of the problem that was sent, or that broke the response off.
         facts: The context of a domain error, for the log only.
+        events: Published events, for the log.
         user_id: The authenticated user.
         quotas: The state of each rate limit that was checked.
         claim: The idempotency key, until the response is stored.
@@ -49,6 +51,7 @@ class RequestContext:
     status: int | None = None
     code: str | None = None
     facts: dict[str, object] | None = None
+    events: RequestEvents = field(default_factory=RequestEvents)
     user_id: str | None = None
     quotas: list[Quota] = field(default_factory=list)
     claim: Claim | None = None

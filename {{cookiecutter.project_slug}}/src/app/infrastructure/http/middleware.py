@@ -18,6 +18,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app.core.config import HttpSettings
 from app.core.logging import LoggedError
 from app.infrastructure.database.statistics import DatabaseStatistics, statistics
+from app.infrastructure.events import request_events
 from app.infrastructure.http import metrics
 from app.infrastructure.http.bodies import BodyLimit, Compression, IdempotencyMiddleware
 from app.infrastructure.http.context import (
@@ -167,6 +168,8 @@ class RequestMiddleware:
         bind_contextvars(request_id=context.request_id)
         database = DatabaseStatistics()
         token = statistics.set(database)
+        if scope["type"] == "http":
+            request_events.set(context.events)
         routed = scope
         if scope.get("method") == "HEAD":
             routed = {**scope, "method": "GET", HEAD: True}
@@ -184,6 +187,7 @@ class RequestMiddleware:
             await self.app(routed, receive, send_completed)
         finally:
             _log(scope, route_template(routed), context, time.perf_counter() - started, database)
+            context.events.is_logged = True
             statistics.reset(token)
             clear_contextvars()
 
@@ -233,6 +237,8 @@ def _log(
         line["code"] = context.code
     if context.facts:
         line["facts"] = context.facts
+    if context.events.events:
+        line["events"] = context.events.events
     logger.info("request", **line)
 
 
