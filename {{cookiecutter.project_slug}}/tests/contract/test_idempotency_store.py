@@ -63,7 +63,7 @@ class TestIdempotencyStore:
         assert isinstance(claim, Claim)
         return claim
 
-    async def test_lets_one_of_many_through(
+    async def test_gives_one_claim_to_concurrent_requests(
         self, store: IdempotencyStore, key: IdempotencyKey
     ) -> None:
         outcomes = await asyncio.gather(
@@ -83,7 +83,7 @@ class TestIdempotencyStore:
         with pytest.raises(IdempotencyKeyReused):
             await store.claim(key, "another")
 
-    async def test_keeps_accounts_and_operations_apart(
+    async def test_separates_accounts_operations_and_keys(
         self, store: IdempotencyStore, key: IdempotencyKey, resources: Resources
     ) -> None:
         other = await account(resources)
@@ -92,7 +92,7 @@ class TestIdempotencyStore:
         assert isinstance(await store.claim(replace(key, operation="POST /x"), "f"), Claim)
         assert isinstance(await store.claim(replace(key, text=f"{key.text}2"), "f"), Claim)
 
-    async def test_keeps_nothing_of_a_claim_that_another_has_by_now(
+    async def test_ignores_a_claim_that_another_request_has_taken(
         self, store: IdempotencyStore, key: IdempotencyKey
     ) -> None:
         late = await self.claimed(store, key)
@@ -103,7 +103,7 @@ class TestIdempotencyStore:
         await store.keep(now, ANSWER)
         assert await store.claim(key, "f") == ANSWER
 
-    async def test_forgets_claims_and_answers(
+    async def test_expires_claims_and_answers(
         self, own_settings: Settings, key: IdempotencyKey
     ) -> None:
         times = own_settings.idempotency.model_copy(

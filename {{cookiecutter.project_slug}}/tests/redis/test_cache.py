@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from app.core.config.redis import RedisSettings
 from app.infrastructure.redis import GuardedRedis
 from app.infrastructure.redis.cache import RedisCache
 from tests.support.redis_plugin import OwnRedis
+from tests.support.waiting import eventually
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,23 @@ class TestRemember:
         assert source.loads == 1
         assert 0 < await redis.command("TTL", cache._name("report")) <= 60
 
-    async def test_shares_a_load_between_concurrent_calls(self, cache: RedisCache) -> None:
-        source = Source()
+    async def test_shares_a_load_between_concurrent_calls(
+        self, cache: RedisCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source, join, waiting = Source(), cache._join, []
+
+        async def noted(*arguments: Any) -> Any:
+            waiting.append(arguments)
+            return await join(*arguments)
+
+        async def all_others_wait() -> bool:
+            return len(waiting) == 4
+
+        monkeypatch.setattr(cache, "_join", noted)
         source.may_end.clear()
         calls = [asyncio.create_task(remembered(cache, source)) for _ in range(5)]
-        await source.started.wait()
-        asyncio.get_running_loop().call_later(0.05, source.may_end.set)
+        await eventually(all_others_wait)
+        source.may_end.set()
         assert await asyncio.gather(*calls) == [Report(1)] * 5
         assert source.loads == 1
 

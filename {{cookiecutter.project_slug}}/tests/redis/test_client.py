@@ -1,4 +1,4 @@
-"""Calls to Redis that end in time whatever becomes of it."""
+"""The Redis client: time limits, connections and scripts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,7 @@ def own(own_redis: Callable[[], OwnRedis]) -> OwnRedis:
 
 @pytest.fixture
 def quick(own: OwnRedis) -> RedisSettings:
-    """A Redis of the test's own, for which nobody waits long."""
+    """A Redis of the test's own, with short time limits."""
     return RedisSettings(
         url=SecretStr(own.url),
         timeout=0.1,
@@ -35,21 +35,21 @@ def quick(own: OwnRedis) -> RedisSettings:
 
 @pytest.fixture
 async def hasty(quick: RedisSettings) -> AsyncIterator[GuardedRedis]:
-    """One that soon takes Redis for gone; on a slow machine, also when it is not."""
+    """Gives up soon; on a slow machine, also while Redis is up."""
     async with GuardedRedis.open(quick) as redis:
         yield redis
 
 
 @pytest.fixture
 async def redis(quick: RedisSettings) -> AsyncIterator[GuardedRedis]:
-    """One that takes Redis for gone when it is."""
+    """Gives up only when Redis is down."""
     patient = quick.model_copy(update={"timeout": PATIENCE, "connect_timeout": PATIENCE})
     async with GuardedRedis.open(patient) as redis:
         yield redis
 
 
 async def once_it_answers(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """What Redis answers, as soon as it is used."""
+    """Return the reply as soon as Redis is available."""
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
@@ -58,27 +58,13 @@ async def once_it_answers(ask: Callable[[], Awaitable[Any]]) -> Any:
                 await asyncio.sleep(0.01)
 
 
-class TestOpenRedis:
-    async def test_gives_a_client_for_all_that_redis_can_do(
-        self, redis_settings: RedisSettings
-    ) -> None:
-        async with open_redis(redis_settings) as client, asyncio.timeout(PATIENCE):
-            await client.set(redis_settings.prefix, "1", ex=600)
-            assert await client.get(redis_settings.prefix) == b"1"
-            async with client.pubsub() as channel:
-                await channel.subscribe(redis_settings.prefix)
-                await client.publish(redis_settings.prefix, "hello")
-                said = [await channel.get_message(timeout=PATIENCE) for _ in range(2)]
-        assert said[1] is not None
-        assert said[1]["data"] == b"hello"
-
-    async def test_keeps_tcp_connections_alive(self) -> None:
-        settings = RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"), pool_size=3)
-        async with open_redis(settings) as client:
-            options = client.connection_pool.connection_kwargs
-            assert options["socket_keepalive"] is True
-            assert options["health_check_interval"] > 0
-            assert client.connection_pool.max_connections == 3
+async def test_tcp_connections_are_kept_alive_and_limited() -> None:
+    settings = RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"), pool_size=3)
+    async with open_redis(settings) as client:
+        options = client.connection_pool.connection_kwargs
+        assert options["socket_keepalive"] is True
+        assert options["health_check_interval"] > 0
+        assert client.connection_pool.max_connections == 3
 
 
 class TestGuardedRedis:
@@ -87,18 +73,18 @@ class TestGuardedRedis:
             await redis.command("SCRIPT", "FLUSH")
             assert [await redis.run(ECHO, [], "a") for _ in range(2)] == [b"a"] * 2
 
-    async def test_takes_turns_on_few_connections(self, redis: GuardedRedis) -> None:
+    async def test_shares_few_connections(self, redis: GuardedRedis) -> None:
         answers = await asyncio.gather(*(redis.run(ECHO, [], n) for n in range(50)))
         connections = (await redis.command("CLIENT", "LIST")).splitlines()
         assert answers == [str(n).encode() for n in range(50)]
         assert len(connections) <= 4
 
-    async def test_goes_on_after_a_refusal(self, redis: GuardedRedis) -> None:
+    async def test_continues_after_an_error_reply(self, redis: GuardedRedis) -> None:
         with pytest.raises(RedisUnavailable):
             await redis.command("NONSENSE")
         await redis.ping()
 
-    async def test_goes_on_after_a_restart(self, redis: GuardedRedis, own: OwnRedis) -> None:
+    async def test_reconnects_after_a_restart(self, redis: GuardedRedis, own: OwnRedis) -> None:
         await redis.command("SET", "kept", "1")
         own.kill()
         with pytest.raises(RedisUnavailable):
@@ -107,31 +93,28 @@ class TestGuardedRedis:
         await once_it_answers(redis.ping)
         assert await redis.command("GET", "kept") == b"1"
 
-    async def test_does_not_wait_for_one_that_is_frozen_with_each_call(
+    async def test_does_not_wait_for_a_hanging_redis_with_each_call(
         self, hasty: GuardedRedis, own: OwnRedis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        find_out, found_out = hasty._pool.get_connection, []
-        for connection in [await find_out() for _ in range(4)]:
+        connect, connected = hasty._pool.get_connection, []
+        for connection in [await connect() for _ in range(4)]:
             await hasty._pool.release(connection)
         own.freeze()
 
         async def counted() -> Any:
-            found_out.append(1)
-            return await find_out()
+            connected.append(1)
+            return await connect()
 
         monkeypatch.setattr(hasty._pool, "get_connection", counted)
         async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
             calls = [group.create_task(self.refused(hasty)) for _ in range(100)]
         assert all(call.result() for call in calls)
-        # Four find out, and one may follow on each but the last of them, which opens the circuit.
-        # The others do not queue up to find out for themselves.
-        assert len(found_out) <= 4 + 3
+        # Four time out, and one may follow on each but the last of them, which opens the circuit.
+        assert len(connected) <= 4 + 3
         own.thaw()
         await once_it_answers(hasty.ping)
 
-    async def test_never_takes_a_late_answer_for_that_to_another_question(
-        self, hasty: GuardedRedis, own: OwnRedis
-    ) -> None:
+    async def test_drops_late_replies(self, hasty: GuardedRedis, own: OwnRedis) -> None:
         await once_it_answers(lambda: hasty.command("SET", "secret", "of somebody else"))
         own.freeze()
         with pytest.raises(RedisUnavailable):
@@ -140,7 +123,7 @@ class TestGuardedRedis:
         for _ in range(8):
             assert await once_it_answers(lambda: hasty.run(ECHO, [], "mine")) == b"mine"
 
-    async def test_gives_connections_back_when_callers_go_away(
+    async def test_returns_the_connections_of_cancelled_calls(
         self, redis: GuardedRedis, own: OwnRedis
     ) -> None:
         await redis.ping()

@@ -28,7 +28,7 @@ ANSWER = Answer(201, (("etag", '"1"'),), b"{}")
 
 
 class Switched(GuardedRedis):
-    """A Redis that can be taken away."""
+    """A Redis that can be switched off."""
 
     is_there = True
 
@@ -65,7 +65,7 @@ class TestRateLimiter:
     async def allowed(self, limiter: RateLimiter, times: int = 4) -> list[bool]:
         return [quota.allowed for quota in await self.hits(limiter, times)]
 
-    async def test_agrees_with_that_of_the_process(self, limiter: RedisRateLimiter) -> None:
+    async def test_counts_as_in_memory(self, limiter: RedisRateLimiter) -> None:
         local = RateLimiter(RateLimitSettings(auth_address="3/hour"))
         ours, theirs = await self.hits(limiter), await self.hits(local)
         # The clocks of Redis and of this process may differ by a second.
@@ -76,7 +76,7 @@ class TestRateLimiter:
             replace(quota, reset_after=0) for quota in theirs
         ]
 
-    async def test_allows_no_more_to_concurrent_requests(self, limiter: RedisRateLimiter) -> None:
+    async def test_limits_concurrent_requests(self, limiter: RedisRateLimiter) -> None:
         quotas = await asyncio.gather(*(limiter.hit("auth-address", "many") for _ in range(40)))
         assert sum(quota.allowed for quota in quotas if quota) == 3
 

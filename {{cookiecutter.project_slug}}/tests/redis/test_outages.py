@@ -1,4 +1,4 @@
-"""Redis goes and comes back while requests are served: no error, no long wait, all as before."""
+"""Requests while Redis fails and recovers: no error, no long wait."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -25,13 +25,13 @@ QUICK: Final[dict[str, float]] = {
     "breaker_failures": 3,
     "breaker_seconds": 0.1,
 }
-"""Where Redis goes: whoever waits for it does not wait for long."""
+"""Short limits, so that an outage does not slow the test."""
 
 UNLIMITED: Final = {"general_address": "1000000/hour", "general_account": "1000000/hour"}
-"""As many requests as the clients of a test get done while it waits for something."""
+"""More requests than the clients of a test send."""
 
 Answered = tuple[str, int]
-"""What was asked, and the status of the answer."""
+"""Kind of a request, and its status."""
 
 
 @pytest.fixture
@@ -90,10 +90,10 @@ async def until_redis_is(caller: httpx2.AsyncClient, status: str) -> None:
 
 
 class Load:
-    """Requests of several clients, each of which sends one after the other, until they are stopped.
+    """Requests of several clients, each sequential, until the block ends.
 
     Attributes:
-        answers: Kind and status of all that was answered.
+        answers: All kinds and statuses.
     """
 
     def __init__(self, caller: httpx2.AsyncClient, someone: Someone) -> None:
@@ -111,17 +111,17 @@ class Load:
         await asyncio.gather(*self._tasks)
 
     async def answers_from_now_on(self) -> set[Answered]:
-        """What requests are answered that have not begun yet, of each kind and of each client."""
+        """Return the answers to new requests, once each client has both kinds."""
         of_each = self._of_each = [set() for _ in self._of_each]
 
         async def have_all() -> bool:
             return all({kind for kind, _ in answers} == {"read", "keyed"} for answers in of_each)
 
-        await eventually(have_all, "each client is answered what it asks")
+        await eventually(have_all, "each client has both kinds of answers")
         return set().union(*of_each)
 
     async def until_answered(self, kind: str, status: int) -> None:
-        """Return when a request of a kind that has not begun yet has been answered so."""
+        """Wait for such an answer to a new request."""
         of_each = self._of_each = [set() for _ in self._of_each]
 
         async def is_answered() -> bool:
@@ -137,7 +137,7 @@ class Load:
             await self._noted(number, "keyed", self._client.post, headers=headers, json=body)
 
     async def _noted(self, number: int, kind: str, send: Callable[..., Any], **what: Any) -> None:
-        # Of the time at which it begins: it may end in another.
+        # Taken before the request: `_of_each` may be replaced meanwhile.
         answers = self._of_each[number]
         response = await send(ME if kind == "read" else THINGS, **what)
         answers.add((kind, response.status_code))
@@ -165,10 +165,10 @@ class TestUnderLoad:
             gone(redis)
             try:
                 await until_redis_is(caller, "degraded")
-                # What is promised by a key can't be kept; all else goes on.
+                # Only idempotency keys need Redis.
                 assert await load.answers_from_now_on() == {("read", 200), ("keyed", 503)}
             finally:
-                back(redis)  # or else, what waits for it in vain would never end
+                back(redis)  # else the open requests would never end
             await until_redis_is(caller, "up")
             await load.until_answered("keyed", 201)
         assert load.answers == {("read", 200), ("keyed", 201), ("keyed", 503)}

@@ -1,4 +1,4 @@
-"""Two processes of the service: limits, who is who, and what was done already are the same."""
+"""Two processes of the service: limits, sessions and idempotency keys are shared."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -75,14 +75,12 @@ async def clients(
 
 
 class TestTwoProcesses:
-    async def test_count_together(self, addresses: tuple[str, ...], someone: Someone) -> None:
+    async def test_share_rate_limits(self, addresses: tuple[str, ...], someone: Someone) -> None:
         async with clients(addresses, someone) as pair:
             statuses = [(await pair[n % 2].get(ME)).status_code for n in range(LIMIT + 2)]
         assert statuses == [200] * LIMIT + [429] * 2
 
-    async def test_end_a_session_together(
-        self, addresses: tuple[str, ...], someone: Someone
-    ) -> None:
+    async def test_share_ended_sessions(self, addresses: tuple[str, ...], someone: Someone) -> None:
         async with clients(addresses, someone) as (one, other):
             for client in (one, other):
                 assert (await client.get(ME)).status_code == 200
@@ -91,7 +89,7 @@ class TestTwoProcesses:
             for client in (other, one):
                 assert (await client.get(ME)).status_code == 401
 
-    async def test_do_a_request_once_together(
+    async def test_share_idempotency_keys(
         self, shared: Settings, someone: Someone, resources: Resources, password_hash: str
     ) -> None:
         """In this process: a service in its own has no operation that takes a key."""
