@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from app.core.clock import utc_now
 from app.core.config import AuthSettings
@@ -17,6 +18,7 @@ from app.core.security.keys import ALGORITHM, SigningKeys
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a media type, not a secret
 _LEEWAY_SECONDS: Final = 5
 _REMEMBERED: Final = 4096
+_REMEMBERED_HEADERS: Final = 16
 _CLAIMS: Final = ["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "sid", "scope"]
 
 
@@ -43,6 +45,8 @@ class AccessTokens:
         # A signature is checked once per token, its times at every request. The cache can't go
         # stale: keys are immutable.
         self._verified = lru_cache(_REMEMBERED)(self._verify_signature)
+        # Tokens of one key have the same header, so that only the first is parsed twice.
+        self._key_of = lru_cache(_REMEMBERED_HEADERS)(self._find_key)
 
     @property
     def life_seconds(self) -> int:
@@ -83,13 +87,9 @@ class AccessTokens:
 
     def _verify_signature(self, token: str) -> AccessClaims:
         try:
-            header = jwt.get_unverified_header(token)
-            key = self._keys.get(header.get("kid"))
-            if key is None or header.get("typ") != TOKEN_TYPE:
-                raise InvalidToken
             claims = jwt.decode(
                 token,
-                key.public,
+                self._key_of(token.partition(".")[0]),
                 algorithms=[ALGORITHM],
                 issuer=self._issuer,
                 audience=self._audience,
@@ -103,6 +103,14 @@ class AccessTokens:
             return _claims(claims)
         except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
             raise InvalidToken from error
+
+    def _find_key(self, header: str) -> EllipticCurvePublicKey:
+        """Return the key that the header of a token names."""
+        members = jwt.get_unverified_header(f"{header}..")
+        key = self._keys.get(members.get("kid"))
+        if key is None or members.get("typ") != TOKEN_TYPE:
+            raise InvalidToken
+        return key.public
 
 
 def _claims(claims: dict[str, Any]) -> AccessClaims:
