@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
 from app.api.deps.common import RateLimitedByAddress, limit_login
-from app.core.addresses import network_of
 from app.core.config import HttpSettings, RateLimitSettings
 from app.core.errors import TooManyRequests
 from app.infrastructure.http.handlers import add_exception_handlers
 from app.infrastructure.http.middleware import middleware, rate_limit_headers
-from app.infrastructure.limits import Quota, RateLimiter
+from app.infrastructure.limits import Quota, RateLimiter, network_of
 
 LIMITS = RateLimitSettings(
     auth_address="3/minute",

@@ -1,5 +1,6 @@
 """Rate limits: a sliding window counter per policy and subject."""
 
+import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -111,3 +112,16 @@ def quota(
         reset_after=max(0, math.floor(wait)) + 1,
         allowed=allowed,
     )
+
+
+def network_of(address: str) -> str:
+    """Return the /64 of an IPv6 address, which is all one customer's (RFC 6177), or the address."""
+    if ":" not in address:
+        return address
+    try:
+        ip = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))

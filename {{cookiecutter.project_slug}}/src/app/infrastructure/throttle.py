@@ -14,7 +14,6 @@ from sqlalchemy import ColumnElement, String, case, delete, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.addresses import network_of
 from app.core.clock import utc_now
 from app.core.config import ThrottleSettings
 from app.core.errors import TooManyRequests
@@ -23,6 +22,7 @@ from app.infrastructure.database import Session
 from app.infrastructure.database.dialect import insert
 from app.infrastructure.database.models import Base
 from app.infrastructure.database.repository import delete_where, table_of
+from app.infrastructure.limits import network_of
 
 _MAX_EXPONENT = 30
 

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import HTTPConnection
 
 from app.config import Settings
-from app.core.addresses import network_of
 from app.core.errors import DatabaseUnavailable, TooManyRequests
 from app.domain.auth import Client
 from app.infrastructure.database import Database, Session
@@ -18,7 +17,7 @@ from app.infrastructure.http.context import request_context
 from app.infrastructure.http.problems import raises
 from app.infrastructure.http.routes import versions_in
 from app.infrastructure.http.schemas import LINE, PageQuery
-from app.infrastructure.limits import Policy, RateLimiter
+from app.infrastructure.limits import Policy, RateLimiter, network_of
 from app.resources import Resources
 
 _USER_AGENT_LENGTH = 255
