@@ -33,11 +33,6 @@ class BodyLimit:
     A body is refused by its headers before anything runs, and by its size while it is read. The
     connection is closed after a refusal: the rest could be gigabytes. As bytes in flight would
     reset it, and the response be lost, some of the rest is read first (RFC 9112 §9.6).
-
-    Args:
-        app: The next layer.
-        max_bytes: Size limit.
-        of_paths: Size limits of the paths that have one of their own.
     """
 
     def __init__(

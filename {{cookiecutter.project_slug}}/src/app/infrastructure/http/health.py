@@ -74,13 +74,7 @@ def add_routes(
     checks: Callable[[Request], Sequence[HealthCheck]],
     time_limit: float,
 ) -> None:
-    """Add the routes, on the application itself: FastAPI takes longer to match included routers.
-
-    Args:
-        app: The application.
-        checks: Returns the health checks of the application.
-        time_limit: Seconds a check may take.
-    """
+    """Add the routes, on the application itself: FastAPI takes longer to match included routers."""
 
     @app.get("/health", status_code=200, tags=[TAG["name"]], summary="Get health")
     async def get_health() -> Health:

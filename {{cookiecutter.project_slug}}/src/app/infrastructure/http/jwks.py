@@ -39,12 +39,7 @@ class PublicKeySet(BaseModel):
 
 
 def add_routes(app: FastAPI, keys: Callable[[Request], Mapping[str, Any]]) -> None:
-    """Add the route.
-
-    Args:
-        app: The application.
-        keys: Returns its public JWK Set.
-    """
+    """Add the route; `keys` returns the public JWK Set of the application."""
 
     @app.get(
         "/.well-known/jwks.json",

@@ -29,13 +29,7 @@ def middleware(registry: CollectorRegistry) -> Middleware:
 
 
 def add_routes(app: FastAPI, registry: CollectorRegistry, settings: MetricsSettings) -> None:
-    """Add the route.
-
-    Args:
-        app: The application.
-        registry: The metrics of this process.
-        settings: The token of the scraper, and the directory of a server with several processes.
-    """
+    """Add the route, which shows the metrics of this process or of all in a directory."""
 
     # Not a coroutine, so that it runs in a thread: other processes' metrics are in files.
     @app.get(PATH, include_in_schema=False)

@@ -105,9 +105,9 @@ def middleware(
     Args:
         settings: Hosts, proxies and limits.
         cors_origins: Origins whose pages may call the service.
-        production: Whether browsers are told to insist on HTTPS.
-        registry: Where requests are counted, if they are.
-        body_limits: Size limits of the paths that have one of their own.
+        production: Whether to send `Strict-Transport-Security`.
+        registry: Counts requests.
+        body_limits: Size limits by path, in place of the general one.
     """
     hsts_seconds = settings.hsts_seconds if production else 0
     layers = [
@@ -145,10 +145,6 @@ class RequestMiddleware:
     """Assign the request ID, complete the response headers, and write the access log.
 
     HEAD is routed as GET; the server drops the body (RFC 9110 §9.3.2).
-
-    Args:
-        app: The next layer.
-        hsts_seconds: How long browsers insist on HTTPS (RFC 6797); 0 for no header.
     """
 
     def __init__(self, app: ASGIApp, hsts_seconds: int = 0) -> None:
@@ -286,9 +282,7 @@ class ErrorBoundary:
 class TrustedHosts:
     """Refuse requests for other hosts (DNS rebinding, poisoned links).
 
-    Args:
-        app: The next layer.
-        hosts: Names and addresses; `*.example.com` matches all subdomains.
+    `*.example.com` matches all subdomains.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
@@ -310,13 +304,7 @@ class TrustedHosts:
 
 
 class Cors(CORSMiddleware):
-    """CORS (Fetch standard), with problems for refusals.
-
-    Args:
-        app: The next layer.
-        origins: Origins whose pages may call the service.
-        allow_credentials: Whether their browsers may send cookies.
-    """
+    """CORS (Fetch standard), with problems for refusals."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str], *, allow_credentials: bool) -> None:
         super().__init__(

@@ -118,12 +118,7 @@ class _Operation(APIRoute):
 
 
 def created(collection: str, *, versions: bool = False) -> Responses:
-    """Document an operation that creates a resource.
-
-    Args:
-        collection: Path of the collection, such as `/api/v1/users`.
-        versions: Whether the resource has versions.
-    """
+    """Document an operation that creates a resource in a collection, such as `/api/v1/users`."""
     location = {
         "description": "Path of the new resource (RFC 9110 §10.2.2).",
         "required": True,
@@ -148,10 +143,7 @@ def location_of(request: Request, resource_id: UUID) -> str:
 def names_tag(header: str, tag: str, *, weak: bool = False) -> bool:
     """Tell whether an `If-Match` or `If-None-Match` header, `*` or a list, names an entity tag.
 
-    Args:
-        header: The header.
-        tag: The current tag.
-        weak: Whether weak tags count, as in `If-None-Match` (RFC 9110 §13.1.2).
+    Weak tags count in `If-None-Match` (RFC 9110 §13.1.2).
     """
     tags = [each.strip() for each in header.split(",")]
     if weak:

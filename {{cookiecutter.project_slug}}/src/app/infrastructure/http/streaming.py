@@ -43,14 +43,7 @@ async def export(
     """Return rows as a file, sent as the database returns them.
 
     The first batch is read before the response starts, so that an error gets its own status. HEAD
-    reads nothing.
-
-    Args:
-        request: The request.
-        batches: The rows.
-        name: Name of the file, without its extension.
-        columns: Attributes of a row, in order.
-        chosen: Format of the file.
+    reads nothing. The file gets the name with the format as its extension.
     """
     chunks = exported(batches, columns=columns, chosen=chosen)
     first = None if is_head(request.scope) else await anext(chunks, b"")
