@@ -22,7 +22,7 @@ from tests.support.waiting import PATIENCE, eventually
 
 
 class Witness(JobMetrics):
-    """Records the tries of a worker, and wakes those who wait for them."""
+    """Records the tries of a worker, and lets tests wait for them."""
 
     def __init__(self) -> None:
         super().__init__(CollectorRegistry())

@@ -25,7 +25,7 @@ SERVER_VARIABLE: Final = "TEST_REDIS_URL"
 """Address of a server that the tests may use; without it they start their own."""
 
 _PATIENT: Final = {"timeout": 10.0, "connect_timeout": 30.0}
-"""On a slow machine, Redis is not taken for away. A test in which it goes sets its own limits."""
+"""Long, for slow machines. Tests of outages set their own limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class TestRedis:
 
 
 class OwnRedis:
-    """A Redis of one test alone, which may do to it what it likes.
+    """A Redis of one test, which may stop it.
 
     Attributes:
         url: Its address, the same after each start.
@@ -63,7 +63,7 @@ class OwnRedis:
         self.url = redis.url_of(self._server)
 
     def start(self) -> None:
-        """Start it, and return when it answers; it has what it had when it was stopped."""
+        """Start it, and return when it answers; its data survive a stop."""
         self._server.start()
 
     def kill(self) -> None:

@@ -1,11 +1,11 @@
-"""Waiting for what happens elsewhere: in another process, on a server, in another task."""
+"""Waiting for another process, a server or another task."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
 PATIENCE = 60.0
-"""Seconds after which what was to happen counts as what does not."""
+"""Seconds after which a test gives up."""
 
 _LOOK_SECONDS = 0.01
 

@@ -1,4 +1,4 @@
-"""What is stored about jobs, and who may change it, on a real Redis."""
+"""The store of jobs and the leases of workers."""
 
 import asyncio
 from collections.abc import AsyncIterator

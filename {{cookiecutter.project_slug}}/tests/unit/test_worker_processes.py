@@ -58,7 +58,7 @@ class HeldMailServer(SmtpServer):
 
 
 class WorkerProcess:
-    """`app worker run`, and what it has said."""
+    """`app worker run`, and its log."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
@@ -130,7 +130,7 @@ async def service(
 async def started(
     service: Service,
 ) -> AsyncIterator[Callable[[], asyncio.Future[WorkerProcess]]]:
-    """Start workers for this test; what is left of them is killed in the end."""
+    """Start workers for this test; kill those left at the end."""
     workers: list[WorkerProcess] = []
 
     async def start() -> WorkerProcess:

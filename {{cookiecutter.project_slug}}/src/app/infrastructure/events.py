@@ -1,4 +1,4 @@
-"""Events in the log: a record of who changed what."""
+"""Events in the log: an audit trail."""
 
 import re
 from contextvars import ContextVar

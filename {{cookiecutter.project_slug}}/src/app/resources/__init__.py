@@ -40,7 +40,7 @@ Tasks = Mapping[type[Job], Callable[[Any, "Resources"], Awaitable[None]]]
 
 
 class Resources(JobResources):
-    """What a process opens once: dependencies and tasks take it from here."""
+    """Resources of a process, for dependencies and tasks."""
 
     settings: Settings
     keys: SigningKeys

@@ -1,11 +1,8 @@
 """`Idempotency-Key`: a request that is sent twice is carried out once.
 
-See draft-ietf-httpapi-idempotency-key-header. The key is claimed before the request's session is
-opened; what the request is answered is kept as it leaves, when its transaction is committed.
-
-The claim comes when the framework has read the body as JSON, and before it holds it to its model.
-So malformed JSON (400) leaves the key unused, and an invalid body (422) or one of another type
-(415) uses it up, as does what the service refuses.
+See draft-ietf-httpapi-idempotency-key-header. The key is claimed before the session of the request
+is opened, after the body was parsed as JSON and before it is validated: malformed JSON (400) leaves
+the key unused; an invalid body (422) or media type (415) uses it up. Middleware stores the answer.
 """
 
 import hashlib
@@ -58,16 +55,11 @@ IdempotencyKeyHeader = Annotated[
 async def claim_idempotency_key(request: Request, key: IdempotencyKeyHeader = None) -> None:
     """Claim the key of a request, if it has one.
 
-    A route takes it after the parameter that says who is asking, whose key it is, and before the
-    service that opens a session. It must not be one that reads the body itself: what the framework
-    has not read is read here.
+    A route takes it after the principal, who owns the key, and before the service that opens a
+    session. The route must not read the body itself.
 
     Raises:
-        EarlyResponse: The request was answered before; this is that answer.
-        IdempotencyKeyInUse: The first request of this key is under way.
-        IdempotencyKeyRepeated: There are several keys.
-        IdempotencyKeyReused: The key came with another request before.
-        IdempotencyUnavailable: What keeps the keys does not answer.
+        EarlyResponse: The request was answered before; this is that response.
     """
     if key is None:
         return
@@ -106,10 +98,7 @@ class HeldKey:
 
 
 async def _fingerprint(request: Request) -> str:
-    """What a request asks for: its query, and its body byte by byte.
-
-    The type of the body is part of it: by that, the framework reads the same bytes in another way.
-    """
+    """Hash query, content type and body: by its type, the same body may mean something else."""
     kind = request.headers.get("content-type", "").encode("latin-1")
     parts = (request.scope["query_string"], kind, await request.body())
     return hashlib.sha256(b"\n".join(parts)).hexdigest()

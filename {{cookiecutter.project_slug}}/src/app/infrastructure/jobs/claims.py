@@ -160,7 +160,7 @@ class Claims:
     async def _if_held(
         self, job_id: str, write: Callable[[JobPipeline, Mapping[str, str]], None]
     ) -> bool:
-        """Queue commands by the job's record if this worker holds the lease; return whether."""
+        """Run commands if this worker holds the lease; return False if it does not."""
 
         async def change(pipe: JobPipeline) -> bool:
             holder = await pipe.get(keys.lease(job_id))

@@ -63,7 +63,7 @@ class JobQueue:
             self._resending = asyncio.create_task(self._resend(), name="jobs-resend")
 
     async def drain(self) -> None:
-        """Submit the backlog within a time limit, and log what is lost."""
+        """Submit the backlog within a time limit, and log lost jobs."""
         if self._resending is None:
             return
         _, late = await asyncio.wait({self._resending}, timeout=self._settings.drain_seconds)

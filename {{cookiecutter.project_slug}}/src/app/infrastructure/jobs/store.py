@@ -1,4 +1,4 @@
-"""Jobs in Redis, for those who enqueue, follow and operate them."""
+"""Jobs in Redis: submit, follow and operate them."""
 
 import json
 from collections.abc import Mapping

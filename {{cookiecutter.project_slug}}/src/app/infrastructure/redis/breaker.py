@@ -44,12 +44,12 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are refused."""
+        """True while calls are refused."""
         return self._open_until is not None
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the last call failed, and the circuit is still closed."""
+        """True after a failure, until a success or the opening of the circuit."""
         return self._failed > 0 and not self.is_open
 
     @contextmanager
