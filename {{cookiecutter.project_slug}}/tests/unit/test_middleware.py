@@ -235,10 +235,8 @@ class TestOrder:
             "IdempotencyMiddleware",
             "ErrorBoundary",
         ]
-
-    def test_leaves_out_layers_that_do_not_apply(self) -> None:
-        names = {name_of(layer) for layer in middleware(HttpSettings())}
-        assert names.isdisjoint({"TrustedHosts", "Cors"})
+        fewer = {name_of(layer) for layer in middleware(HttpSettings())}
+        assert set(names) - fewer == {"TrustedHosts", "Cors"}
 
 
 class TestRequestId:
@@ -264,10 +262,6 @@ class TestRequestId:
             assert response.headers["x-request-id"] == "from-the-client"
             if response.is_error:
                 assert response.json()["request_id"] == "from-the-client"
-
-    async def test_is_unbound_afterwards(self, api: AsyncClient) -> None:
-        await api.get("/log")
-        assert structlog.contextvars.get_contextvars() == {}
 
 
 class TestAccessLog:
@@ -310,6 +304,7 @@ class TestAccessLog:
         assert (log[-1]["method"], log[-1]["route"]) == ("HEAD", "/log")
         assert (log[-1]["user_id"], log[-1]["session_id"]) == (str(UUID(int=7)), str(UUID(int=8)))
         assert log[-1]["thing_id"] == 9
+        assert structlog.contextvars.get_contextvars() == {}
         assert "api_key_id" not in log[-1]
 
     async def test_counts_statements_and_their_time(
@@ -352,7 +347,9 @@ class TestResponseHeaders:
     async def test_include_those_of_rendered_content_unless_it_is_json(
         self, api: AsyncClient
     ) -> None:
+        await api.get("/shared")
         headers = (await api.get("/shared")).headers
+        assert len(headers.get_list("x-frame-options")) == 1, "the response is sent again"
         assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
         assert headers["x-frame-options"] == "DENY"
         assert headers["referrer-policy"] == "no-referrer"
@@ -374,12 +371,6 @@ class TestResponseHeaders:
     async def test_name_no_type_of_no_content(self) -> None:
         sent = await drive(RequestMiddleware(JSONResponse(None, 204)), http_scope())
         assert b"content-type" not in headers_of(sent)
-
-    async def test_do_not_pile_up_on_a_response_that_is_sent_again(self, api: AsyncClient) -> None:
-        await api.get("/shared")
-        again = await api.get("/shared")
-        assert len(again.headers.get_list("x-request-id")) == 1
-        assert len(again.headers.get_list("x-frame-options")) == 1
 
     async def test_insist_on_https_in_production_only(self) -> None:
         production, development = (
@@ -681,11 +672,12 @@ class TestCompression:
         return headers_of(sent), [message["body"] for message in sent[1:]]
 
     async def test_makes_large_answers_small(self) -> None:
-        headers, bodies = await self.run(BIG.encode())
-        assert headers[b"content-encoding"] == b"gzip"
-        assert headers[b"vary"] == b"Accept-Encoding"
-        assert int(headers[b"content-length"]) == len(bodies[0]) < 100
-        assert gzip.decompress(bodies[0]) == BIG.encode()
+        for accept in (b"gzip, br", b"GZIP", b"br;q=0.1, GZip ; Q=0.5"):
+            headers, bodies = await self.run(BIG.encode(), accept=accept)
+            assert headers[b"content-encoding"] == b"gzip"
+            assert headers[b"vary"] == b"Accept-Encoding"
+            assert int(headers[b"content-length"]) == len(bodies[0]) < 100
+            assert gzip.decompress(bodies[0]) == BIG.encode()
 
     async def test_sends_each_part_of_a_stream_at_once(self) -> None:
         headers, bodies = await self.run(b"one", b"two", b"")
@@ -711,11 +703,6 @@ class TestCompression:
             headers, sent = await self.run(*chunks, **how)  # type: ignore[arg-type]
             assert headers.keys() & {b"content-encoding", b"vary"} == set(), how
             assert sent == chunks, how
-
-    async def test_is_asked_for_in_any_case(self) -> None:
-        for accept in (b"GZIP", b"br;q=0.1, GZip ; Q=0.5"):
-            headers, _ = await self.run(BIG.encode(), accept=accept)
-            assert headers[b"content-encoding"] == b"gzip"
 
 
 class TestErrorBoundary:
