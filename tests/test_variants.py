@@ -1,4 +1,4 @@
-"""Every variant: it is what the manifest says, and as clean as if written by hand."""
+"""Every variant has the files of the manifest and is formatted and lint-free."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def _texts(project: Path) -> dict[str, str]:
 
 
 def _foreign_words(project: Path, answers: Mapping[str, object]) -> list[str]:
-    """Where a project says what others say."""
+    """Files that may have words of other answers."""
     foreign = re.compile("|".join(sorted(manifest.foreign_words(answers))))
     return [
         f"{path}: {found[0]}"
@@ -37,7 +37,7 @@ def _foreign_words(project: Path, answers: Mapping[str, object]) -> list[str]:
 
 @cache
 def _parse(suffix: str, text: str) -> None:
-    """Read a file as what its name says; most are the same in most variants."""
+    """Parse a file by its type; cached, since most are equal in most variants."""
     parsers: dict[str, Callable[[str], object]] = {
         ".json": json.loads,
         ".toml": tomllib.loads,
@@ -50,7 +50,7 @@ def _parse(suffix: str, text: str) -> None:
 
 
 def _other_answers() -> list[dict[str, str]]:
-    """Every other value of every other question, over each database."""
+    """Return answers with each other value of each other question, per database."""
     return [
         {"database": database, question: value}
         for question, values in variant.questions().items()
@@ -60,7 +60,7 @@ def _other_answers() -> list[dict[str, str]]:
     ]
 
 
-def test_has_exactly_the_files_that_the_manifest_grants(
+def test_has_exactly_the_files_of_the_manifest(
     project: Path, answers: Mapping[str, object], template: Path
 ) -> None:
     assert manifest.files(project) == manifest.expected_files(
@@ -72,13 +72,13 @@ def test_leaves_no_empty_folder(project: Path) -> None:
     assert [path for path in project.rglob("*") if path.is_dir() and not any(path.iterdir())] == []
 
 
-def test_tells_where_all_of_its_code_is(project: Path) -> None:
+def test_the_readme_lists_every_directory(project: Path) -> None:
     told = (project / "AGENTS.md").read_text(encoding="utf-8")
     there = {path.name for path in (project / "src/app").iterdir()} - {"__init__.py"}
     assert {name for name in there if not re.search(rf"[ /]{re.escape(name)}[ /]", told)} == set()
 
 
-def test_tells_all_of_its_commands(project: Path) -> None:
+def test_the_readme_lists_every_command(project: Path) -> None:
     told = (project / "README.md").read_text(encoding="utf-8")
     program = (project / "src/app/cli/__init__.py").read_text(encoding="utf-8")
     groups = re.findall(r'^app\.add_typer\(.*name="([\w-]+)"\)$', program, re.MULTILINE)
@@ -88,33 +88,17 @@ def test_tells_all_of_its_commands(project: Path) -> None:
     assert commands - set(re.findall(r"^\| `uv run app ([\w-]+)", told, re.MULTILINE)) == set()
 
 
-def test_twins_take_their_places(
+def test_variant_files_replace_their_originals(
     project: Path, answers: Mapping[str, object], template: Path
 ) -> None:
     for rule in manifest.rules():
-        for path, twin in rule.replace.items():
+        for path, other in rule.replace.items():
             if rule.question not in answers or not (project / path).exists():
                 continue
-            source = template / manifest.TREE.name / (twin if rule.chosen(answers) else path)
+            source = template / manifest.TREE.name / (other if rule.chosen(answers) else path)
             text = source.read_text(encoding="utf-8")
             expected = text.replace("{{ cookiecutter.project_slug }}", variant.SLUG)
-            # Parts of modules may follow.
-            assert (project / path).read_text(encoding="utf-8").startswith(expected), path
-
-
-def test_parts_stand_at_the_ends_of_their_files(
-    project: Path, answers: Mapping[str, object], template: Path
-) -> None:
-    ends: dict[str, str] = {}
-    for rule in manifest.rules():
-        if rule.chosen(manifest.DEFAULTS | dict(answers)):
-            for path, part in rule.append.items():
-                if not _is_left_out(part, answers):
-                    text = (template / manifest.TREE.name / part).read_text(encoding="utf-8")
-                    ends[path] = ends.get(path, "") + text
-    for path, end in ends.items():
-        wanted = end.replace("{{ cookiecutter.project_slug }}", variant.SLUG)
-        assert (project / path).read_text(encoding="utf-8").endswith(wanted), path
+            assert (project / path).read_text(encoding="utf-8") == expected, path
 
 
 def _is_left_out(path: str, answers: Mapping[str, object]) -> bool:
@@ -135,12 +119,12 @@ def test_shows_no_trace_of_the_template(project: Path) -> None:
     assert traces == {}
 
 
-def test_says_no_word_of_what_it_lacks(project: Path, answers: Mapping[str, object]) -> None:
+def test_has_no_word_of_other_answers(project: Path, answers: Mapping[str, object]) -> None:
     assert _foreign_words(project, manifest.DEFAULTS | dict(answers)) == []
 
 
 @pytest.mark.parametrize("other", _other_answers(), ids=lambda other: "-".join(other.values()))
-def test_other_answers_give_their_files_and_no_foreign_word(
+def test_every_answer_has_its_files_and_words(
     bake: Bake, template: Path, other: dict[str, str]
 ) -> None:
     project = bake(other)
@@ -151,7 +135,7 @@ def test_other_answers_give_their_files_and_no_foreign_word(
     assert _foreign_words(project, answers) == []
 
 
-def test_names_the_licence_that_was_chosen(bake_values: Bake) -> None:
+def test_has_the_chosen_licence(bake_values: Bake) -> None:
     author = manifest.DEFAULTS["author_name"]
     openings = {
         "MIT": "MIT License",
@@ -216,7 +200,7 @@ def test_parses(project: Path) -> None:
         _parse(Path(path).suffix, text)
 
 
-def test_ends_every_line_as_it_should(project: Path) -> None:
+def test_lines_end_without_white_space(project: Path) -> None:
     for path, text in _texts(project).items():
         assert "\r" not in text, path
         assert not text or text.endswith("\n"), path
@@ -239,12 +223,12 @@ def test_the_same_answers_give_the_same_tree_twice(bake: Bake, name: str) -> Non
     assert modes[0] == modes[1]
 
 
-def test_has_its_own_driver_alone(project: Path, answers: Mapping[str, object]) -> None:
+def test_has_one_database_driver(project: Path, answers: Mapping[str, object]) -> None:
     metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = {requirement.split(">=")[0] for requirement in metadata["project"]["dependencies"]}
     drivers = {"postgresql": "asyncpg", "sqlite": "aiosqlite"}
     assert wanted & set(drivers.values()) == {drivers[str(answers["database"])]}
 
 
-def test_locks_nothing(project: Path) -> None:
+def test_has_no_lock_file_yet(project: Path) -> None:
     assert not (project / "uv.lock").exists()
