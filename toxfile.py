@@ -1,4 +1,4 @@
-"""What tox cannot be told in its own file: the interpreters of pyenv, and when it was started."""
+"""Let tox find the interpreters of pyenv, and record the start of the run."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import time
 
 
 def _activate_pyenv() -> None:
-    """Make every interpreter of pyenv found: its shims answer only for those made active."""
+    """Activate all interpreters of pyenv: its shims ignore others."""
     pyenv = shutil.which("pyenv")
     if pyenv is None or "PYENV_VERSION" in os.environ:
         return
@@ -21,6 +21,6 @@ def _activate_pyenv() -> None:
         os.environ["PYENV_VERSION"] = ":".join(wanted)
 
 
-# A run that provisions itself starts a second one: the first has the say.
+# Provisioning starts a second tox: the first one's start counts.
 os.environ.setdefault("TEMPLATE_RUN_STARTED", str(time.time()))
 _activate_pyenv()

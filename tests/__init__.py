@@ -1,1 +1,1 @@
-"""Tests of the template: what it writes, what it refuses, and how it is kept."""
+"""Tests of the template: generated projects, refused answers and maintenance."""

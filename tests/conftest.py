@@ -1,4 +1,4 @@
-"""Projects to look at: each variant is generated once for a run, whatever else is, per process."""
+"""Generated projects: one per variant and test run, others once per process."""
 
 import fcntl
 import os
@@ -21,13 +21,13 @@ Bake = Callable[[Mapping[str, Any]], Path]
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as a clone has it, without what work in the tree leaves behind."""
+    """The template as in a clone, without leftovers of tools."""
     return variant.copy_template(tmp_path_factory.mktemp("clone") / "template")
 
 
 @pytest.fixture(scope="session")
 def bake(cookies_session: Cookies, template: Path) -> Bake:
-    """Generate a project from answers and return its folder; answers left out are the defaults."""
+    """A function that generates a project from answers, by default the defaults."""
 
     return _baking(cookies_session, template)
 
@@ -36,7 +36,7 @@ def bake(cookies_session: Cookies, template: Path) -> Bake:
 def bake_values(
     cookies_session: Cookies, template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Bake:
-    """The same with nothing in the template but the files that hold values: many in little time."""
+    """The same, with only the files that contain values: fast."""
     small = tmp_path_factory.mktemp("values") / "template"
     shutil.copytree(template, small)
     for path in filter(Path.is_file, (small / manifest.TREE.name).rglob("*")):
@@ -72,7 +72,7 @@ def answers(name: str) -> dict[str, str | bool]:
 
 @pytest.fixture(scope="session")
 def project(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The variant, generated once for all test processes. Tests look at it and do not change it."""
+    """The variant, generated once for all test processes. Tests must not change it."""
     base = tmp_path_factory.getbasetemp()
     place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "variants" / name
     place.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What runs a project elsewhere: image, compose file and pipelines, without an engine."""
+"""Image, compose file and pipelines of a project, without running them."""
 
 import fnmatch
 import json
@@ -41,7 +41,7 @@ def _instructions(project: Path) -> list[tuple[str, str]]:
 
 
 def _ignored(project: Path, path: str) -> bool:
-    """Tell whether the path stays out of the image's build, by the last pattern that matches."""
+    """Return whether .dockerignore excludes the path; the last matching pattern wins."""
     ignored = False
     for line in (project / ".dockerignore").read_text(encoding="utf-8").splitlines():
         pattern = line.strip()
@@ -66,7 +66,7 @@ def test_the_image_is_made_of_known_instructions(project: Path) -> None:
     assert words.count("CMD") == words.count("HEALTHCHECK") == words.count("USER") == 1
 
 
-def test_the_image_copies_what_exists_and_is_let_in(project: Path) -> None:
+def test_the_image_copies_existing_files_within_its_context(project: Path) -> None:
     stages = {rest.split()[-1] for word, rest in _instructions(project) if word == "FROM"}
     for word, rest in _instructions(project):
         if word != "COPY":
@@ -80,14 +80,14 @@ def test_the_image_copies_what_exists_and_is_let_in(project: Path) -> None:
             assert not _ignored(project, path), path
 
 
-def test_no_secret_and_nothing_of_development_gets_into_the_image(project: Path) -> None:
+def test_secrets_and_development_files_stay_out_of_the_image(project: Path) -> None:
     for path in (".env", ".dev", ".git", "tests", "src/dev_servers", "id.pem", "src/app/x.pyc"):
         assert _ignored(project, path), path
     text = (project / "Dockerfile").read_text(encoding="utf-8")
     assert not re.search(r"password|secret|token|signing", text, re.IGNORECASE)
 
 
-def test_the_image_starts_one_program_without_a_shell_and_without_rights(project: Path) -> None:
+def test_the_image_runs_one_unprivileged_program_without_a_shell(project: Path) -> None:
     by_word = dict(_instructions(project))
     assert json.loads(by_word["CMD"]) == ["app", "serve"]
     health = json.loads(by_word["HEALTHCHECK"].partition("CMD ")[2])
@@ -98,14 +98,14 @@ def test_the_image_starts_one_program_without_a_shell_and_without_rights(project
     assert settings["APP_ENVIRONMENT"] == "production"
 
 
-def test_the_image_installs_what_is_locked(project: Path) -> None:
+def test_the_image_installs_locked_versions(project: Path) -> None:
     syncs = [rest for word, rest in _instructions(project) if word == "RUN" and "uv sync" in rest]
     assert len(syncs) == 2
     assert all("--locked" in line and "--no-dev" in line for line in syncs)
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_image_and_pipelines_run_the_python_that_was_chosen(bake: Bake, version: str) -> None:
+def test_image_and_pipelines_run_the_chosen_python(bake: Bake, version: str) -> None:
     for ci in ("github", "gitlab"):
         project = bake({"python_version": version, "ci": ci})
         assert ("ARG", f"PYTHON_VERSION={version}") in _instructions(project)
@@ -115,7 +115,7 @@ def test_image_and_pipelines_run_the_python_that_was_chosen(bake: Bake, version:
     assert yaml.safe_load(github.read_text(encoding="utf-8"))["env"]["UV_PYTHON"] == version
 
 
-def test_compose_refers_to_what_it_defines(project: Path) -> None:
+def test_compose_defines_its_references(project: Path) -> None:
     compose = _compose(project)
     services = compose["services"]
     for name, service in services.items():
@@ -133,7 +133,9 @@ def test_compose_refers_to_what_it_defines(project: Path) -> None:
     assert named == set(compose["volumes"])
 
 
-def test_compose_has_its_own_servers_alone(project: Path, answers: Mapping[str, object]) -> None:
+def test_compose_has_only_the_servers_of_the_variant(
+    project: Path, answers: Mapping[str, object]
+) -> None:
     compose = _compose(project)
     of_answers = {
         "postgres": answers["database"] == "postgresql",
@@ -151,7 +153,7 @@ def test_compose_has_its_own_servers_alone(project: Path, answers: Mapping[str, 
 
 
 def _seconds_to_stop(project: Path) -> int:
-    """Return how long an orderly stop takes at most, by default."""
+    """Return the maximum duration of a graceful shutdown, by default."""
     example = (project / ".env.example").read_text(encoding="utf-8")
     parts = re.findall(
         r"^#APP_(?:SERVER__GRACEFUL_TIMEOUT|JOBS__DRAIN_SECONDS)=([\d.]+)$", example, re.MULTILINE
@@ -162,12 +164,12 @@ def _seconds_to_stop(project: Path) -> int:
     return int(sum(map(float, parts))) + closing
 
 
-def test_an_orderly_stop_has_time_in_compose(project: Path) -> None:
+def test_compose_waits_for_a_graceful_shutdown(project: Path) -> None:
     period = _compose(project)["services"]["app"]["stop_grace_period"]
     assert int(period.removesuffix("s")) > _seconds_to_stop(project)
 
 
-def test_an_orderly_stop_has_time_where_people_deploy_by_hand(project: Path) -> None:
+def test_the_guide_waits_for_a_graceful_shutdown(project: Path) -> None:
     seconds = _seconds_to_stop(project)
     guide = (project / "deploy/README.md").read_text(encoding="utf-8")
     assert f"{seconds} seconds in all" in guide.replace("\n  ", "")
@@ -177,7 +179,7 @@ def test_an_orderly_stop_has_time_where_people_deploy_by_hand(project: Path) -> 
     assert int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[0]) > seconds
 
 
-def test_a_database_file_has_a_place_in_production_that_the_service_may_write(bake: Bake) -> None:
+def test_a_database_file_has_a_writable_directory_in_production(bake: Bake) -> None:
     project = bake({"database": "sqlite"})
     made = [
         rest for word, rest in _instructions(project) if word == "RUN" and "--owner=app" in rest
@@ -191,7 +193,7 @@ def test_a_database_file_has_a_place_in_production_that_the_service_may_write(ba
     assert "APP_DATABASE__URL=sqlite+aiosqlite:////var/lib/app/app.db" in guide
 
 
-def test_the_guide_sets_what_production_can_not_do_without(project: Path) -> None:
+def test_the_guide_has_the_required_settings_of_production(project: Path) -> None:
     guide = (project / "deploy/README.md").read_text(encoding="utf-8")
     table = set(re.findall(r"^\| `(APP_\w+)`", guide, re.MULTILINE))
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)]
@@ -218,7 +220,7 @@ def _targets(project: Path) -> set[str]:
     return set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
 
 
-def test_pipelines_run_the_checks_that_people_run(bake: Bake) -> None:
+def test_pipelines_run_make_check(bake: Bake) -> None:
     for database in variant.databases():
         github = bake({"database": database, "ci": "github"}) / ".github/workflows/ci.yml"
         gitlab = bake({"database": database, "ci": "gitlab"}) / ".gitlab-ci.yml"
@@ -242,19 +244,19 @@ def test_every_target_is_declared_and_the_listed_ones_have_help(project: Path) -
     assert _targets(project) - helped == {"format-check"}
 
 
-def test_hooks_before_a_commit_are_tools_of_the_project(project: Path) -> None:
+def test_pre_commit_hooks_use_the_tools_of_the_project(project: Path) -> None:
     file = project / ".pre-commit-config.yaml"
     for repository in yaml.safe_load(file.read_text(encoding="utf-8"))["repos"]:
         assert repository["repo"] == "local"
         assert all(hook["entry"].startswith("uv run ") for hook in repository["hooks"])
 
 
-def test_git_ignores_what_is_secret(project: Path) -> None:
+def test_git_ignores_secrets(project: Path) -> None:
     ignored = (project / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert {".env", ".dev/", "*.pem"} <= set(ignored)
     assert "uv.lock" not in ignored
 
 
-def test_the_tree_raw_is_parsable_too() -> None:
+def test_the_raw_tree_can_be_parsed() -> None:
     for path in ("compose.yaml", ".gitlab-ci.yml", ".github/workflows/ci.yml"):
         yaml.safe_load((manifest.TREE / path).read_text(encoding="utf-8"))

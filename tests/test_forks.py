@@ -16,9 +16,9 @@ from tools.variant import ROOT, copy_template
 TREE = "{{cookiecutter.project_slug}}"
 TESTED = [
     "tests/test_hooks.py",
-    "tests/test_odd_answers.py::test_the_package_is_built_with_its_words_and_without_development",
+    "tests/test_odd_answers.py::test_the_wheel_has_its_metadata_and_no_development_code",
     "tests/test_tree.py",
-    "tests/test_variants.py::test_names_the_licence_that_was_chosen",
+    "tests/test_variants.py::test_has_the_chosen_licence",
 ]
 OF_MODULES = [
     "tests/test_repository.py::test_every_question_is_in_the_readme",
@@ -28,10 +28,10 @@ OF_MODULES = [
     "tests/test_tools.py::test_tox_has_an_environment_for_every_variant",
     *(
         f"tests/test_variants.py::test_{test}[sqlite{variant}]"
-        for test in ("has_exactly_the_files_that_the_manifest_grants", "has_no_lint_as_written")
+        for test in ("has_exactly_the_files_of_the_manifest", "has_no_lint_as_written")
         for variant in ("", "-sentry")
     ),
-    "tests/test_variants.py::test_says_no_word_of_what_it_lacks[sqlite]",
+    "tests/test_variants.py::test_has_no_word_of_other_answers[sqlite]",
 ]
 
 NEW_FILES = {

@@ -1,4 +1,4 @@
-"""Tests of a project's development servers and test tooling: they run in the project itself."""
+"""Tests of development servers and test tooling, run inside a generated project."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES, indirect=True)
-def test_tests_inside_of_a_project_pass(name: str, project: Path, tmp_path: Path) -> None:
+def test_tests_inside_a_project_pass(name: str, project: Path, tmp_path: Path) -> None:
     copy = tmp_path / project.name
     shutil.copytree(project, copy)
     shutil.copytree(INSIDE, copy / "tests/inside")

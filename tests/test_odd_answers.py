@@ -1,4 +1,4 @@
-"""Names and descriptions are somebody's words: they arrive unharmed, whatever they are."""
+"""Names and descriptions are preserved, whatever characters they have."""
 
 import ast
 import email.parser
@@ -33,7 +33,7 @@ NASTY = (
 
 
 def _printable(limit: int) -> st.SearchStrategy[str]:
-    """Texts that the hook accepts, weighted towards characters that mean something somewhere."""
+    """Texts that the hook accepts, with many special characters."""
     meaningful = st.sampled_from("\"'\\`*_{}[]()<>#+-.!|&~$%:;=@/?^,0 \u00e9\u20ac\U0001f600")
     anything = st.characters(exclude_categories=pre_gen_project.INVISIBLE)
     texts = st.text(meaningful | anything, min_size=1, max_size=limit)
@@ -70,7 +70,7 @@ def _assert_unharmed(project: Path, texts: Mapping[str, str]) -> None:
 
 
 def _rendered_with_values() -> list[str]:
-    """The Python files that hold a value of an answer, at their path in the project."""
+    """Return the Python files that contain the value of an answer."""
     return [
         path
         for path in sorted(manifest.files(manifest.TREE))
@@ -93,7 +93,7 @@ def _assert_clean(project: Path) -> None:
 
 
 @pytest.mark.parametrize("text", NASTY)
-def test_a_nasty_text_arrives_unharmed(bake_values: Bake, text: str) -> None:
+def test_special_characters_are_preserved(bake_values: Bake, text: str) -> None:
     texts = {"project_name": text, "description": text, "author_name": text}
     project = bake_values({**texts, "project_slug": "odd"})
     _assert_unharmed(project, texts)
@@ -105,16 +105,14 @@ def test_a_nasty_text_arrives_unharmed(bake_values: Bake, text: str) -> None:
 )
 @given(name=_printable(200), description=_printable(500), author=_printable(200))
 @example(name="\\", description="'", author='"')
-def test_any_text_arrives_unharmed(
-    bake_values: Bake, name: str, description: str, author: str
-) -> None:
+def test_any_text_is_preserved(bake_values: Bake, name: str, description: str, author: str) -> None:
     texts = {"project_name": name, "description": description, "author_name": author}
     _assert_unharmed(bake_values({**texts, "project_slug": "odd", "database": "sqlite"}), texts)
 
 
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(st.characters(), max_size=40))
-def test_every_text_is_accepted_or_refused_with_a_sentence(text: str) -> None:
+def test_every_text_is_accepted_or_refused_with_a_message(text: str) -> None:
     answers: dict[str, Any] = {
         "project_name": text,
         "project_slug": "odd",
@@ -143,13 +141,13 @@ def test_every_text_is_accepted_or_refused_with_a_sentence(text: str) -> None:
         ("a" * 39 + " b", "a" * 39),
     ],
 )
-def test_the_slug_that_is_offered_is_a_good_one(bake: Bake, name: str, slug: str) -> None:
+def test_the_default_slug_is_valid(bake: Bake, name: str, slug: str) -> None:
     project = bake({"project_name": name.strip()})
     assert project.name == slug
     assert pre_gen_project.SLUG.fullmatch(slug)
 
 
-def test_the_package_is_built_with_its_words_and_without_development(
+def test_the_wheel_has_its_metadata_and_no_development_code(
     bake: Bake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = '"Tom\'s" Ünïcödé \\ <service>, & "co." \U0001f600 "x"'

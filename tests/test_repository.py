@@ -1,4 +1,4 @@
-"""What is kept in git: no trace of one machine, no promise left open, no dead link."""
+"""Files in git have no local paths, open ends or dead links."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ LINK = re.compile(r"\[[^\]]*\]\((?!https?://|mailto:|#)([^)#\s]+)")
 
 
 def _tracked() -> list[str]:
-    """Files that are in git or would be with the next commit."""
+    """Return the files in git, untracked ones included."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "-co", "--exclude-standard"],
         cwd=ROOT,
@@ -48,13 +48,13 @@ def test_no_line_has(pattern: re.Pattern[str]) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in _tracked() if path.endswith(".md")])
-def test_links_lead_somewhere(path: str) -> None:
+def test_links_have_targets(path: str) -> None:
     file = ROOT / path
     links = LINK.findall(file.read_text(encoding="utf-8"))
     assert [link for link in links if not (file.parent / link).exists()] == []
 
 
-def test_what_the_readme_tells_to_type_is_there() -> None:
+def test_commands_of_the_readme_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
     ci = (ROOT / ".ci/run").read_text(encoding="utf-8")
@@ -80,6 +80,6 @@ def test_every_question_is_in_the_readme() -> None:
         assert f"`{key}`" in readme
 
 
-def test_the_root_holds_what_people_look_for() -> None:
+def test_the_root_has_the_usual_files() -> None:
     for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", ".gitignore"):
         assert Path(ROOT, name).is_file()

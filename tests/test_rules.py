@@ -1,4 +1,4 @@
-"""`docs/rules.md` of a project has every rule, and names checks that exist and can fail."""
+"""`docs/rules.md` of a project lists every rule, with checks that exist and can fail."""
 
 import ast
 import re
@@ -29,10 +29,10 @@ COUNTS = {
 }
 RULES = {f"{section}{n:02}" for section, count in COUNTS.items() for n in range(1, count + 1)}
 OF_MODULES = {"TST06": "use_websockets"}
-"""The rules about a module, which projects without it lack."""
+"""Rules of a module."""
 
 OF_TOOLING = {"DB11", "TST02"}
-"""The rules that `tests/support` holds in every run; `tests/inside` tests it."""
+"""Rules enforced by `tests/support` in every run, which `tests/inside` tests."""
 
 ENDS = pytest.mark.parametrize("name", variant.ends(), indirect=True)
 
@@ -62,9 +62,7 @@ def _tests_in(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def test_has_every_rule_once_and_a_check_for_each(
-    project: Path, answers: Mapping[str, object]
-) -> None:
+def test_has_every_rule_once_with_a_check(project: Path, answers: Mapping[str, object]) -> None:
     ids = re.findall(r"^\*\*([A-Z]{2,3}\d\d)\*\* ", _text(project), re.MULTILINE)
     assert sorted(ids) == sorted(_rules(answers))
     assert {rule for rule, checks in held_by(_text(project)).items() if checks} == set(
@@ -125,7 +123,7 @@ def test_every_module_has_registrations() -> None:
 
 
 def test_every_directive_of_a_module_is_a_registration(template: Path) -> None:
-    """A block of a directive in the code, but for imports, is one that its tests must miss."""
+    """Every directive in code, except around imports, has a violation that removes its block."""
     removed = {
         (f"use_{each.subject}", edit.file)
         for each in violations.of_registrations()
@@ -231,7 +229,7 @@ test `tests/test_a.py::test_b`</sub>
         ],
         ids=["caught", "another-line", "another-check", "passed"],
     )
-    def test_takes_a_violation_back_and_tells_a_catch(
+    def test_reverts_a_violation_and_reports_a_catch(
         self, tmp_path: Path, script: str, caught: bool
     ) -> None:
         program = tmp_path / "ruff"

@@ -1,4 +1,4 @@
-"""The tool that tox, CI and people share."""
+"""Tests of `tools/variant.py`."""
 
 import configparser
 import itertools
@@ -14,12 +14,12 @@ from tools import variant
 from tools.variant import ROOT
 
 
-def test_a_name_stands_for_its_answers() -> None:
+def test_a_name_maps_to_answers() -> None:
     assert variant.answers("sqlite-py313-lowest")["database"] == "sqlite"
     assert variant.answers("postgresql")["project_slug"] == variant.SLUG
 
 
-def test_every_name_is_listed_once_and_understood() -> None:
+def test_every_name_is_listed_once_and_valid() -> None:
     names = list(variant.names())
     assert names[: len(set(names))] == names
     assert {variant.answers(name)["database"] for name in names} == set(variant.databases())
@@ -31,12 +31,12 @@ def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
         variant.answers(name)
 
 
-def test_jobs_need_their_server() -> None:
+def test_jobs_need_redis() -> None:
     assert not variant.allowed(["arq"])
     assert variant.allowed(["redis", "arq"])
 
 
-def test_the_environment_of_a_check_has_nothing_of_the_one_around(
+def test_the_environment_of_a_check_is_isolated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("APP_SERVER__PORT", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "COVERAGE_PROCESS_START"):
@@ -49,16 +49,16 @@ def test_the_environment_of_a_check_has_nothing_of_the_one_around(
     assert found["UV_PYTHON_DOWNLOADS"] == "never"
 
 
-def test_the_oldest_dependencies_are_asked_for_by_name() -> None:
+def test_the_oldest_dependencies_are_a_factor() -> None:
     assert variant.environment("sqlite-lowest", "python")["UV_RESOLUTION"] == "lowest-direct"
 
 
-def test_a_factor_runs_the_tests_as_people_do() -> None:
+def test_a_factor_runs_the_tests_in_parallel() -> None:
     assert "PYTEST_ADDOPTS" in variant.environment("sqlite", "python")
     assert "PYTEST_ADDOPTS" not in variant.environment("sqlite-py312", "python")
 
 
-def test_checks_that_run_at_once_have_a_place_each(tmp_path: Path) -> None:
+def test_concurrent_checks_have_separate_slots(tmp_path: Path) -> None:
     with variant.slot(tmp_path, "cpython-311") as one, variant.slot(tmp_path, "cpython-311") as two:
         assert one != two
     with variant.slot(tmp_path, "cpython-311") as again:
@@ -67,7 +67,7 @@ def test_checks_that_run_at_once_have_a_place_each(tmp_path: Path) -> None:
         assert other not in {one, two}
 
 
-def test_a_project_becomes_the_next_variant_and_keeps_its_caches(tmp_path: Path) -> None:
+def test_a_slot_keeps_its_caches_for_the_next_variant(tmp_path: Path) -> None:
     before = {"same.py": "1", "changed.py": "1", "gone/gone.py": "1", "gone/__pycache__/x": "1"}
     before |= {".git/config": "1", ".venv/bin/python": "1", "__pycache__/same.pyc": "1"}
     project = _tree(tmp_path / "project", before)
@@ -94,7 +94,7 @@ def _tree(folder: Path, files: dict[str, str]) -> Path:
 
 
 @pytest.mark.parametrize(("code", "ok"), [(0, True), (3, False)])
-def test_what_a_check_says_is_kept_and_shown_if_it_fails(
+def test_the_output_of_a_check_is_stored_and_printed_on_failure(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -150,7 +150,7 @@ def test_the_table_names_all_servers_of_a_run() -> None:
     assert variant.servers_in("") == "-"
 
 
-def test_the_reasons_are_what_pytest_gives_or_the_end() -> None:
+def test_reasons_are_the_failures_of_pytest_or_the_last_lines() -> None:
     reasons = "___ Test.test_a ___\nE   assert 1 == 2\nFAILED a.py::test_a"
     assert variant.reasons_in(f"a.py F\n{reasons}\nmake: ***\n") == reasons
     lines = [str(number) for number in range(100)]
@@ -170,7 +170,7 @@ def test_tox_has_an_environment_for_every_variant() -> None:
 
 
 def _unfolded(text: str) -> list[str]:
-    """What `{a,b}{,-c}` stands for."""
+    """Expand `{a,b}{,-c}`."""
     parts = re.findall(r"\{([^}]*)\}|([^{}]+)", text)
     choices = [group.split(",") if group or not plain else [plain] for group, plain in parts]
     return ["".join(chosen) for chosen in itertools.product(*choices)]

@@ -1,4 +1,4 @@
-"""The template's tree is a real project: readable, compilable and checkable as it stands."""
+"""The raw tree is a real project: it compiles, is formatted, lint-free and typed."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_every_yaml_file_is_valid_and_has_each_key_once() -> None:
                     nodes += node.value
 
 
-def test_has_nothing_that_a_test_run_left() -> None:
+def test_has_no_leftovers_of_a_test_run() -> None:
     empty = {path for path, text in _texts().items() if not text}
     assert {path for path in empty if not path.endswith("__init__.py")} == set()
 
@@ -87,7 +87,7 @@ def test_has_no_type_error(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_answers_stand_as_bare_values_alone() -> None:
+def test_answers_are_values_without_filters() -> None:
     odd = [
         f"{path}: {found}"
         for path, text in _texts().items()
@@ -97,7 +97,7 @@ def test_answers_stand_as_bare_values_alone() -> None:
     assert odd == []
 
 
-def test_every_answer_that_is_asked_for_exists() -> None:
+def test_every_referenced_answer_exists() -> None:
     content = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
     places = _texts() | {"cookiecutter.json": json.dumps(content)}
     places |= {
@@ -116,8 +116,8 @@ def test_every_answer_is_used() -> None:
     assert asked - used - by_manifest - derived == set()
 
 
-def test_free_text_stands_escaped() -> None:
-    """Outside the licence, which is plain text, only the escaped form of an answer may stand."""
+def test_free_text_is_escaped() -> None:
+    """Only the licence, which is plain text, uses unescaped answers."""
     free = re.compile(r"\{\{ cookiecutter\.(project_name|description|author_name) \}\}")
     bare = [path for path, text in _texts().items() if free.search(text)]
     assert [path for path in bare if not path.startswith("LICENSE")] == []
@@ -157,7 +157,7 @@ def test_no_folder_has_a_conditional_name() -> None:
     assert manifest.TREE.name == "{{cookiecutter.project_slug}}"
 
 
-def test_has_no_lock_file_and_nothing_executable_unasked() -> None:
+def test_has_no_lock_file() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "*.lock"],
         cwd=ROOT,
@@ -190,7 +190,7 @@ STILL_NAMED = {
 
 
 def test_core_and_infrastructure_do_not_name_the_example() -> None:
-    """The imports are held by the contract `layers` of the tree."""
+    """The contract `layers` checks imports."""
     found = {
         path
         for path, text in _texts().items()

@@ -1,4 +1,4 @@
-"""A project follows the template with cruft, keeps what was changed in it, and changes its mind."""
+"""Projects update from the template and change answers with cruft, and keep their changes."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def run(tmp_path: Path) -> "Runner":
 
 
 class Runner:
-    """Runs programs as a person without any configuration of git or cookiecutter."""
+    """Runs programs without the user's configuration of git and cookiecutter."""
 
     def __init__(self, home: Path) -> None:
         (home / "config.yaml").write_text(
@@ -55,7 +55,7 @@ class Runner:
 
 @pytest.fixture
 def template(tmp_path: Path, run: Runner) -> Path:
-    """A copy of the template as it stands, under version control, at its first commit."""
+    """A copy of the template in a repository with one commit."""
     copy = copy_template(tmp_path / "template")
     run(copy, "git", "init", "--quiet")
     run.commit(copy)
@@ -64,7 +64,7 @@ def template(tmp_path: Path, run: Runner) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, template: Path, run: Runner) -> Path:
-    """A project made from the first commit, in which somebody has worked."""
+    """A project of the first commit, with changes of its own."""
     run.cruft(tmp_path, "create", str(template), "--no-input")
     folder = tmp_path / "my-service"
     run(folder, "git", "init", "--quiet")
@@ -86,7 +86,7 @@ def _assert_no_conflict(folder: Path, run: Runner) -> None:
     assert run(folder, "git", "ls-files", "--unmerged") == ""
 
 
-def test_an_update_brings_the_new_and_keeps_the_own(
+def test_an_update_applies_changes_and_keeps_yours(
     template: Path, project: Path, run: Runner
 ) -> None:
     changed = template / TREE / "src/app/main.py"
@@ -125,7 +125,7 @@ def test_an_update_brings_the_new_and_keeps_the_own(
     ],
     ids=["database", "ci-and-licence", "name", "modules"],
 )
-def test_a_project_changes_its_mind_and_changes_it_back(
+def test_answers_can_be_changed_and_changed_back(
     tmp_path: Path,
     template: Path,
     project: Path,

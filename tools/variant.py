@@ -1,10 +1,9 @@
-"""Generate a variant of the template and check it as its own pipeline would.
+"""Generate a variant of the template and run its checks.
 
-Tox, the tests and people share this file, so that a variant is spelled in one way: its database,
-then its modules, joined by hyphens, as in `postgresql` or `sqlite`. A factor for the interpreter
-(`py313`) or for the oldest allowed dependencies (`lowest`) may follow and changes no answer. A
-check keeps its project, and all that tools have cached in it, for the next: checks that run at once
-have a slot each.
+A variant is named after its database and its modules, joined by hyphens, as in `postgresql` or
+`sqlite-redis-arq`. A factor for the interpreter (`py313`) or for the oldest allowed dependencies
+(`lowest`) may follow. A check keeps its project with all caches for the next check; concurrent
+checks have a slot each.
 
     python tools/variant.py list
     python tools/variant.py generate sqlite build/
@@ -49,21 +48,21 @@ LEFT_BY_TOOLS = frozenset(
         "uv.lock",
     }
 )
-"""What somebody's work in the tree leaves there: ignored by git, and not part of the template."""
+"""Leftovers of tools in the tree, ignored by git and not part of the template."""
 
 INTERPRETER = re.compile(r"py3\d+")
 LOWEST = "lowest"
 UNMEASURED = ("format-check", "lint", "types", "layers", "test")
-"""What `make check` consists of, but for the coverage of the tests.
+"""The targets of `make check` without coverage, for variants with a factor.
 
-For a variant with a factor: what its tests reach is the same with every interpreter and every
-version of a dependency, and measuring it takes longer than the tests themselves.
+Coverage does not depend on the interpreter or the versions of dependencies, and takes a third of
+the time of the tests.
 """
 TEST_OPTIONS = "-n0"
-"""Checks run side by side and keep the cores busy: each further process would import everything."""
+"""Concurrent checks keep the cores busy; each further process would import everything."""
 
 STARTED = "TEMPLATE_RUN_STARTED"
-"""When tox was started, in seconds of the epoch: `toxfile.py` says so, reports go by it."""
+"""Variable with the start of tox, in seconds of the epoch, set by `toxfile.py` for reports."""
 
 PASSED = re.compile(r"\b(\d+) passed\b")
 COVERAGE = re.compile(r"^TOTAL\b.*\s(\d+(?:\.\d+)?)%", re.MULTILINE)
@@ -75,7 +74,7 @@ MOST_REASONS = 60
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a check of a variant came to; `seconds` is wall-clock time, generation included."""
+    """Outcome of a check; `seconds` is wall-clock time, generation included."""
 
     variant: str
     python: str
@@ -109,7 +108,7 @@ def modules() -> list[str]:
 
 
 def allowed(chosen: Sequence[str]) -> bool:
-    """Tell whether these modules go together: jobs need their queue's server."""
+    """Return whether these modules can be combined: jobs need Redis."""
     return "arq" not in chosen or "redis" in chosen
 
 
@@ -128,7 +127,7 @@ def ends() -> list[str]:
 
 
 def answers(name: str) -> dict[str, str | bool]:
-    """Return the answers that the name of a variant stands for.
+    """Return the answers of a variant.
 
     Raises:
         SystemExit: a part of the name is neither a database, a module nor a known factor.
@@ -144,7 +143,7 @@ def answers(name: str) -> dict[str, str | bool]:
 
 
 def copy_template(folder: Path) -> Path:
-    """Copy into a new folder what generating needs, as a clone would have it, and return it."""
+    """Copy the template, as in a clone, into a new folder and return it."""
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "cookiecutter.json", folder)
     for part in ("hooks", "{{cookiecutter.project_slug}}"):
@@ -175,8 +174,7 @@ def generate(name: str, folder: Path) -> Path:
 def slot(folder: Path, kind: str) -> Iterator[Path]:
     """Yield a folder below `folder` that no other check of this kind uses at the moment.
 
-    A check leaves there what it has cached: the environment, what the type checker knows, compiled
-    modules. The next one finds it, at the same path, and has to do only what is new to it.
+    Caches stay there for the next check: the environment, mypy's cache, compiled modules.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for number in itertools.count():
@@ -192,7 +190,7 @@ def slot(folder: Path, kind: str) -> Iterator[Path]:
 
 
 def renew(project: Path, generated: Path) -> None:
-    """Make a project what was generated, without touching what is the same or belongs to tools."""
+    """Update a project to a generated one, except for equal files and caches."""
     wanted = _files(generated)
     for path in _files(project) - wanted:
         (project / path).unlink()
@@ -201,7 +199,7 @@ def renew(project: Path, generated: Path) -> None:
         if not target.exists() or target.read_bytes() != source.read_bytes():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)
-    # A folder without sources would still be a package, if only a cache is in it.
+    # A folder with nothing but a cache would still be a package.
     for folder in _folders(project) - _folders(generated):
         shutil.rmtree(project / folder, ignore_errors=True)
 
@@ -224,9 +222,9 @@ def _walk(project: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def environment(name: str, python: str) -> dict[str, str]:
-    """Return the environment of a check: the one interpreter, no downloads, nothing inherited.
+    """Return the environment of a check: one interpreter, no downloads, no settings inherited.
 
-    With a factor, the tests run in as many processes as people's do, and prove that they can.
+    With a factor, the tests run in several processes, as by default.
     """
     inherited = {
         key: value
@@ -243,11 +241,10 @@ def environment(name: str, python: str) -> dict[str, str]:
 
 
 def check(name: str, folder: Path, results: Path) -> bool:
-    """Generate the variant, run its `make check`, and leave the outcome in `results`.
+    """Generate the variant, run its `make check`, and store the outcome in `results`.
 
-    What it says is kept there, too, and printed as it comes to who sits before a terminal; to
-    others, if it fails: of many checks at once, nobody finds what matters in all that they say.
-    With a factor for the interpreter or for the oldest dependencies, coverage is not measured.
+    The output is stored as well. It is printed as it comes on a terminal, and otherwise only on
+    failure, to keep the output of concurrent checks short.
     """
     started = time.monotonic()
     results.mkdir(parents=True, exist_ok=True)
@@ -274,13 +271,13 @@ def check(name: str, folder: Path, results: Path) -> bool:
 
 
 def _project_in(place: Path, name: str) -> Path:
-    """Generate the variant where the last one was; return its folder."""
+    """Generate the variant into a slot; return its folder."""
     project = place / SLUG
     with tempfile.TemporaryDirectory() as fresh:
         generated = generate(name, Path(fresh))
         if not project.exists():
             project.mkdir()
-            # A repository, as people have it; or ruff would go by what ours ignores: all of it.
+            # A repository of its own: ruff would respect our .gitignore, which excludes it.
             subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
         renew(project, generated)
     lock = project / "uv.lock"
@@ -290,17 +287,17 @@ def _project_in(place: Path, name: str) -> Path:
 
 
 def _make(name: str, project: Path, log: Path, *, live: bool) -> int:
-    """Run the check of a project; return its exit code, and leave what it says in `log`."""
-    # Not that of tox: each of its environments has another, and this one is for all.
-    surroundings = environment(name, str(Path(sys.executable).resolve()))
-    # Exactly what this variant asks for: `uv run` leaves there what the last one needed.
-    subprocess.run(["uv", "sync", "--quiet"], cwd=project, env=surroundings, check=True)
+    """Run the check of a project; write its output to `log` and return the exit code."""
+    # Not the interpreter of tox's environment: the slot is shared by all.
+    variables = environment(name, str(Path(sys.executable).resolve()))
+    # Remove the packages of the last variant, which `uv run` would keep.
+    subprocess.run(["uv", "sync", "--quiet"], cwd=project, env=variables, check=True)
     with (
         log.open("wb", buffering=0) as file,
         subprocess.Popen(
             ["make", *(UNMEASURED if _has_factor(name) else ("check",))],
             cwd=project,
-            env=surroundings,
+            env=variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         ) as process,
@@ -315,7 +312,7 @@ def _make(name: str, project: Path, log: Path, *, live: bool) -> int:
 
 
 def _kind(name: str) -> str:
-    """What caches go by: the interpreter, and which versions of the dependencies there are."""
+    """Return the key of caches: the interpreter and the versions of dependencies."""
     interpreter = sys.implementation.cache_tag or sys.implementation.name
     return f"{interpreter}-{LOWEST}" if LOWEST in name.split("-") else interpreter
 
@@ -330,18 +327,18 @@ def _last(pattern: re.Pattern[str], text: str, *, unit: str = "") -> str:
 
 
 def servers_in(output: str) -> str:
-    """Return the servers that a run of tests says it has used."""
+    """Return the servers that a test run reported."""
     return "; ".join(dict.fromkeys(SERVERS.findall(output))) or "-"
 
 
 def reasons_in(output: str) -> str:
-    """Return why a check failed: what pytest says of tests that did, or else the last lines."""
+    """Return the failures of pytest, or else the last lines."""
     reasons = REASONS.findall(output) or output.splitlines()
     return "\n".join(reasons[-MOST_REASONS:])
 
 
 def outcomes_in(results: Path, since: float = 0.0) -> list[Outcome]:
-    """Return the outcomes that checks left in `results` since a moment, in seconds of the epoch."""
+    """Return the outcomes in `results` since a time in seconds of the epoch."""
     return [
         Outcome(**json.loads(file.read_text(encoding="utf-8")))
         for file in sorted(results.glob("*.json"))
@@ -350,7 +347,7 @@ def outcomes_in(results: Path, since: float = 0.0) -> list[Outcome]:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Return the outcomes, a line each, and below them how many variants passed and failed."""
+    """Return the outcomes as a table, with the numbers of passed and failed variants."""
     rows = [[field.name for field in fields(Outcome)]]
     rows += [
         ["yes" if value is True else "NO" if value is False else str(value) for value in row]
@@ -376,13 +373,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command, text in (("generate", "write a variant"), ("check", "write and check a variant")):
         sub = commands.add_parser(command, help=text)
         sub.add_argument("name", help="the variant, such as sqlite")
-        sub.add_argument("folder", type=Path, help="where its folder is made")
+        sub.add_argument("folder", type=Path, help="the folder for the project")
         if command == "check":
             sub.add_argument(
-                "--results", type=Path, required=True, help="where the outcome is left"
+                "--results", type=Path, required=True, help="the folder for the outcome"
             )
     sub = commands.add_parser("report", help="print the outcomes of checks")
-    sub.add_argument("results", type=Path, help="where the outcomes were left")
+    sub.add_argument("results", type=Path, help="the folder of the outcomes")
     given = parser.parse_args(arguments)
     if given.command == "list":
         print("\n".join(names()))

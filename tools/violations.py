@@ -60,10 +60,10 @@ class Edit:
     put: str | None = None
 
     def apply(self, text: str) -> str:
-        """Return a text with the change.
+        """Return the changed text.
 
         Raises:
-            ValueError: `find` is not there exactly once.
+            ValueError: `find` does not occur exactly once.
         """
         if self.find and (times := text.count(self.find)) != 1:
             raise ValueError(f"{self.file} has {self.find!r} {times} times")
@@ -75,14 +75,14 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A way to break a rule, or to lose a registration of a module.
+    """A violation of a rule, or a missing registration of a module.
 
     Attributes:
         subject: The rule or the module.
-        what: The fault, in words.
+        what: A description of the fault.
         edits: The changes that make it.
         tests: The tests that must fail, where `docs/rules.md` does not name them.
-        only: The answers without which it cannot be made.
+        only: The answers that it requires.
     """
 
     subject: str
@@ -92,7 +92,7 @@ class Violation:
     only: tuple[tuple[str, object], ...] = ()
 
     def fits(self, answers: Mapping[str, object]) -> bool:
-        """Tell whether it can be made in the variant with these answers."""
+        """Return whether the variant with these answers can have it."""
         return all(answers[question] == value for question, value in self.only)
 
     def apply(self, project: Path) -> None:
@@ -104,7 +104,7 @@ class Violation:
             path.write_text(edit.apply(text), encoding="utf-8")
 
     def marks(self, project: Path) -> set[str]:
-        """Return the texts that the checks must show, by default the places of marked lines."""
+        """Return the texts that checks must print, by default the locations of marked lines."""
         return {
             match[1] or f"{path}:{text.count(chr(10), 0, match.start()) + 1}:"
             for path in {edit.file for edit in self.edits}
@@ -171,7 +171,7 @@ class Project:
     environment: Mapping[str, str]
 
     def run(self, kind: str, names: Sequence[str]) -> tuple[bool, str]:
-        """Run checks of one kind; return whether one failed as it should, and the output."""
+        """Run checks of one kind; return whether one failed as expected, and the output."""
         programs = self.python.parent
         command: list[Path | str]
         match kind:
@@ -202,7 +202,7 @@ class Project:
         return done.returncode != 0 and bool(re.search(failed, output)), output
 
     def catches(self, violation: Violation, checks: Sequence[Check]) -> tuple[bool, str]:
-        """Make a violation, run its checks until it is caught, and take it back."""
+        """Apply a violation, run its checks until one catches it, and revert it."""
         paths = {self.path / edit.file for edit in violation.edits}
         before = {path: path.read_bytes() if path.exists() else None for path in paths}
         outputs = ""
@@ -235,9 +235,9 @@ def try_all(project: Project, violations: Sequence[Violation], jobs: int, first:
 
     Args:
         project: A project that has been synced.
-        violations: What to try.
-        jobs: How many at a time.
-        first: Whether to check first that nothing fails without a violation.
+        violations: The violations to try.
+        jobs: Number of concurrent checks.
+        first: Whether to run all checks without a violation first.
     """
     held = held_by((project.path / "docs/rules.md").read_text(encoding="utf-8"))
     checks = [
@@ -251,7 +251,7 @@ def try_all(project: Project, violations: Sequence[Violation], jobs: int, first:
             shutil.copytree(project.path, copy, symlinks=True, ignore=ignored)
             copies.put(Project(copy, project.python, project.environment))
         if first and (failures := copies.queue[0].failures([c for each in checks for c in each])):
-            sys.exit("\n\n".join(("These fail without any violation:", *failures)))
+            sys.exit("\n\n".join(("Failing without any violation:", *failures)))
 
         def one(violation: Violation, named: Sequence[Check]) -> bool:
             copy = copies.get()
@@ -277,12 +277,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=["rules", "registrations"], help="what to break")
+    parser.add_argument("kind", choices=["rules", "registrations"], help="the kind of violations")
     parser.add_argument("name", help="the variant, such as sqlite")
     parser.add_argument("folder", type=Path, help="the folder of its project")
     parser.add_argument("--only", nargs="+", metavar="ID", help="some rules or modules")
     parser.add_argument("--keep", action="store_true", help="use the project in the folder")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default: 2)")
+    parser.add_argument("--jobs", type=int, default=2, help="concurrent checks (default: 2)")
     parser.add_argument(
         "--no-baseline", action="store_true", help="skip the first run, without violations"
     )

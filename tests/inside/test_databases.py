@@ -1,4 +1,4 @@
-"""DB11: the tests touch no database that was not made for them."""
+"""DB11: tests refuse any database that was not created for them."""
 
 import pytest
 from sqlalchemy.engine import make_url

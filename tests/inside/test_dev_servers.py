@@ -1,4 +1,4 @@
-"""The servers of development and tests: shared, private to their users, and gone with the last."""
+"""Development servers are shared, private to their user, and stop with the last command."""
 
 import fcntl
 import os
@@ -47,7 +47,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def temporary(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have servers put into a directory what they do not keep."""
+    """Have servers use a directory for temporary files."""
     monkeypatch.setenv("TMPDIR", str(place))
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     for variable in VARIABLES:
@@ -57,7 +57,7 @@ def temporary(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def directory(place: Path) -> Path:
-    """The directory of data that are kept."""
+    """The directory of persistent data."""
     return place / ".dev"
 
 

@@ -1,4 +1,4 @@
-"""TST03: each test has the database to itself, whatever ran before it.
+"""TST03: each test has the database to itself, in any order.
 
 Every test here stores the same unique address. What another had left would be a conflict.
 """

@@ -1,4 +1,4 @@
-"""TST02: a run that does not get the documented statuses fails."""
+"""TST02: a run without all documented statuses fails."""
 
 from collections.abc import Callable
 from textwrap import dedent
