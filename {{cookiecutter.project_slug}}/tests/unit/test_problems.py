@@ -250,7 +250,7 @@ class TestDomainError:
             ),
             (Conflict(), 409, {}),
             (NumberTaken(), 409, {"retry-after": "1"}),
-            (PreconditionFailed(), 412, {}),
+            (PreconditionFailed(2), 412, {}),
             (InvalidInput(FieldError("body.a", "no", "bad")), 422, {}),
             (TooManyRequests(17), 429, {"retry-after": "17"}),
             (DatabaseUnavailable(), 503, {"retry-after": "5"}),

@@ -86,8 +86,11 @@ class PreconditionFailed(DomainError):
     code = "precondition_failed"
     title = "Resource modified"
 
-    def __init__(self) -> None:
-        super().__init__("Read the resource again and send its current `ETag`, with the quotes.")
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"The current version is {version}. Read the resource again and send its `ETag`, with"
+            " the quotes."
+        )
 
 
 class ContentTooLarge(DomainError):

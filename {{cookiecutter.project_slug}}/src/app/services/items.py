@@ -87,7 +87,7 @@ class ItemService:
             raise ItemNotFound
         version = row.version
         if expected is not None and version not in expected:
-            raise PreconditionFailed
+            raise PreconditionFailed(version)
         item = await self.items.update(row, changes)
         if item.version != version:
             self._publish(ItemChanged(owner_id, item.id, item.version))
@@ -106,7 +106,7 @@ class ItemService:
         if row is None:
             raise ItemNotFound
         if expected is not None and row.version not in expected:
-            raise PreconditionFailed
+            raise PreconditionFailed(row.version)
         await self.items.delete(row)
         self._publish(ItemDeleted(owner_id, item_id, row.version))
 
