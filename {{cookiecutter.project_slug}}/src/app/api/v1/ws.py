@@ -11,13 +11,19 @@ from app.core.errors import Forbidden, TooManyRequests, Unauthenticated, Unavail
 from app.core.ids import new_id
 from app.domain.realtime import DESCRIPTION, permitted_channel
 from app.infrastructure.http.context import identify
-from app.infrastructure.http.routes import FeatureRouter
 from app.infrastructure.realtime import Client
 from app.infrastructure.realtime.asyncapi import asyncapi
-from app.infrastructure.realtime.sockets import accept, bearer_of, refuse, require_origin, serve
+from app.infrastructure.realtime.sockets import (
+    SocketRouter,
+    accept,
+    bearer_of,
+    refuse,
+    require_origin,
+    serve,
+)
 from app.messages import MESSAGES
 
-router = FeatureRouter(prefix="/ws", tags=["websockets"])
+router = SocketRouter(prefix="/ws", tags=["websockets"])
 
 TAG = {
     "name": "websockets",

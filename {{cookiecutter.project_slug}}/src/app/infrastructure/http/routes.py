@@ -49,6 +49,10 @@ VERSION_OR_NOT_MODIFIED: Final[Responses] = {
 """Documents an operation that returns a resource with versions unless the client has it."""
 
 
+Addition = Callable[[APIRouter, str, list[Depends]], None]
+"""Adds a route to a router, below a prefix and behind dependencies."""
+
+
 class FeatureRouter(APIRouter):
     """The routes of a feature, which `include_in` adds to the application.
 
@@ -58,7 +62,7 @@ class FeatureRouter(APIRouter):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._additions: list[Callable[[APIRouter, str, list[Depends]], None]] = []
+        self._additions: list[Addition] = []
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         """Declare an operation; the decorators call this."""
@@ -73,26 +77,6 @@ class FeatureRouter(APIRouter):
                     "dependencies": [*dependencies, *(options.get("dependencies") or ())],
                     "route_class_override": _Operation,
                 },
-            )
-
-        self._additions.append(add)
-
-    def add_api_websocket_route(
-        self,
-        path: str,
-        endpoint: Callable[..., Any],
-        name: str | None = None,
-        *,
-        dependencies: Sequence[Depends] | None = None,
-    ) -> None:
-        """Declare a WebSocket; the decorator calls this."""
-
-        def add(router: APIRouter, prefix: str, common: list[Depends]) -> None:
-            router.add_api_websocket_route(
-                f"{prefix}{self.prefix}{path}",
-                endpoint,
-                name,
-                dependencies=[*common, *(dependencies or ())],
             )
 
         self._additions.append(add)

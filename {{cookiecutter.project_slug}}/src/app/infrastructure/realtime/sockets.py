@@ -5,11 +5,14 @@ None of them holds a database connection.
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from fastapi import APIRouter
+from fastapi.params import Depends
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -17,6 +20,7 @@ from app.core.config.realtime import RealtimeSettings
 from app.core.errors import DomainError, Forbidden, Unauthenticated
 from app.infrastructure.http.context import request_context
 from app.infrastructure.http.handlers import log_broken_off
+from app.infrastructure.http.routes import FeatureRouter
 from app.infrastructure.realtime.connections import (
     FORBIDDEN,
     INTERNAL,
@@ -53,8 +57,32 @@ class OriginForbidden(Forbidden):
     title = "Pages of this origin may not connect"
 
 
+class SocketRouter(FeatureRouter):
+    """The routes of a feature with WebSockets."""
+
+    def add_api_websocket_route(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        name: str | None = None,
+        *,
+        dependencies: Sequence[Depends] | None = None,
+    ) -> None:
+        """Declare a WebSocket; the decorator calls this."""
+
+        def add(router: APIRouter, prefix: str, common: list[Depends]) -> None:
+            router.add_api_websocket_route(
+                f"{prefix}{self.prefix}{path}",
+                endpoint,
+                name,
+                dependencies=[*common, *(dependencies or ())],
+            )
+
+        self._additions.append(add)
+
+
 class Allowance:
-    """A token bucket: `burst` messages at once, and `rate` messages per second."""
+    """Allows `burst` messages at once, and `rate` messages per second."""
 
     __slots__ = ("_burst", "_left", "_rate", "_since")
 
