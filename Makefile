@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help quick matrix bench bench-quick count layers
 
-help: ## Show what there is
+help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 quick: ## Check the template and a few variants
@@ -10,10 +10,10 @@ quick: ## Check the template and a few variants
 matrix: ## Check the template and every variant
 	tox run -m matrix
 
-bench: ## Measure a generated service beside the same written by hand
+bench: ## Compare a generated service with a hand-written one
 	tox run -e bench
 
-bench-quick: ## The same in a few minutes, into build/benchmarks
+bench-quick: ## Compare them in a few minutes, into build/benchmarks
 	tox run -e bench -- run --quick
 
 count: ## Count instructions and compare them with the baseline
