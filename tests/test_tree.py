@@ -69,7 +69,7 @@ def test_has_no_type_error(tmp_path: Path) -> None:
     metadata = tomllib.loads((manifest.TREE / "pyproject.toml").read_text(encoding="utf-8"))
     needed = tmp_path / "requirements.txt"
     asked = [*metadata["project"]["dependencies"], *metadata["dependency-groups"]["dev"]]
-    # Of what stands there in two versions, one for each answer, the first: reversed, it wins.
+    # Of a dependency in two versions, one per answer, the first: reversed, it wins.
     by_name = {re.split(r"[\[<>=]", line)[0]: line for line in reversed(asked)}
     needed.write_text("\n".join(by_name.values()), encoding="utf-8")
     cache = Path(os.environ.get("MYPY_CACHE_DIR", ROOT / ".mypy_cache")) / "tree"
