@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from app.api.deps.auth import get_principal
 from app.config import Settings
 from app.core.config import RateLimitSettings
+from app.core.idempotency import IdempotencyKeyInUse
 from app.core.ports import HealthCheck
 from app.domain.permissions import ROLES
 from app.infrastructure.database import Database
@@ -168,6 +169,25 @@ class TestMethodNotAllowed:
             assert require_problem(response, 405)["code"] == "method_not_allowed"
             allowed = set(response.headers["Allow"].split(", "))
             assert declared <= allowed <= declared | {"HEAD"}
+
+
+class InUse:
+    """A store in which every key belongs to a request that is under way."""
+
+    async def claim(self, *_: object) -> Never:
+        raise IdempotencyKeyInUse
+
+
+class TestConflict:
+    def test_answers_a_key_whose_first_request_is_under_way(
+        self, client: TestClient, headers: dict[str, str], use: Callable[..., None]
+    ) -> None:
+        use(idempotency=InUse())
+        headers["Idempotency-Key"] = "a-key"
+        for operation in OPERATIONS:
+            if "Idempotency-Key" in {each["name"] for each in operation.parameters}:
+                response = client.request(**operation.request(), headers=headers)
+                assert require_problem(response, 409, operation)["code"] == "idempotency_key_in_use"
 
 
 class TestContentTooLarge:
