@@ -88,15 +88,17 @@ class FeatureRouter(APIRouter):
 
 
 class _Operation(APIRoute):
-    """An operation whose pattern is tried only if the path contains its literal beginning."""
+    """An operation whose pattern is tried only if the literal part of its path matches."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
-        self._beginning = path.partition("{")[0]
+        self._literal, parameter, _ = path.partition("{")
+        self._is_literal = not parameter
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match a request."""
-        if self._beginning not in scope["path"]:
+        path: str = scope["path"]  # it may begin with a `root_path`
+        if not (path.endswith(self._literal) if self._is_literal else self._literal in path):
             return Match.NONE, {}
         return super().matches(scope)
 
