@@ -1,7 +1,8 @@
 """Measure a generated service beside the same written by hand, in one run.
 
     python -m benchmarks run                   everything, and the last result of the README
-    python -m benchmarks run --quick           fewer and shorter rounds, into build/benchmarks
+    python -m benchmarks run --short           fewer and shorter rounds, into build/benchmarks
+    python -m benchmarks run --quick           the fewest, to see that everything works
     python -m benchmarks run --only files      a part of it, into build/benchmarks
     python -m benchmarks run --foreign X.toml  ... beside a service that runs already
     python -m benchmarks count                 instructions, compared with the baseline
@@ -65,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure")
-    run.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    efforts = run.add_mutually_exclusive_group()
+    efforts.add_argument("--short", action="store_true", help="fewer and shorter rounds")
+    efforts.add_argument("--quick", action="store_true", help="as few as possible")
     run.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts alone")
     run.add_argument("--foreign", action="append", type=Path, default=[], help="see the README")
     run.add_argument("--mebibytes", type=int, default=1024, help="size of the large file")
@@ -111,7 +114,9 @@ def _run(given: argparse.Namespace) -> int:
     from benchmarks import operations
 
     modules.require_open_files(given.clients if "events" in given.only else 0)
-    effort = operations.QUICK if given.quick else operations.THOROUGH
+    effort = operations.THOROUGH
+    if given.short or given.quick:
+        effort = operations.SHORT if given.short else operations.QUICK
     machine = {
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "processors": str(os.cpu_count()),
@@ -144,7 +149,7 @@ def _run(given: argparse.Namespace) -> int:
                     modules.measure_events(of, 100 if given.quick else given.clients)
     machine["load after"] = f"{os.getloadavg()[0]:.2f}"
     machine["servers"] = ", ".join(dict.fromkeys(sources))
-    is_whole = {*given.only} == {*PARTS} and not given.quick
+    is_whole = {*given.only} == {*PARTS} and effort is operations.THOROUGH
     _write(report, given.output or (RESULTS if is_whole else ROOT / "build/benchmarks"))
     return 0
 

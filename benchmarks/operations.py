@@ -78,6 +78,7 @@ class Effort:
 
 
 THOROUGH = Effort(turns=15, rounds=5, seconds=4)
+SHORT = Effort(turns=9, rounds=3, seconds=2, connections=(1, 32, 100), rows=(1_000, _EXPORT_ROWS))
 QUICK = Effort(turns=3, rounds=2, seconds=2, connections=(1, 32, 100), rows=(1_000, _EXPORT_ROWS))
 
 
