@@ -26,7 +26,7 @@ _SECONDS = 900
 _NAME = re.compile(r"^desc: Trigger: dump (\w+)$", re.MULTILINE)
 _TOTAL = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 _MATTER = (
-    *("python", "machine", "asyncpg", "cryptography", "fastapi", "greenlet", "httptools", "limits"),
+    *("python", "machine", "asyncpg", "cryptography", "fastapi", "greenlet", "httptools"),
     *("opentelemetry-api", "pydantic", "pydantic_core", "pyjwt", "sqlalchemy", "starlette"),
     *("structlog", "uuid-utils", "uvicorn", "uvloop"),
 )

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis import Case
 
 from app.core.config import RateLimitSettings
-from app.infrastructure.rate_limits import RateLimiter
+from app.infrastructure.limits import RateLimiter
 from tests.support.arrange import ArrangeSync
 from tests.support.document import DOCUMENT, ids_in
 

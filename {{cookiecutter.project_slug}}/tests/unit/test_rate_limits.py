@@ -13,10 +13,11 @@ from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from starlette.requests import HTTPConnection
 
 from app.api.deps.common import RateLimitedByAddress, limit_login
-from app.core.config import HttpSettings, RateLimitSettings
+from app.core.config import HttpSettings, RateLimitSettings, rate_of
 from app.core.errors import TooManyRequests
 from app.infrastructure.http.handlers import add_exception_handlers
 from app.infrastructure.http.middleware import middleware, rate_limit_headers
@@ -57,6 +58,20 @@ async def hit(limiter: RateLimiter, subject: str = "somebody") -> Quota:
     quota = await limiter.hit("auth-address", subject)
     assert quota is not None
     return quota
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("30/minute", (30, 60)), ("5 per 10 seconds", (5, 10)), (" 2/Days ", (2, 86_400))],
+)
+def test_a_rate_is_requests_and_seconds(text: str, rate: tuple[int, int]) -> None:
+    assert rate_of(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "30", "minute", "-1/minute", "1.5/minute", "30/fortnight"])
+def test_a_rate_is_refused_if_it_is_none(text: str) -> None:
+    with pytest.raises(ValidationError, match="is not a rate such as '30/minute'"):
+        RateLimitSettings(auth_address=text)
 
 
 class TestRateLimiter:

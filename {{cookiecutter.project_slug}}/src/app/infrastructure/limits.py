@@ -7,11 +7,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-from limits import RateLimitItem, parse
-
-from app.core.config import RateLimitSettings
+from app.core.config import RateLimitSettings, rate_of
 
 Policy = Literal["auth-address", "auth-account", "general-address", "general-account"]
+Rate = tuple[int, int]  # requests, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +29,17 @@ class RateLimiter:
     """Counts requests in the memory of this process, in bounded time and space.
 
     A request counts in the current window; those of the previous one weigh less and less. The
-    memory storage of `limits` does the same at five times the CPU, and walks over all counters
-    after each hit: 5 ms per request at 50,000 addresses.
+    library `limits` does the same at five times the CPU, and walks over all counters after each
+    hit: 5 ms per request at 50,000 addresses.
     """
 
     def __init__(self, settings: RateLimitSettings, max_counters: int = 100_000) -> None:
         self._enabled = settings.enabled
-        self._rates: dict[Policy, RateLimitItem] = {
-            "auth-address": parse(settings.auth_address),
-            "auth-account": parse(settings.auth_account),
-            "general-address": parse(settings.general_address),
-            "general-account": parse(settings.general_account),
+        self._rates: dict[Policy, Rate] = {
+            "auth-address": rate_of(settings.auth_address),
+            "auth-account": rate_of(settings.auth_account),
+            "general-address": rate_of(settings.general_address),
+            "general-account": rate_of(settings.general_account),
         }
         self._max_counters = max_counters
         # 300 bytes each; the oldest first.
@@ -52,8 +51,8 @@ class RateLimiter:
             return None
         return await self._count(policy, self._rates[policy], subject)
 
-    async def _count(self, policy: Policy, rate: RateLimitItem, subject: str) -> Quota:
-        now, seconds = time.time(), rate.get_expiry()
+    async def _count(self, policy: Policy, rate: Rate, subject: str) -> Quota:
+        now, (limit, seconds) = time.time(), rate
         window = int(now // seconds)
         counter = self._counters.get((policy, subject))
         if counter is None:
@@ -64,7 +63,7 @@ class RateLimiter:
             counter.window, counter.current = window, 0
         left = (window + 1) * seconds - now
         counter.expires = now + left + seconds
-        allowed = math.floor(counter.previous * left / seconds + counter.current) < rate.amount
+        allowed = math.floor(counter.previous * left / seconds + counter.current) < limit
         counter.current += allowed
         return quota(policy, rate, allowed, counter.previous, left, counter.current)
 
@@ -87,7 +86,7 @@ class _Counter:
 
 
 def quota(
-    policy: Policy, rate: RateLimitItem, allowed: bool, previous: int, left: float, current: int
+    policy: Policy, rate: Rate, allowed: bool, previous: int, left: float, current: int
 ) -> Quota:
     """Return the quota after a request.
 
@@ -99,13 +98,13 @@ def quota(
         left: Seconds until the current window ends.
         current: Requests in the current window.
     """
-    seconds = rate.get_expiry()
+    limit, seconds = rate
     # The counter falls when the previous window weighs less, or when this one ends.
     wait = left % (seconds / previous) if previous else left
-    remaining = rate.amount - math.floor(previous * left / seconds + current) if allowed else 0
+    remaining = limit - math.floor(previous * left / seconds + current) if allowed else 0
     return Quota(
         policy=policy,
-        limit=rate.amount,
+        limit=limit,
         window=seconds,
         remaining=max(0, remaining),
         # Rounded up to the next second, by which the counter is below the limit.

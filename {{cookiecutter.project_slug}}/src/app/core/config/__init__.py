@@ -5,12 +5,12 @@
 """
 
 import os
+import re
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from limits import parse
 from pydantic import AfterValidator, BeforeValidator, EmailStr, Field, SecretStr
 
 from app.about import DISTRIBUTION
@@ -182,12 +182,37 @@ class PasswordSettings(SettingsGroup):
             )
 
 
-def _check_rate(rate: str) -> str:
-    try:
-        parse(rate)
-    except ValueError as error:
-        raise ValueError(f"{rate!r} is not a rate such as '30/minute'") from error
-    return rate
+_RATE: Final = re.compile(
+    r"\s*(\d{1,12})\s*(?:/|per)\s*(\d{1,6})?\s*(second|minute|hour|day|month|year)s?\s*",
+    re.ASCII | re.IGNORECASE,
+)
+_DAY: Final = 86_400
+_SECONDS: Final = {
+    "second": 1,
+    "minute": 60,
+    "hour": 3600,
+    "day": _DAY,
+    "month": 30 * _DAY,
+    "year": 360 * _DAY,
+}
+
+
+def rate_of(text: str) -> tuple[int, int]:
+    """Return the requests and the seconds of a rate.
+
+    Raises:
+        ValueError: It is not a rate.
+    """
+    match = _RATE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a rate such as '30/minute'")
+    number, times, unit = match.groups()
+    return int(number), max(1, int(times or 1)) * _SECONDS[unit.lower()]
+
+
+def _check_rate(text: str) -> str:
+    rate_of(text)
+    return text
 
 
 Rate = Annotated[str, AfterValidator(_check_rate)]

@@ -2,10 +2,8 @@
 
 from typing import Final
 
-from limits import RateLimitItem
-
 from app.core.config import RateLimitSettings
-from app.infrastructure.limits import Policy, Quota, RateLimiter, quota
+from app.infrastructure.limits import Policy, Quota, Rate, RateLimiter, quota
 from app.infrastructure.redis import GuardedRedis, RedisUnavailable, Script
 
 _COUNT: Final = Script("""
@@ -38,8 +36,8 @@ return {allowed, previous, left, current}
 class RedisRateLimiter(RateLimiter):
     """Counts requests in Redis, or in the memory of this process while Redis is unavailable.
 
-    A script counts and returns the state in one round trip; the Redis storage of `limits` takes
-    two, which costs 100 µs more per limit.
+    A script counts and returns the state in one round trip; the library `limits` takes two, which
+    costs 100 µs more per limit.
     """
 
     def __init__(self, settings: RateLimitSettings, redis: GuardedRedis, prefix: str) -> None:
@@ -47,12 +45,10 @@ class RedisRateLimiter(RateLimiter):
         self._redis = redis
         self._prefix = f"{prefix}:limits"
 
-    async def _count(self, policy: Policy, rate: RateLimitItem, subject: str) -> Quota:
-        key, seconds = f"{self._prefix}:{policy}:{subject}", rate.get_expiry()
+    async def _count(self, policy: Policy, rate: Rate, subject: str) -> Quota:
+        key = f"{self._prefix}:{policy}:{subject}"
         try:
-            allowed, previous, left, current = await self._redis.run(
-                _COUNT, [key], rate.amount, seconds
-            )
+            allowed, previous, left, current = await self._redis.run(_COUNT, [key], *rate)
         except RedisUnavailable:
             return await super()._count(policy, rate, subject)
         return quota(policy, rate, bool(allowed), previous, left / 1000, current)
