@@ -215,7 +215,9 @@ class TestUseApiKey:
 
 
 class TestListApiKeys:
-    def test_gives_pages_the_latest_first(self, client: TestClient, user: Someone) -> None:
+    def test_gives_ones_own_in_pages_the_latest_first(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
         names = [f"key {number}" for number in range(3)]
         for name in names:
             create(client, user, name=name)
@@ -225,19 +227,7 @@ class TestListApiKeys:
         rest = client.get(KEYS, params=query, headers=user.headers).json()
         assert [key["name"] for key in first["items"] + rest["items"]] == names[::-1]
         assert rest["next_cursor"] is None
-
-    def test_shows_those_of_nobody_else(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
-    ) -> None:
-        create(client, user)
         assert listed(client, arrange.someone(role="admin")) == []
-
-    @pytest.mark.parametrize("query", [{"limit": 0}, {"cursor": "bm9uc2Vuc2U"}, {"user_id": "x"}])
-    def test_refuses_a_query_that_is_not_valid(
-        self, client: TestClient, user: Someone, query: dict[str, Any]
-    ) -> None:
-        response = client.get(KEYS, params=query, headers=user.headers)
-        assert status_and_code(response) == (422, "validation_error")
 
 
 class TestRevokeApiKey:
@@ -249,11 +239,7 @@ class TestRevokeApiKey:
         assert (response.status_code, response.content) == (204, b"")
         assert status_and_code(client.get(ME, headers=headers)) == (401, "invalid_token")
         assert listed(client, user) == []
-
-    def test_frees_its_name(self, client: TestClient, user: Someone) -> None:
-        key = create(client, user).json()
-        client.delete(f"{KEYS}/{key['id']}", headers=user.headers)
-        assert create(client, user).status_code == 201
+        assert create(client, user).status_code == 201  # its name is free
 
     def test_does_not_find_that_of_another(
         self, client: TestClient, arrange: ArrangeSync, user: Someone
@@ -264,11 +250,3 @@ class TestRevokeApiKey:
         answers = [client.delete(path, headers=other.headers) for other in others]
         assert [status_and_code(answer) for answer in answers] == [(404, "api_key_not_found")] * 2
         assert client.get(ME, headers=bearer(key["key"])).status_code == 200
-
-    def test_does_not_find_one_that_never_was(self, client: TestClient, user: Someone) -> None:
-        response = client.delete(f"{KEYS}/{new_id()}", headers=user.headers)
-        assert status_and_code(response) == (404, "api_key_not_found")
-
-    def test_refuses_what_is_no_id(self, client: TestClient, user: Someone) -> None:
-        response = client.delete(f"{KEYS}/import", headers=user.headers)
-        assert response.status_code == 422

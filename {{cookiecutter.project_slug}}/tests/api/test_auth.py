@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from argon2 import extract_parameters
 from fastapi import FastAPI
-from sqlalchemy import select, update
+from sqlalchemy import Update, select, update
 from starlette.testclient import TestClient
 
 from app import models
@@ -178,16 +178,6 @@ class TestLogIn:
         assert status_and_code(response) == (422, "validation_error")
         assert PASSWORD not in response.text
 
-    def test_asks_for_a_form_where_something_else_comes(self, client: TestClient) -> None:
-        response = client.post(TOKEN, json={"username": "ada", "password": PASSWORD})
-        assert status_and_code(response) == (415, "unsupported_media_type")
-        assert "application/x-www-form-urlencoded" in response.json()["detail"]
-
-    def test_refuses_a_form_that_can_not_be_read(self, client: TestClient) -> None:
-        headers = {"Content-Type": "multipart/form-data"}
-        response = client.post(TOKEN, content=b"no boundary", headers=headers)
-        assert status_and_code(response) == (400, "malformed_request")
-
     def test_keeps_no_token_but_its_hash(
         self, client: TestClient, arrange: ArrangeSync, user: Someone
     ) -> None:
@@ -232,16 +222,12 @@ class TestRehash:
     def test_follows_raised_parameters_at_the_next_login(
         self, client: TestClient, arrange: ArrangeSync, user: Someone, raised: int
     ) -> None:
-        assert log_in(client, "ada").status_code == 200
-        assert extract_parameters(self.stored(arrange, user)).time_cost == raised
-        assert log_in(client, "ada").status_code == 200
-
-    def test_needs_the_right_password(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone, raised: int
-    ) -> None:
         before = self.stored(arrange, user)
         assert log_in(client, "ada", "Difference2Engine").status_code == 401
         assert self.stored(arrange, user) == before
+        assert log_in(client, "ada").status_code == 200
+        assert extract_parameters(self.stored(arrange, user)).time_cost == raised
+        assert log_in(client, "ada").status_code == 200
 
     def test_leaves_a_current_hash_alone(
         self, client: TestClient, arrange: ArrangeSync, user: Someone
@@ -260,6 +246,7 @@ class TestRefresh:
         assert pair["scope"] == scope_of(ROLES["user"])
         assert is_let_in(client, pair["access_token"])
         assert refresh(client, pair["refresh_token"]).status_code == 200
+        assert is_let_in(client, user.access_token)
 
     def test_stays_in_its_session_and_prolongs_it(self, client: TestClient, user: Someone) -> None:
         before = client.get("/api/v1/auth/sessions", headers=user.headers).json()["items"]
@@ -270,12 +257,6 @@ class TestRefresh:
         assert after[0]["expires_at"] > before[0]["expires_at"]
         assert after[0]["last_used_at"] > before[0]["last_used_at"]
         assert after[0]["user_agent"] == "another"
-
-    def test_leaves_the_access_tokens_of_the_session_good(
-        self, client: TestClient, user: Someone
-    ) -> None:
-        refresh(client, user.refresh_token)
-        assert is_let_in(client, user.access_token)
 
     def test_keeps_a_narrow_scope_narrow(self, client: TestClient, user: Someone) -> None:
         pair = log_in(client, "ada", scope="profile:read").json()
@@ -319,37 +300,20 @@ class TestRefresh:
         assert token not in response.text
 
     @pytest.mark.parametrize(
-        "ended", [{"expires_at": utc_now() - timedelta(seconds=1)}, {"revoked_at": utc_now()}]
+        "ended",
+        [
+            update(models.AuthSession).values(expires_at=utc_now() - timedelta(seconds=1)),
+            update(models.AuthSession).values(revoked_at=utc_now()),
+            update(models.User).values(is_active=False),
+        ],
+        ids=["expired", "revoked", "deactivated user"],
     )
     def test_refuses_the_token_of_a_session_that_has_ended(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone, ended: dict[str, Any]
+        self, client: TestClient, arrange: ArrangeSync, user: Someone, ended: Update
     ) -> None:
-        arrange.execute(update(models.AuthSession).values(ended))
+        arrange.execute(ended)
         response = refresh(client, user.refresh_token)
         assert status_and_code(response) == (401, "invalid_refresh_token")
-
-    def test_refuses_the_token_of_a_user_who_is_kept_out(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
-    ) -> None:
-        arrange.execute(update(models.User).values(is_active=False))
-        response = refresh(client, user.refresh_token)
-        assert status_and_code(response) == (401, "invalid_refresh_token")
-
-    @pytest.mark.parametrize("path", [REFRESH, LOGOUT])
-    @pytest.mark.parametrize(
-        "body", [{}, {"refresh_token": ""}, {"refresh_token": "x" * 256}, {"refresh_token": 7}, []]
-    )
-    def test_refuses_a_body_that_is_not_valid(
-        self, client: TestClient, path: str, body: object
-    ) -> None:
-        response = client.post(path, json=body)
-        assert status_and_code(response) == (422, "validation_error")
-
-    @pytest.mark.parametrize("path", [REFRESH, LOGOUT])
-    def test_refuses_a_body_that_is_no_json(self, client: TestClient, path: str) -> None:
-        headers = {"Content-Type": "application/json"}
-        response = client.post(path, content=b"{", headers=headers)
-        assert status_and_code(response) == (400, "malformed_request")
 
 
 class TestConcurrency:
@@ -401,8 +365,11 @@ class TestConcurrency:
 
 class TestLogOut:
     def test_ends_the_session_at_once(self, client: TestClient, user: Someone) -> None:
-        response = log_out(client, user.refresh_token)
-        assert (response.status_code, response.content) == (204, b"")
+        other = log_in(client, "ada").json()
+        for token in (user.refresh_token, user.refresh_token, "rt_unknown"):
+            response = log_out(client, token)
+            assert (response.status_code, response.content) == (204, b"")
+        assert is_let_in(client, other["access_token"])
         assert not is_let_in(client, user.access_token)
         again = refresh(client, user.refresh_token)
         assert status_and_code(again) == (401, "invalid_refresh_token")
@@ -411,15 +378,3 @@ class TestLogOut:
         pair = refresh(client, user.refresh_token).json()
         assert log_out(client, user.refresh_token).status_code == 204
         assert not is_let_in(client, pair["access_token"])
-
-    def test_can_be_repeated(self, client: TestClient, user: Someone) -> None:
-        statuses = [log_out(client, user.refresh_token).status_code for _ in range(2)]
-        assert statuses == [204, 204]
-
-    def test_says_nothing_about_an_unknown_token(self, client: TestClient) -> None:
-        assert log_out(client, "rt_unknown").status_code == 204
-
-    def test_leaves_other_sessions_alone(self, client: TestClient, user: Someone) -> None:
-        other = log_in(client, "ada").json()
-        log_out(client, user.refresh_token)
-        assert is_let_in(client, other["access_token"])

@@ -1,7 +1,7 @@
 """Accounts: one's own, and those of others for administrators."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -50,16 +50,10 @@ def admin(arrange: ArrangeSync) -> Someone:
     return arrange.someone(role="admin")
 
 
-@pytest.fixture
-def ghost(app: FastAPI) -> Iterator[None]:
-    """Whoever asks was deleted between being let in and being served."""
-    app.dependency_overrides[get_principal] = gone
-    yield
-    del app.dependency_overrides[get_principal]
-
-
 class TestRegister:
-    def test_creates_an_account_that_can_log_in(self, client: TestClient) -> None:
+    def test_creates_an_account_that_can_log_in(
+        self, client: TestClient, arrange: ArrangeSync
+    ) -> None:
         response = client.post(USERS, json={**NEW, "full_name": "Ada Lovelace"})
         assert response.status_code == 201
         user = response.json()
@@ -70,6 +64,9 @@ class TestRegister:
         assert user["role"] == "user"
         assert user["is_active"] is True
         assert user["created_at"] == user["updated_at"]
+        assert "password" not in user
+        (row,) = arrange.rows(select(models.User.password_hash))
+        assert row.password_hash.startswith("$argon2id$v=19$m=8,t=1,p=1$")
         assert can_log_in(client, "ada")
 
     def test_gives_ids_that_sort_by_creation(self, client: TestClient) -> None:
@@ -78,16 +75,6 @@ class TestRegister:
         ids = [UUID(client.post(USERS, json=account).json()["id"]) for account in accounts]
         assert ids == sorted(ids)
         assert {user_id.version for user_id in ids} == {7}
-
-    def test_shows_nothing_of_the_password(self, client: TestClient) -> None:
-        response = client.post(USERS, json=NEW)
-        assert PASSWORD not in response.text
-        assert "argon2" not in response.text
-
-    def test_stores_the_hash_alone(self, client: TestClient, arrange: ArrangeSync) -> None:
-        client.post(USERS, json=NEW)
-        (row,) = arrange.rows(select(models.User.password_hash))
-        assert row.password_hash.startswith("$argon2id$v=19$m=8,t=1,p=1$")
 
     def test_trims_what_is_shown_and_lowers_the_address(self, client: TestClient) -> None:
         body = {**NEW, "email": " Ada@Example.COM ", "username": " ada ", "full_name": " Ada "}
@@ -155,13 +142,6 @@ class TestRegister:
             "The password needs an upper-case letter, a lower-case letter, a digit"
         )
 
-    @pytest.mark.parametrize("content", [b"{", b"\xff", b'{"email": NaN'])
-    def test_refuses_a_body_that_can_not_be_read(self, client: TestClient, content: bytes) -> None:
-        headers = {"Content-Type": "application/json"}
-        response = client.post(USERS, content=content, headers=headers)
-        assert status_and_code(response) == (400, "malformed_request")
-        assert response.headers["content-type"] == "application/problem+json"
-
     def test_answers_at_once_when_too_many_passwords_wait(
         self, client: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -222,37 +202,6 @@ class TestListUsers:
         assert [user["username"] for user in first["items"] + rest["items"]] == whole
         assert rest["next_cursor"] is None
 
-    @pytest.mark.parametrize(
-        "query",
-        [
-            {"sort": "password_hash"},
-            {"role": "root"},
-            {"is_active": "perhaps"},
-            {"cursor": "bm9uc2Vuc2U"},
-            {"limit": 101},
-            {"email": "a@example.com"},
-        ],
-    )
-    def test_refuses_a_query_that_is_not_valid(
-        self, client: TestClient, support: Someone, query: dict[str, Any]
-    ) -> None:
-        response = client.get(USERS, params=query, headers=support.headers)
-        assert status_and_code(response) == (422, "validation_error")
-
-    def test_refuses_the_cursor_of_another_order(
-        self, client: TestClient, support: Someone
-    ) -> None:
-        query: dict[str, Any] = {"sort": "email", "limit": 1}
-        cursor = client.get(USERS, params=query, headers=support.headers).json()["next_cursor"]
-        query = {"sort": "username", "cursor": cursor}
-        response = client.get(USERS, params=query, headers=support.headers)
-        assert fields_of(response) == ["query.cursor"]
-
-    def test_shows_no_secret(self, client: TestClient, support: Someone) -> None:
-        response = client.get(USERS, headers=support.headers)
-        assert "password" not in response.text
-        assert "argon2" not in response.text
-
 
 class TestGetProfile:
     def test_says_who_is_asking(self, client: TestClient, user: Someone) -> None:
@@ -275,13 +224,8 @@ class TestChangeProfile:
         assert profile["email"] == user.email
         assert profile["updated_at"] > profile["created_at"]
         assert client.get(ME, headers=user.headers).json() == profile
-
-    def test_removes_the_name_when_told(self, client: TestClient, user: Someone) -> None:
+        assert self.change(client, user).json() == profile
         assert self.change(client, user, full_name=None).json()["full_name"] is None
-
-    def test_leaves_all_as_it_is_without_changes(self, client: TestClient, user: Someone) -> None:
-        before = client.get(ME, headers=user.headers).json()
-        assert self.change(client, user).json() == before
 
     def test_lets_the_new_address_log_in(
         self, client: TestClient, jobs: RecordedJobs, user: Someone
@@ -333,12 +277,6 @@ class TestChangeProfile:
         response = self.change(client, user, **body)
         assert status_and_code(response) == (422, "validation_error")
 
-    def test_does_not_find_an_account_that_was_deleted_meanwhile(
-        self, client: TestClient, ghost: None
-    ) -> None:
-        response = client.patch(ME, json={"full_name": "Boo"})
-        assert status_and_code(response) == (404, "user_not_found")
-
 
 class TestDeleteAccount:
     def test_takes_everything_with_it(
@@ -349,22 +287,6 @@ class TestDeleteAccount:
         assert (response.status_code, response.content) == (204, b"")
         assert client.get(ME, headers=user.headers).status_code == 401
         assert_nothing_is_left(arrange)
-
-    def test_keeps_the_last_administrator(self, client: TestClient, admin: Someone) -> None:
-        response = client.delete(ME, headers=admin.headers)
-        assert status_and_code(response) == (409, "last_administrator")
-        assert client.get(ME, headers=admin.headers).status_code == 200
-
-    def test_lets_one_of_two_administrators_go(
-        self, client: TestClient, arrange: ArrangeSync, admin: Someone
-    ) -> None:
-        arrange.someone(role="admin")
-        assert client.delete(ME, headers=admin.headers).status_code == 204
-
-    def test_does_not_find_an_account_that_was_deleted_meanwhile(
-        self, client: TestClient, ghost: None
-    ) -> None:
-        assert status_and_code(client.delete(ME)) == (404, "user_not_found")
 
 
 class TestChangePassword:
@@ -385,7 +307,7 @@ class TestChangePassword:
         assert not can_log_in(client, user.username)
 
     def test_ends_the_other_sessions_and_keeps_this_one(
-        self, client: TestClient, user: Someone
+        self, client: TestClient, user: Someone, admin: Someone
     ) -> None:
         form = {"username": user.username, "password": PASSWORD}
         other = client.post(TOKEN, data=form).json()
@@ -397,11 +319,6 @@ class TestChangePassword:
         assert client.get(ME, headers=user.headers).status_code == 200
         own = client.post(refresh, json={"refresh_token": user.refresh_token})
         assert own.status_code == 200
-
-    def test_leaves_the_sessions_of_others_alone(
-        self, client: TestClient, user: Someone, admin: Someone
-    ) -> None:
-        self.change(client, user)
         assert client.get(ME, headers=admin.headers).status_code == 200
 
     def test_tells_the_owner(self, client: TestClient, jobs: RecordedJobs, user: Someone) -> None:
@@ -437,8 +354,9 @@ class TestChangePassword:
         assert fields_of(response) == [field]
 
     def test_refuses_one_whose_account_was_deleted_meanwhile(
-        self, client: TestClient, ghost: None
+        self, client: TestClient, app: FastAPI
     ) -> None:
+        app.dependency_overrides[get_principal] = gone
         body = {"current_password": PASSWORD, "new_password": self.NEW_PASSWORD}
         response = client.put(f"{ME}/password", json=body)
         assert status_and_code(response) == (403, "wrong_password")
@@ -481,15 +399,6 @@ class TestGetUser:
         response = client.get(f"{USERS}/{user.id}", headers=support.headers)
         assert response.status_code == 200
         assert response.json() == client.get(ME, headers=user.headers).json()
-
-    def test_does_not_find_one_that_is_not_there(self, client: TestClient, admin: Someone) -> None:
-        response = client.get(f"{USERS}/{new_id()}", headers=admin.headers)
-        assert status_and_code(response) == (404, "user_not_found")
-
-    def test_refuses_what_is_no_id(self, client: TestClient, admin: Someone) -> None:
-        response = client.get(f"{USERS}/1", headers=admin.headers)
-        assert response.status_code == 422
-        assert fields_of(response) == ["path.user_id"]
 
 
 class TestAdministerUser:
@@ -535,12 +444,6 @@ class TestAdministerUser:
         assert client.get(ME, headers=user.headers).status_code == 401
         assert can_log_in(client, user.username)
 
-    def test_leaves_all_as_it_is_without_changes(
-        self, client: TestClient, admin: Someone, user: Someone
-    ) -> None:
-        before = client.get(f"{USERS}/{user.id}", headers=admin.headers).json()
-        assert self.change(client, admin, user).json() == before
-
     @pytest.mark.parametrize("body", [{"role": "user"}, {"role": "support"}, {"is_active": False}])
     def test_keeps_the_last_administrator(
         self,
@@ -552,6 +455,9 @@ class TestAdministerUser:
         arrange.someone(role="admin", is_active=False)
         response = self.change(client, admin, admin, **body)
         assert status_and_code(response) == (409, "last_administrator")
+        for path in (ME, f"{USERS}/{admin.id}"):
+            response = client.delete(path, headers=admin.headers)
+            assert status_and_code(response) == (409, "last_administrator")
         assert client.get(USERS, headers=admin.headers).status_code == 200
 
     def test_lets_the_last_administrator_stay_one(self, client: TestClient, admin: Someone) -> None:
@@ -589,10 +495,6 @@ class TestAdministerUser:
         response = self.change(client, admin, user, **body)
         assert status_and_code(response) == (422, "validation_error")
 
-    def test_does_not_find_one_that_is_not_there(self, client: TestClient, admin: Someone) -> None:
-        response = client.patch(f"{USERS}/{new_id()}", json={}, headers=admin.headers)
-        assert status_and_code(response) == (404, "user_not_found")
-
 
 class TestDeleteUser:
     def test_takes_everything_with_it(
@@ -604,18 +506,6 @@ class TestDeleteUser:
         assert client.get(ME, headers=user.headers).status_code == 401
         assert client.get(f"{USERS}/{user.id}", headers=admin.headers).status_code == 404
         assert_nothing_is_left(arrange, admin)
-
-    def test_keeps_the_last_administrator(self, client: TestClient, admin: Someone) -> None:
-        response = client.delete(f"{USERS}/{admin.id}", headers=admin.headers)
-        assert status_and_code(response) == (409, "last_administrator")
-
-    def test_does_not_find_one_that_is_not_there(self, client: TestClient, admin: Someone) -> None:
-        response = client.delete(f"{USERS}/{new_id()}", headers=admin.headers)
-        assert status_and_code(response) == (404, "user_not_found")
-
-    def test_refuses_what_is_no_id(self, client: TestClient, admin: Someone) -> None:
-        response = client.delete(f"{USERS}/1", headers=admin.headers)
-        assert response.status_code == 422
 
 
 def assert_nothing_is_left(arrange: ArrangeSync, *others: Someone) -> None:
