@@ -2,8 +2,8 @@
 
 A variant is named after its database and its modules, joined by hyphens, as in `postgresql` or
 `sqlite-redis-arq`. A factor for the interpreter (`py313`) or for the oldest allowed dependencies
-(`lowest`) may follow. A check keeps its project with all caches for the next check; concurrent
-checks have a slot each.
+(`lowest`) may follow; with `removed` the example resource is removed. A check keeps its project with
+all caches for the next check; concurrent checks have a slot each.
 
     python tools/variant.py list
     python tools/variant.py generate sqlite build/
@@ -52,6 +52,7 @@ LEFT_BY_TOOLS = frozenset(
 
 INTERPRETER = re.compile(r"py3\d+")
 LOWEST = "lowest"
+REMOVED = "removed"
 UNMEASURED = ("format-check", "lint", "types", "layers", "test")
 """The targets of `make check` without coverage, for variants with a factor.
 
@@ -132,7 +133,10 @@ def answers(name: str) -> dict[str, str | bool]:
     Raises:
         SystemExit: a part of the name is neither a database, a module nor a known factor.
     """
-    parts = [part for part in name.split("-") if part != LOWEST and not INTERPRETER.fullmatch(part)]
+    factors = {LOWEST, REMOVED}
+    parts = [
+        part for part in name.split("-") if part not in factors and not INTERPRETER.fullmatch(part)
+    ]
     unknown = [part for part in parts[1:] if part not in modules()]
     if not parts or parts[0] not in databases() or unknown:
         sys.exit(f"{name}: no such variant. There are: {', '.join(names())}.")
@@ -167,6 +171,9 @@ def generate(name: str, folder: Path) -> Path:
             output_dir=str(folder),
             default_config=True,
         )
+    if REMOVED in name.split("-"):
+        remove = (sys.executable, "scripts/remove_example.py", "--force")
+        subprocess.run(remove, cwd=project, check=True, stdout=subprocess.DEVNULL)
     return Path(project)
 
 

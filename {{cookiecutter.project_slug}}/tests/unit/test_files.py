@@ -78,7 +78,7 @@ class TestKeys:
         file_id, content_id = FileId(new_id()), ContentId(new_id())
         assert stored_key(file_id, content_id) == f"files/{file_id}.{content_id}"
         assert id_in(stored_key(file_id, content_id)) == id_in(incoming_key(file_id)) == file_id
-        for key in ("files/", "files/a", "exports/items.csv", ""):
+        for key in ("files/", "files/a", "exports/report.csv", ""):
             assert id_in(key) is None
 
 
