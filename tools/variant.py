@@ -2,8 +2,8 @@
 
 A variant is named after its database and its modules, joined by hyphens, as in `postgresql` or
 `sqlite-redis-arq`. A factor for the interpreter (`py313`) or for the oldest allowed dependencies
-(`lowest`) may follow; with `removed` the example resource is removed. A check keeps its project with
-all caches for the next check; concurrent checks have a slot each.
+(`lowest`) may follow; `removed` removes the example resource. A check keeps its project with all
+caches for the next check; concurrent checks have a slot each.
 
     python tools/variant.py list
     python tools/variant.py generate sqlite build/

@@ -115,6 +115,9 @@ def put_in_its_place(directory: Path, file: str) -> None:
 @contextmanager
 def moved_away(path: Path, instead: bytes | None) -> Iterator[Callable[[], bytes | None]]:
     """Have nothing or something else in the place of a file; gives what tells what is there."""
+    with closing(sqlite3.connect(path)) as connection:
+        # Pages in the log would be written to the file that takes the place.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     aside = path.with_suffix(".aside")
     path.rename(aside)
     if instead is not None:
