@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -188,7 +189,8 @@ def main() -> int:
         path.write_text(text, encoding="utf-8")
     for path in files:
         path.unlink()
-    Path(__file__).parent.rmdir()
+    with suppress(OSError):  # it holds other scripts
+        Path(__file__).parent.rmdir()
     lines = (
         f"Removed {len(files)} files. Run `make check`.",
         f"In each database that is at revision {revision}, run:",
