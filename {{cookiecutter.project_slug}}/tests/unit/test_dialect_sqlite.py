@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
@@ -85,6 +86,30 @@ class TestConnections:
 
             async with asyncio.timeout(PATIENCE):
                 await closing
+
+    async def test_close_if_the_caller_is_cancelled_while_they_open(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened: list[sqlite3.Connection] = []
+        loop, opening, cancelled = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+        connect = sqlite3.connect
+
+        def open_one(name: str, **options: Any) -> sqlite3.Connection:
+            opened.append(connect(name, **options))
+            loop.call_soon_threadsafe(opening.set)
+            cancelled.wait(PATIENCE)
+            return opened[-1]
+
+        monkeypatch.setattr(sqlite3, "connect", open_one)
+        async with open_database(settings) as database:
+            pinging = asyncio.create_task(database.ping())
+            await opening.wait()
+            pinging.cancel()
+            cancelled.set()
+            await asyncio.wait([pinging])
+
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            opened[0].execute("SELECT 1")
 
     def test_of_development_are_to_a_directory_for_its_owner_alone(self, tmp_path: Path) -> None:
         with opened(tmp_path / ".dev"):

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -236,15 +236,32 @@ def _with_directory(url: str) -> URL:
 
 
 class _Connection(aiosqlite.Connection):
-    """A connection that stops once.
+    """A connection that stops once, and then closes in any case.
 
-    Cancelling a close stops the connection, and so does the close when it ends. The second stop
-    would wait for ever, as its thread is gone.
+    Cancelling a close stops the connection, and so does the close when it ends: the second stop
+    would wait for ever, as its thread is gone. After a cancelled connect, the driver forgets what
+    its thread has opened.
     """
 
+    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+        self._opened: sqlite3.Connection | None = None
+
+        def connect() -> sqlite3.Connection:
+            self._opened = connector()
+            return self._opened
+
+        super().__init__(connect, _ROWS_AT_ONCE)
+
     def stop(self) -> "asyncio.Future[Any] | None":
-        """Stop the thread unless it was stopped before."""
-        return super().stop() if self._running else None
+        """Close the connection and stop the thread, unless it was stopped before."""
+        if not self._running:
+            return None
+        self._tx.put_nowait((None, self._close))
+        return super().stop()
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -262,7 +279,7 @@ async def _connect(database: str, **options: Any) -> aiosqlite.Connection:
     If that fails, wait for the thread that aiosqlite started: it still calls the loop, which a
     command closes at its end.
     """
-    connection = _Connection(partial(sqlite3.connect, database, **options), _ROWS_AT_ONCE)
+    connection = _Connection(partial(sqlite3.connect, database, **options))
     thread = connection._thread  # noqa: SLF001
     thread.daemon = True
     try:
