@@ -77,7 +77,7 @@ def problems(answers: Mapping[str, object]) -> list[str]:
     if len(email) > EMAIL_LIMIT or not EMAIL.fullmatch(email):
         found.append(f"author_email: {email!a} is not an e-mail address such as me@example.com.")
     if answers["use_arq"] is True and answers["use_redis"] is False:
-        found.append("use_arq: arq needs Redis; answer yes to use_redis, too.")
+        found.append("use_arq: arq needs Redis; enable use_redis as well.")
     return found
 
 
@@ -92,10 +92,10 @@ def _text_problems(text: str, limit: int) -> Iterator[str]:
     hidden = {c for c in text if unicodedata.category(c) in INVISIBLE} - JOINERS
     if hidden:
         names = ", ".join(f"U+{ord(c):04X}" for c in sorted(hidden))
-        yield f"must not have invisible characters, such as line breaks ({names})."
+        yield f"must not contain invisible characters, such as line breaks ({names})."
     marker = next((m for m in MARKERS if m in text), None)
     if marker:
-        yield f"must not have {marker}, which starts template code."
+        yield f"must not contain {marker}, which starts template code."
 
 
 def _slug_problems(slug: str) -> Iterator[str]:

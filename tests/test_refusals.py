@@ -65,9 +65,9 @@ class Refusal:
         (
             "description",
             "a {{ '{' * 2 }} b",
-            "description: must not have {{, which starts template code",
+            "description: must not contain {{, which starts template code",
         ),
-        ("description", "a {% b", "description: must not have {%"),
+        ("description", "a {% b", "description: must not contain {%"),
         ("author_name", "", "author_name: must not be empty"),
         ("author_name", "x" * 201, "author_name: must have at most 200 characters"),
         ("author_email", "nobody", "author_email: 'nobody' is not an e-mail address"),
@@ -118,7 +118,7 @@ def test_reports_all_reasons_at_once(refuse: Refusal) -> None:
 
 def test_refuses_jobs_without_redis(refuse: Refusal) -> None:
     messages = refuse(use_arq="true")
-    assert "use_arq: arq needs Redis; answer yes to use_redis, too." in messages
+    assert "use_arq: arq needs Redis; enable use_redis as well." in messages
     assert messages.count("  - ") == 1
     messages = refuse(use_arq="true", use_redis="no", author_email="nobody")
     assert messages.count("  - ") == 2
