@@ -62,11 +62,11 @@ def _home(directory: Path) -> Path:
     if not _USABLE.fullmatch(str(home)):
         digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
         home = Path.home() / ".local/state/dev-servers" / f"{home.name}-{digest}"
-        print(f"The path {directory.resolve()} needs quotes: the data are in {home}.")
+        print(f"The path {directory.resolve()} needs quoting: the data is in {home}.")
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ServerUnavailable(f"The directory of a server can't be created: {error}.") from error
+        raise ServerUnavailable(f"Can't create the directory of a server: {error}.") from error
     return home
 
 
@@ -80,7 +80,7 @@ def _is_running(record: IO[str]) -> bool:
 
 
 def _start(name: str, home: Path, data: str) -> "subprocess.Popen[str]":
-    # Whatever the user's language, databases know the letters of all scripts.
+    # Independent of the user's locale, so that databases handle letters of all scripts.
     locale = {"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         process = subprocess.Popen(  # noqa: S603 - the command is ours

@@ -22,7 +22,7 @@ def opened(directory: Path) -> Iterator[Server]:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ServerUnavailable(f"SQLite has no place for its file: {error}.") from error
+        raise ServerUnavailable(f"Can't create the directory of SQLite: {error}.") from error
     file = directory / "app.db"
     source = f"SQLite {sqlite3.sqlite_version}, the file {file}"
     yield Server(f"sqlite+aiosqlite:///{file.resolve()}", source)

@@ -106,7 +106,7 @@ class TestLogIn:
         arrange.someone(username="alan", is_active=False)
         response = log_in(client, username, password)
         assert status_and_code(response) == (401, "invalid_credentials")
-        assert response.json()["detail"] == "The user name or the password is wrong."
+        assert response.json()["detail"] == "Incorrect username or password."
         assert response.headers["www-authenticate"] == "Bearer"
 
     def test_takes_the_same_path_where_there_is_no_account(

@@ -91,7 +91,7 @@ class TestChannel:
         with client.websocket_connect(f"{PATH}admin", headers=ada.headers) as session:
             end = session.receive()
         assert (end["type"], end["code"]) == ("websocket.close", FORBIDDEN)
-        assert end["reason"] == "The channel is not open to you."
+        assert end["reason"] == "Channel not permitted."
 
 
 class TestOrigin:

@@ -165,7 +165,7 @@ class TestEveryCommand:
             ),
             (("serve",), {"APP_AUTH__SIGNING_KEYS": ""}, "APP_AUTH__SIGNING_KEYS: must be set"),
             (("openapi", "-o", "no/such/place"), {}, "no/such/place can't be written"),
-            (("keys", "list"), {}, "not in a file: pass one by --file"),
+            (("keys", "list"), {}, "not in a file: pass one with --file"),
             (("keys", "list", "-f", "pyproject.toml"), {}, "pyproject.toml is not a private JWK"),
             (
                 ("keys", "list"),
@@ -280,8 +280,8 @@ class TestCreateAdmin:
 
     def test_follows_the_rules_of_every_account(self, run: Run, migrated: str) -> None:
         assert run(*ADMIN).exit_code == 0
-        assert_failed(run(*ADMIN, "--username", "other"), "e-mail", "taken")
-        assert_failed(run(*ADMIN, "--email", "other@example.com"), "user name", "taken")
+        assert_failed(run(*ADMIN, "--username", "other"), "E-mail", "in use")
+        assert_failed(run(*ADMIN, "--email", "other@example.com"), "Username", "in use")
         assert_failed(
             run(*ADMIN, "--email", "nobody", "--password", "short"), "email: ", "password: "
         )
@@ -341,7 +341,7 @@ class TestKeys:
         old, new = SigningKeys.from_json(file.read_text()).kids
         assert_failed(run("keys", "remove", old), old, "promote another one first")
         for command in ("promote", "remove"):
-            assert_failed(run("keys", command, "mine"), "no key mine")
+            assert_failed(run("keys", command, "mine"), "No key mine")
         run("keys", "promote", new)
         assert run("keys", "list").stdout.split()[0] == new
         run("keys", "remove", old)

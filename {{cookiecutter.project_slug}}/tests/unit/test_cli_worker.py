@@ -80,7 +80,7 @@ class TestStatus:
         monkeypatch.setenv("APP_REDIS__URL", "redis://127.0.0.1:1/0")
         result = run("status")
         assert result.exit_code == 1
-        assert "The queue of jobs is not available right now. (ConnectionError)" in result.stderr
+        assert "Job queue unavailable. (ConnectionError)" in result.stderr
         assert "Traceback" not in result.output
 
 
@@ -92,7 +92,7 @@ def test_retry_requeues_a_dead_job(run: Run, own: Settings) -> None:
     ]
     result = run("retry", dead)
     assert result.exit_code == 1
-    assert f"There is no dead-lettered job {dead}." in result.stderr
+    assert f"No dead-lettered job {dead}." in result.stderr
 
 
 class TestRun:

@@ -92,7 +92,7 @@ class TestSigningKeys:
         with pytest.raises(OperatorError, match="promote another one first"):
             two.remove(first)
         for change in (two.promote, two.remove):
-            with pytest.raises(OperatorError, match="There is no key unknown"):
+            with pytest.raises(OperatorError, match="No key unknown"):
                 change("unknown")
 
 

@@ -18,9 +18,9 @@ from app.cli import (
 
 app = typer.Typer(
     cls=runtime.Commands,
-    help="""The service and its administration.
+    help="""Run and administer the service.
 
-    app COMMAND --help explains a command.""",
+    Run app COMMAND --help for details of a command.""",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # they would print the values of variables

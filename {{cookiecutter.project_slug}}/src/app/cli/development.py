@@ -51,7 +51,7 @@ def dev(
 ) -> None:
     """Run the service for development, with all the servers it needs.
 
-    Servers that are not configured are started, with their data in .dev/. The database is migrated
+    Starts servers that are not configured, with their data in .dev/, and migrates the database
     first.
 
     Example: app dev --demo

@@ -33,7 +33,7 @@ KeyFile = Annotated[
         " [default: APP_AUTH__SIGNING_KEYS_FILE, or the file of development]",
     ),
 ]
-Kid = Annotated[str, typer.Argument(metavar="KID", help="Id of the key, as in `list`.")]
+Kid = Annotated[str, typer.Argument(metavar="KID", help="ID of the key, as in `list`.")]
 
 
 @app.command()
@@ -55,7 +55,7 @@ def generate(
     path = file or STANDARD
     if path != STANDARD and path.exists() and not force:
         raise CommandFailed(
-            f"{path} already exists, and without its keys their tokens become invalid. Use"
+            f"{path} already exists; replacing its keys invalidates their tokens. Use"
             " `app keys add` to rotate, or --force."
         )
     _write(SigningKeys.generate(), path)
@@ -122,7 +122,7 @@ def _file(file: Path | None) -> Path:
         return settings.auth.signing_keys_file
     if settings.environment == "development" and settings.auth.signing_keys is None:
         return DEVELOPMENT_KEYS
-    raise CommandFailed("The keys are not in a file: pass one by --file, or pipe to --file -.")
+    raise CommandFailed("The keys are not in a file: pass one with --file, or pipe to --file -.")
 
 
 def _read(file: Path) -> "SigningKeys":

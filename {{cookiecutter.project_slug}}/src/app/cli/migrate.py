@@ -43,7 +43,7 @@ def down(
     steps: Annotated[int, typer.Option(min=1, help="Number of migrations, without --to.")] = 1,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Revert migrations, and delete the data that only they hold.
+    """Revert migrations, deleting the data in dropped tables and columns.
 
     Example: app migrate down --steps 2
     """
@@ -59,7 +59,7 @@ def down(
 
 @app.command()
 def current() -> None:
-    """Show the revision of the database, and the one that the code needs.
+    """Show the revision of the database and the one the code needs.
 
     Example: app migrate current
     """
@@ -83,7 +83,7 @@ def history() -> None:
 
 @app.command()
 def check() -> None:
-    """Fail unless the database is up to date and equals the models.
+    """Fail unless the database is up to date and matches the models.
 
     Example: app migrate check
     """
@@ -96,10 +96,10 @@ def check() -> None:
         if differences := migrations.differences(url):
             lines = "".join(f"\n  {difference}" for difference in differences)
             raise CommandFailed(
-                "The models differ from the migrations; write the next one with"
+                "The models differ from the migrations; generate a migration with"
                 f" `app migrate new`.{lines}"
             )
-    typer.echo("The database is up to date and equals the models.")
+    typer.echo("The database is up to date and matches the models.")
 
 
 @app.command()
@@ -118,10 +118,10 @@ def new(
     from app.infrastructure.database import migrations
 
     if not re.search(r"\w", message):
-        raise CommandFailed("Summarize the migration in a few words: they name its file.")
+        raise CommandFailed("Summarize the migration in a few words, which become its file name.")
     if not message.isprintable() or "\\" in message or '"""' in message:
         raise CommandFailed(
-            "Use one line without backslashes and triple quotes: it becomes a docstring."
+            "Use one line without backslashes or triple quotes: it becomes a docstring."
         )
     with runtime() as settings:
         url = settings.database.url.get_secret_value()

@@ -29,12 +29,12 @@ def serve(
     *,
     skip_migration_check: Annotated[
         bool,
-        typer.Option("--skip-migration-check", help="Start at any revision of the database."),
+        typer.Option("--skip-migration-check", help="Start whatever the revision of the database."),
     ] = False,
 ) -> None:
     """Run the service for production, with gunicorn.
 
-    It replaces this process. Configure it by settings, such as APP_SERVER__PORT and
+    Replaces this process. Configure it with settings such as APP_SERVER__PORT and
     APP_SERVER__WORKERS. Settings, signing keys, port and database revision are checked first.
 
     Example: APP_SERVER__PORT=8080 app serve
@@ -69,7 +69,7 @@ def _prompted(text: str, *, hidden: bool = False) -> Any:  # noqa: ANN401 - as T
 def create_admin(
     *,
     email: Annotated[str, _prompted("E-mail address.")],
-    username: Annotated[str, _prompted("User name.")],
+    username: Annotated[str, _prompted("Username.")],
     password: Annotated[
         str, _prompted("Password; as an option, it stays in the shell's history.", hidden=True)
     ],

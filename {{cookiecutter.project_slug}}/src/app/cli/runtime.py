@@ -91,7 +91,7 @@ def runtime() -> Iterator["Settings"]:
         yield settings
         return
     if not Path("pyproject.toml").exists():
-        raise CommandFailed("Run this in the project's directory: its .dev/ has the data.")
+        raise CommandFailed("Run this in the project's directory, which has the data in .dev/.")
     from dev_servers import ServerUnavailable, backing_services
 
     with ExitStack() as stack:
@@ -138,9 +138,9 @@ def bound_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         match error.errno:
             case errno.EADDRINUSE:
-                reason = f"Port {port} on {host} is in use; choose another by APP_SERVER__PORT."
+                reason = f"Port {port} on {host} is in use; set APP_SERVER__PORT to another."
             case errno.EACCES:
-                reason = f"Port {port} is privileged; choose one from 1024 on."
+                reason = f"Port {port} is privileged; use 1024 or higher."
             case _:
                 reason = f"Can't listen on {host}, port {port}: {error.strerror}."
         raise CommandFailed(reason) from error

@@ -91,7 +91,7 @@ def status() -> None:
 @app.command()
 def retry(
     job_id: Annotated[
-        str, typer.Argument(metavar="ID", help="Id of a dead-lettered job, as in `status`.")
+        str, typer.Argument(metavar="ID", help="ID of a dead-lettered job, as in `status`.")
     ],
 ) -> None:
     """Return a dead-lettered job to the queue, with all its attempts.
@@ -101,7 +101,7 @@ def retry(
     with runtime() as settings:
         revived = _with_store(settings, lambda store: store.revive(job_id))
     if not revived:
-        raise CommandFailed(f"There is no dead-lettered job {job_id}.")
+        raise CommandFailed(f"No dead-lettered job {job_id}.")
     echo_status(f"{job_id} is queued again.")
 
 

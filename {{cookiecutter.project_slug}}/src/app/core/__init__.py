@@ -1,1 +1,1 @@
-"""What every layer may use: settings, security, logging."""
+"""Settings, security and logging, for every layer."""

@@ -60,7 +60,7 @@ class InsufficientScope(Forbidden):
 
 
 class NotFound(DomainError):
-    """The resource does not exist, or not for this user."""
+    """The resource does not exist or is not visible to this user."""
 
     code = "not_found"
     title = "Not found"
@@ -117,7 +117,7 @@ class FieldError:
 
 
 class InvalidInput(DomainError):
-    """The request is well-formed and invalid."""
+    """The request is well-formed but invalid."""
 
     code = "validation_error"
     title = "Validation failed"

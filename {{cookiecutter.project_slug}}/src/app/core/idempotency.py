@@ -88,7 +88,7 @@ class IdempotencyKeyInUse(Conflict):
     """
 
     code = "idempotency_key_in_use"
-    title = "A request with this idempotency key is under way"
+    title = "A request with this idempotency key is in progress"
     retry_after: ClassVar[int] = 1
 
 
@@ -109,20 +109,20 @@ class IdempotencyKeyRepeated(IdempotencyKeyRefused):
     """The request has more than one key."""
 
     code = "idempotency_key_repeated"
-    title = "A request has one idempotency key"
-    advice = "Send one key"
+    title = "More than one idempotency key"
+    advice = "Send a single key"
 
 
 class IdempotencyKeyReused(IdempotencyKeyRefused):
     """The key was used for a different request."""
 
     code = "idempotency_key_reused"
-    title = "This idempotency key was used for another request"
-    advice = "Use a new key for a new request, and the old one for the very same"
+    title = "Idempotency key used for a different request"
+    advice = "Use a new key, or repeat the original request unchanged"
 
 
 class IdempotencyUnavailable(Unavailable):
     """The store does not answer."""
 
     code = "idempotency_unavailable"
-    title = "Idempotency keys are not available right now"
+    title = "Idempotency keys unavailable"

@@ -60,32 +60,32 @@ class JobNotFound(NotFound):
     """The owner has no such job, or it has expired."""
 
     code = "job_not_found"
-    title = "There is no such job"
+    title = "Job not found"
 
 
 class JobNotDone(Conflict):
     """There is no result, or not yet."""
 
     code = "job_not_done"
-    title = "The job has no result"
+    title = "Job result not available"
 
 
 class JobFinished(Conflict):
     """A finished job cannot be cancelled."""
 
     code = "job_finished"
-    title = "The job is over"
+    title = "Job already finished"
 
 
 class TooManyJobs(Conflict):
     """The owner has too many unfinished jobs."""
 
     code = "too_many_jobs"
-    title = "Too many of your jobs wait or run"
+    title = "Too many unfinished jobs"
 
 
 class QueueUnavailable(Unavailable):
     """The queue does not answer."""
 
     code = "queue_unavailable"
-    title = "The queue of jobs is not available right now"
+    title = "Job queue unavailable"

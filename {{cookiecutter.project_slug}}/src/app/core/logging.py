@@ -106,7 +106,7 @@ class _Output:
     def msg(self, line: str) -> None:
         """Write a line in one piece: processes share the stream."""
         stream = getattr(sys, self.stream)
-        # A reader that has gone is no reason to fail the request.
+        # A closed log stream must not fail the request.
         with suppress(OSError):
             stream.write(f"{line}\n")
             stream.flush()

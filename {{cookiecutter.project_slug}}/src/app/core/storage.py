@@ -12,14 +12,14 @@ class FileStoreUnavailable(Unavailable):
     """The store is unreachable, refuses the credentials, or did not answer in time."""
 
     code = "file_store_unavailable"
-    title = "The file store is not available right now"
+    title = "File store unavailable"
 
 
 class ObjectNotFound(NotFound):
     """The store has no object under this key."""
 
     code = "object_not_found"
-    title = "There is no such object"
+    title = "Object not found"
 
 
 @dataclass(frozen=True, slots=True)

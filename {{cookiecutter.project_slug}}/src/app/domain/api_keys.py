@@ -15,14 +15,14 @@ class ApiKeyNotFound(NotFound):
     """The API key does not exist or belongs to another user."""
 
     code = "api_key_not_found"
-    title = "There is no such API key"
+    title = "API key not found"
 
 
 class ApiKeyNameTaken(Conflict):
     """The user has another key of this name."""
 
     code = "api_key_name_taken"
-    title = "You have an API key of this name"
+    title = "API key name already in use"
 
 
 @dataclass(frozen=True, slots=True)

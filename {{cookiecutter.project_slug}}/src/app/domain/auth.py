@@ -14,31 +14,31 @@ SessionId = NewType("SessionId", UUID)
 
 
 class InvalidCredentials(Unauthenticated):
-    """The user name or the password is wrong; the client is not told which."""
+    """The username or the password is wrong; the response does not reveal which."""
 
     code = "invalid_credentials"
-    title = "The user name or the password is wrong"
+    title = "Incorrect username or password"
 
 
 class InvalidRefreshToken(Unauthenticated):
     """A refresh token that is unknown, expired or revoked."""
 
     code = "invalid_refresh_token"
-    title = "The refresh token is not valid"
+    title = "Invalid refresh token"
 
 
 class RefreshTokenReused(InvalidRefreshToken):
     """A refresh token was presented twice: one of the two bearers is a thief (RFC 9700 §4.14.2)."""
 
     code = "refresh_token_reused"
-    title = "The refresh token was used before"
+    title = "Refresh token already used"
 
 
 class SessionNotFound(NotFound):
     """The session does not exist or belongs to another user."""
 
     code = "session_not_found"
-    title = "There is no such session"
+    title = "Session not found"
 
 
 class TooManyLoginAttempts(TooManyRequests):

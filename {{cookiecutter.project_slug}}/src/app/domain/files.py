@@ -115,14 +115,14 @@ class FileNotFound(NotFound):
     """The file does not exist, is another user's, or is incomplete."""
 
     code = "file_not_found"
-    title = "There is no such file"
+    title = "File not found"
 
 
 class FileTooLarge(ContentTooLarge):
     """The file exceeds the maximum size."""
 
     code = "file_too_large"
-    title = "The file is too large"
+    title = "File too large"
 
 
 class QuotaExceeded(Conflict):
@@ -136,36 +136,36 @@ class UnsupportedFileType(UnsupportedContent):
     """The type of the file is not allowed."""
 
     code = "unsupported_file_type"
-    title = "This type of file is not accepted"
+    title = "File type not accepted"
 
 
 class FileTypeMismatch(UnsupportedContent):
     """The content is not of the declared type."""
 
     code = "file_type_mismatch"
-    title = "The content does not match the type"
+    title = "File type mismatch"
 
 
 class UploadExpired(Conflict):
     """The upload took too long, or was cancelled."""
 
     code = "upload_expired"
-    title = "The upload is no longer open"
+    title = "Upload expired or cancelled"
 
 
 class UploadIncomplete(Conflict):
     """The content of the upload is missing, or other than announced."""
 
     code = "upload_incomplete"
-    title = "The upload is incomplete"
+    title = "Upload incomplete"
 
 
 class IdempotencyKeyNotTaken(IdempotencyKeyRefused):
     """The operation supports no idempotency key: its body is not stored for comparison."""
 
     code = "idempotency_key_not_taken"
-    title = "This operation takes no idempotency key"
-    advice = "Leave it out: a request sent twice is carried out twice"
+    title = "Idempotency key not supported"
+    advice = "Remove the header; a repeated request is carried out again"
 
 
 def stored_key(file_id: FileId, content_id: ContentId) -> str:

@@ -28,7 +28,7 @@ class ItemNotFound(NotFound):
     """The item does not exist or belongs to another user."""
 
     code = "item_not_found"
-    title = "There is no such item"
+    title = "Item not found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class ItemFilter:
     """Conditions of a list; `None` means any.
 
     Attributes:
-        search: Text in the title or the description, in any case.
+        search: Text in the title or description, ignoring case.
         created_from: First moment of creation.
         created_before: Moment after the last moment of creation.
     """

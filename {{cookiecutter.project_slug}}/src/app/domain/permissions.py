@@ -37,7 +37,7 @@ _DESCRIBED: Final[tuple[Mapping[Any, str], ...]] = (
 PERMISSIONS: Final[dict[Permission, str]] = {
     name: description for part in _DESCRIBED for name, description in part.items()
 }
-"""Permissions with their descriptions, as people read them who grant one."""
+"""Permissions with their descriptions, for those who grant them."""
 
 _OF_OTHERS: Final[frozenset[Permission]] = frozenset({"users:read", "users:write"})
 _OWN: Final[frozenset[Permission]] = frozenset(PERMISSIONS) - _OF_OTHERS

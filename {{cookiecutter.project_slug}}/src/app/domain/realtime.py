@@ -13,7 +13,7 @@ ADMIN: Final = "admin"
 OWN: Final = "me"
 """Alias of the user's own channel."""
 
-DESCRIPTION: Final = "`me`, `lobby`, `admin` (requires `users:read`), or `user:` and your own id."
+DESCRIPTION: Final = "`me`, `lobby`, `admin` (requires `users:read`), or `user:` and your own ID."
 REQUIRED: Final[dict[str, tuple[Permission, ...]]] = {
     LOBBY: ("profile:read",),
     ADMIN: ("profile:read", "users:read"),
@@ -27,14 +27,14 @@ class TicketNotValid(InvalidToken):
     """The ticket is unknown, expired or used."""
 
     code = "invalid_ticket"
-    title = "The ticket is not valid"
+    title = "Invalid ticket"
 
 
 class ChannelForbidden(Forbidden):
     """The channel does not exist or is not permitted, indistinguishably."""
 
     code = "channel_forbidden"
-    title = "The channel is not open to you"
+    title = "Channel not permitted"
 
 
 @dataclass(frozen=True, slots=True)

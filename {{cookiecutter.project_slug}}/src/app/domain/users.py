@@ -21,28 +21,28 @@ class UserNotFound(NotFound):
     """The user does not exist."""
 
     code = "user_not_found"
-    title = "There is no such user"
+    title = "User not found"
 
 
 class WrongPassword(Forbidden):
     """The current password is wrong."""
 
     code = "wrong_password"
-    title = "The current password is wrong"
+    title = "Incorrect current password"
 
 
 class EmailTaken(Conflict):
     """Another account has this e-mail address."""
 
     code = "email_taken"
-    title = "This e-mail address is taken"
+    title = "E-mail address already in use"
 
 
 class UsernameTaken(Conflict):
-    """Another account has this user name."""
+    """Another account has this username."""
 
     code = "username_taken"
-    title = "This user name is taken"
+    title = "Username already in use"
 
 
 class LastAdministrator(Conflict):

@@ -1,1 +1,1 @@
-"""Adapters: the outside world behind the ports of the services."""
+"""Adapters that implement the ports of the services."""

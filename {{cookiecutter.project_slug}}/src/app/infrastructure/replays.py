@@ -86,7 +86,7 @@ class DatabaseIdempotency:
         """
         now, name = utc_now(), _name(key)
         if name in self.outbox:
-            # The request has ended, and the database does not know yet.
+            # The request has ended, but the database has not been updated yet.
             raise IdempotencyKeyInUse
         claim = Claim(key, fingerprint, secrets.token_hex(16))
         try:
@@ -100,7 +100,7 @@ class DatabaseIdempotency:
         except DatabaseUnavailable as error:
             raise IdempotencyUnavailable(None, **error.context) from error
         if found is None or (found.fingerprint == fingerprint and found.status is None):
-            # Under way, or released a moment ago.
+            # In progress, or just released.
             raise IdempotencyKeyInUse
         if found.fingerprint != fingerprint:
             raise IdempotencyKeyReused

@@ -141,7 +141,7 @@ class Storage:
         return aborted
 
     async def ping(self) -> None:
-        """Check that the bucket exists and lets us in."""
+        """Check that the bucket exists and is accessible."""
         try:
             await self._send("head_bucket")
         except ObjectNotFound as error:

@@ -21,7 +21,7 @@ from app.infrastructure.realtime.messages import TYPE, SenderResponse
 _Text = Annotated[
     str,
     StringConstraints(min_length=1, max_length=4000, pattern=TEXT),
-    Field(description="The text.", examples=["Good morning"]),
+    Field(description="Text.", examples=["Good morning"]),
 ]
 
 
@@ -36,23 +36,23 @@ class TellMessage(ClientMessage):
     """Send a text to one user's own channel; requires `users:read`."""
 
     type: Literal["tell"] = Field(description=TYPE, examples=["tell"])
-    user_id: UUID = Field(description="Id of the user.", examples=[EXAMPLE_ID])
+    user_id: UUID = Field(description="ID of the user.", examples=[EXAMPLE_ID])
     text: _Text
 
 
 class AnnounceMessage(ClientMessage):
-    """Send a text to everyone who is connected; requires `users:write`."""
+    """Send a text to all connected users; requires `users:write`."""
 
     type: Literal["announce"] = Field(description=TYPE, examples=["announce"])
     text: _Text
 
 
 class SpokenMessage(ServerMessage):
-    """A text from a user: to the channel, to you, or to everyone."""
+    """A text from a user to the channel, to you, or to everyone."""
 
     type: Literal["said", "told", "announced"] = Field(description=TYPE, examples=["said"])
-    sender: SenderResponse = Field(description="The sender.")
-    text: str = Field(description="The text.", examples=["Good morning"])
+    sender: SenderResponse = Field(description="Sender.")
+    text: str = Field(description="Text.", examples=["Good morning"])
     sent_at: datetime = Field(description="Time in UTC.", examples=["2026-11-21T10:30:00Z"])
 
 

@@ -23,8 +23,8 @@ class ItemMessage(ServerMessage):
     """One of your items has changed. Sent to your own channel, after the commit."""
 
     type: _Type = Field(description=TYPE, examples=["item_changed"])
-    item_id: UUID = Field(description="Id of the item.", examples=[EXAMPLE_ID])
-    version: int = Field(description="Its version; of a deleted item, the last.", examples=[2])
+    item_id: UUID = Field(description="ID of the item.", examples=[EXAMPLE_ID])
+    version: int = Field(description="Version; of a deleted item, the last one.", examples=[2])
 
 
 def _announce(event: ItemEvent) -> tuple[ItemMessage, str]:

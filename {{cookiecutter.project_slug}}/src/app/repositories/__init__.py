@@ -1,1 +1,1 @@
-"""The only code that talks to the database."""
+"""The only code that queries the database."""

@@ -73,7 +73,7 @@ class TicketRepository:
         )
 
     async def use(self, ticket_hash: str, made_after: datetime, now: datetime) -> SessionId | None:
-        """Use a ticket, once among all processes; return its session if the ticket is valid."""
+        """Redeem a ticket, once across all processes; return its session if the ticket is valid."""
         statement = (
             update(RefreshToken)
             .where(

@@ -129,7 +129,7 @@ class AuthService:
                 login.ip_address = client.ip_address
                 login.user_agent = client.user_agent
                 login.expires_at = now + self._session_life
-                # The session keeps its scope: a permission that the role regains is back.
+                # The session keeps its scope, so a permission that the role regains applies again.
                 granted = permissions_in(login.scope) & ROLES[user.role]
                 return await self._issue(
                     sessions, UserId(user.id), SessionId(login.id), scope_of(granted)
@@ -174,7 +174,7 @@ class AuthService:
         """
         async with self.database.read() as connection:
             credentials = await UserRepository(connection).credentials(login)
-            # By id, so that name and address don't give two rounds of guesses.
+            # By ID: otherwise, username and address would have separate limits.
             account = str(credentials.user_id) if credentials else login
             attempt = await self.throttle.begin(connection, account, client.ip_address)
         verification = await self.hasher.verify(
@@ -223,6 +223,6 @@ def _granted(role: Role, requested: str) -> str:
         granted &= permissions_in(requested)
         if not granted:
             raise InvalidInput(
-                FieldError("body.scope", "You have none of these permissions", "invalid_scope")
+                FieldError("body.scope", "You don't have any of these permissions", "invalid_scope")
             )
     return scope_of(granted)

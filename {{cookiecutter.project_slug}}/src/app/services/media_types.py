@@ -43,18 +43,18 @@ def identified(declared: str | None, head: bytes, allowed: Collection[str]) -> s
         candidates = [*_signatures(head), *(["text/plain"] if _is_text(head) else [])]
         found = next((each for each in candidates if each in allowed), None)
         if found is None:
-            raise UnsupportedFileType("No type that is accepted fits the content of the file.")
+            raise UnsupportedFileType("The content matches no accepted type.")
         return found
     require_allowed(name, allowed)
     if not _matches(name, head):
-        raise FileTypeMismatch("The content of the file is not of the type that it was sent as.")
+        raise FileTypeMismatch("The content does not match the declared type.")
     return name
 
 
 def require_allowed(name: str, allowed: Collection[str]) -> None:
     """Require an allowed type."""
     if name not in allowed:
-        raise UnsupportedFileType(f"Accepted are {', '.join(sorted(allowed))}.")
+        raise UnsupportedFileType(f"Accepted types: {', '.join(sorted(allowed))}.")
 
 
 async def peeked(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes]]:

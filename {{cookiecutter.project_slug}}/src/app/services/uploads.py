@@ -106,7 +106,7 @@ class Uploads:
             FileStoreUnavailable: There are no credentials to sign with.
         """
         if file.size > self.settings.max_file_bytes:
-            raise FileTooLarge(f"At most {self.settings.max_file_bytes} bytes are accepted.")
+            raise FileTooLarge(f"The maximum size is {self.settings.max_file_bytes} bytes.")
         require_allowed(file.media_type, self.settings.media_types)
         pending = await self._reserve(owner_id, file, file.size)
         if pending.size < file.size:
@@ -147,7 +147,7 @@ class Uploads:
         if pending is None or pending.sha256 is None or pending.state != "pending":
             raise FileNotFound
         if pending.expires_at is None or pending.expires_at <= utc_now():
-            raise UploadExpired("The time for this upload is over.")
+            raise UploadExpired("The upload has expired.")
         content_id = ContentId(new_id())
         key = stored_key(file_id, content_id)
         try:
@@ -156,7 +156,7 @@ class Uploads:
                 self.storage.open(incoming_key(file_id)) as (size, chunks),
             ):
                 if size != pending.size:
-                    raise UploadIncomplete("It has another size than was announced.")
+                    raise UploadIncomplete("The size differs from the announced one.")
                 media_type, stored = await self._store(key, pending.media_type, chunks)
         except (ObjectNotFound, FileStoreUnavailable) as error:
             # A concurrent attempt that succeeds deletes the object that is read here.
@@ -164,13 +164,13 @@ class Uploads:
             if file is not None:
                 return file
             if isinstance(error, ObjectNotFound):
-                raise UploadIncomplete("Nothing was uploaded yet.") from None
+                raise UploadIncomplete("Nothing has been uploaded yet.") from None
             raise
         except TimeoutError as error:
-            raise UploadExpired("The time for this upload is over.") from error
+            raise UploadExpired("The upload has expired.") from error
         if stored.sha256 != pending.sha256:
             await remove(self.storage, self.settings, key)
-            raise UploadIncomplete("It has other bytes than were announced.")
+            raise UploadIncomplete("The SHA-256 differs from the announced one.")
         return await self._make_ready(file_id, content_id, media_type, stored)
 
     async def _reserve(
@@ -238,7 +238,7 @@ class Uploads:
                 file = await files.get(row.owner_id, file_id)
         await remove(self.storage, self.settings, stored_key(file_id, content_id))
         if file is None:
-            raise UploadExpired("It was cancelled.")
+            raise UploadExpired("The upload was cancelled.")
         return file
 
     async def _give_up(self, file_id: FileId, *keys: str) -> None:
@@ -260,7 +260,7 @@ class Uploads:
         async for chunk in chunks:
             size += len(chunk)
             if size > self.settings.max_file_bytes:
-                raise FileTooLarge(f"At most {self.settings.max_file_bytes} bytes are accepted.")
+                raise FileTooLarge(f"The maximum size is {self.settings.max_file_bytes} bytes.")
             if size > limit:
                 raise QuotaExceeded
             yield chunk

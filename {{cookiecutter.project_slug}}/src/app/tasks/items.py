@@ -41,7 +41,7 @@ async def export_items(job: ExportItems, resources: Resources) -> None:
         async for batch in batches:
             yield batch
             written += len(batch)
-            # Progress is not worth failing for.
+            # A failed progress update must not fail the export.
             with suppress(QueueUnavailable):
                 await resources.job_store.set_progress(job.id, written)
 

@@ -34,8 +34,8 @@ access_token = OAuth2PasswordBearer(
     scheme_name="AccessToken",
     scopes={str(name): description for name, description in PERMISSIONS.items()},
     description=(
-        "An access token, got with a user name and a password. It holds the permissions of the "
-        "user's role, or those of them that the login asked for."
+        "An access token, issued at login for a username and password. It grants the permissions "
+        "of the user's role, or the subset requested at login."
     ),
     auto_error=False,
 )
@@ -43,8 +43,8 @@ api_key = HTTPBearer(
     scheme_name="ApiKey",
     bearerFormat="ak_…",
     description=(
-        "An API key, for machines: sent like an access token, it holds the permissions it was "
-        "created with, for as long as its owner has them."
+        "An API key, for machines. Send it like an access token. It grants the permissions it was "
+        "created with, as long as its owner has them."
     ),
     auto_error=False,
 )

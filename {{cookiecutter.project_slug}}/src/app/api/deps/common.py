@@ -112,7 +112,7 @@ IfMatch = Annotated[
         alias="If-Match",
         max_length=1000,
         pattern=LINE,
-        description="Do it only if it still has this `ETag`, against lost updates.",
+        description="Apply the change only if the resource still has this `ETag`.",
         examples=['"1"'],
     ),
 ]
@@ -122,7 +122,7 @@ IfNoneMatch = Annotated[
         alias="If-None-Match",
         max_length=1000,
         pattern=LINE,
-        description="Answer 304, without a body, if it still has this `ETag`.",
+        description="Return 304 without a body if the resource still has this `ETag`.",
         examples=['"1"'],
     ),
 ]
@@ -172,7 +172,7 @@ async def limit_account(connection: HTTPConnection, limiter: RateLimiter, user_i
 
 
 async def limit_login(connection: HTTPConnection, limiter: RateLimiter, username: str) -> None:
-    """Apply the limit of logins to a user name, known or not, by its hash.
+    """Apply the limit of logins to a username, known or not, by its hash.
 
     Raises:
         TooManyRequests: The limit is reached.

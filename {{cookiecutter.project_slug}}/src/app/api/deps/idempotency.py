@@ -2,7 +2,7 @@
 
 See draft-ietf-httpapi-idempotency-key-header. The key is claimed before the session of the request
 is opened, after the body was parsed as JSON and before it is validated: malformed JSON (400) leaves
-the key unused; an invalid body (422) or media type (415) uses it up. Middleware stores the answer.
+the key unused; an invalid body (422) or media type (415) uses it up. Middleware stores responses.
 """
 
 import hashlib
@@ -37,14 +37,13 @@ IdempotencyKeyHeader = Annotated[
         max_length=255,
         pattern=r"^[!-~]+$",
         description=(
-            "A name of your choice for this request, such as a UUID. If you don't get the answer, "
-            "send the very same again: it is not carried out twice, and you get the first answer, "
-            "with `Idempotency-Replayed: true`. Answers are kept for a day by default; one that "
-            "says that the service has failed is not, and the request may be tried again. One that "
-            "refuses the request, such as a 422 for its body, is kept: send what you have mended "
-            "under a new key. Only what is refused before the key is looked at does not use it up: "
-            "a body that is malformed, encoded or too large to be read, a request that lacks "
-            "credentials or a permission, or comes too soon."
+            "Unique key for this request, such as a UUID. If you receive no response, repeat the "
+            "same request with the same key: it is carried out once, and you get the original "
+            "response with `Idempotency-Replayed: true`. Responses are stored for a day by "
+            "default. Responses with a 5xx status are not stored: retry with the same key. Errors "
+            "such as a 422 are stored: after correcting the request, use a new key. A request "
+            "rejected before its key is checked does not use it up: a malformed, encoded or too "
+            "large body, missing credentials or permissions, or an exceeded rate limit."
         ),
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
     ),
@@ -67,7 +66,7 @@ async def claim_idempotency_key(request: Request, key: IdempotencyKeyHeader = No
         raise IdempotencyKeyRepeated
     context = request_context(request.scope)
     if context.user_id is None:
-        raise RuntimeError("The route must take who is asking before the idempotency key.")
+        raise RuntimeError("The route must authenticate the user before it claims the key.")
     path = request.scope["path"]
     idempotency = resources_of(request).idempotency
     name = IdempotencyKey(UUID(context.user_id), f"{request.method} {path}", key)

@@ -30,12 +30,15 @@ class ApiKeyCreate(InputModel):
     scopes: list[DelegablePermission] = Field(
         min_length=1,
         max_length=20,
-        description=("Permissions: some of your own, except `account:manage` and `profile:write`."),
+        description=(
+            "Permissions: a subset of your own, without `account:manage`, `profile:write` and "
+            "`users:write`."
+        ),
         examples=[["profile:read"]],
     )
     expires_in_days: Days | None = Field(
         None,
-        description="Days until it expires; null for no expiry.",
+        description="Days until the key expires; null for no expiry.",
         examples=[90],
     )
 
@@ -47,7 +50,7 @@ class ApiKeyResponse(ResourceResponse):
     hint: str = Field(description="Last four characters of the key.", examples=["x9Qe"])
     scopes: list[Permission] = Field(description="Permissions.", examples=[["profile:read"]])
     expires_at: datetime | None = Field(
-        description="Time of expiry, in UTC.", examples=["2027-02-19T10:30:00Z"]
+        description="Expiry time, in UTC.", examples=["2027-02-19T10:30:00Z"]
     )
     last_used_at: datetime | None = Field(
         description="Time of the last use, to the minute, in UTC.",
@@ -63,6 +66,6 @@ class ApiKeyCreatedResponse(ApiKeyResponse):
     """A new key, with its secret."""
 
     key: str = Field(
-        description="Send it as `Authorization: Bearer …`. It is shown only this once.",
+        description="Key, shown only once. Send it as `Authorization: Bearer …`.",
         examples=["ak_3vQm8nB1xZ7kL5pW0tY2rE4uI6oA9sDfGhJkLzXcVbM"],
     )

@@ -29,7 +29,7 @@ class TokenRequest(InputModel):
         min_length=1,
         max_length=254,
         pattern=VISIBLE_LINE,
-        description="User name or e-mail address.",
+        description="Username or e-mail address.",
         examples=["ada"],
     )
     password: Password = Field(description="Password.", examples=["Analytical1Engine"])
@@ -37,7 +37,7 @@ class TokenRequest(InputModel):
         "",
         max_length=500,
         pattern=LINE,
-        description="Requested permissions, separated by spaces; empty for all of the role's.",
+        description="Requested permissions, separated by spaces; empty for all those of the role.",
         examples=["profile:read users:read"],
     )
     client_id: str | None = Field(
@@ -54,7 +54,7 @@ class RefreshTokenRequest(InputModel):
     refresh_token: Secret[
         Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=VISIBLE_LINE)]
     ] = Field(
-        description="The latest refresh token.",
+        description="Latest refresh token.",
         json_schema_extra=PASSWORD_FORMAT,
         examples=[_REFRESH_TOKEN],
     )
@@ -67,7 +67,7 @@ class TokenResponse(ResponseModel):
         description="Send it as `Authorization: Bearer …`.", examples=["eyJhbGciOiJFUzI1NiJ9.e30.c"]
     )
     refresh_token: str = Field(
-        description="Good for one refresh, which returns a new one.",
+        description="Single-use token for the next refresh.",
         examples=[_REFRESH_TOKEN],
     )
     token_type: Literal["bearer"] = Field(
@@ -83,12 +83,12 @@ class SessionResponse(ResourceResponse):
     """An active session."""
 
     user_agent: str = Field(description="User agent of the client.", examples=["curl/8.5.0"])
-    ip_address: str = Field(description="Address of the last refresh.", examples=["203.0.113.7"])
+    ip_address: str = Field(description="IP address of the last refresh.", examples=["203.0.113.7"])
     last_used_at: datetime = Field(
         description="Time of the last refresh, in UTC.", examples=["2026-11-21T10:30:00Z"]
     )
     expires_at: datetime = Field(
-        description="End of the session unless it is refreshed, in UTC.",
+        description="Time at which the session ends unless refreshed, in UTC.",
         examples=["2026-12-21T10:30:00Z"],
     )
 

@@ -34,7 +34,7 @@ class FileCreate(InputModel):
     file: str = Field(
         min_length=1,
         max_length=_LARGEST,
-        description="The file, with a name and a `Content-Type` that matches its content.",
+        description="File, with a name and a `Content-Type` that matches its content.",
         examples=[_EXAMPLE],
         json_schema_extra={"contentMediaType": "application/octet-stream"},
     )
@@ -70,7 +70,7 @@ class FileResponse(ResourceResponse):
     media_type: str = Field(description="Media type.", examples=["text/plain"])
     size: int = Field(description="Size in bytes.", examples=[22])
     sha256: str = Field(
-        description="SHA-256 of its content, in hexadecimal.", examples=[_EXAMPLE_HASH]
+        description="SHA-256 of the content, in hexadecimal.", examples=[_EXAMPLE_HASH]
     )
 
 
@@ -83,7 +83,7 @@ class FileListQuery(PageQuery):
 
     sort: FileSort = Field(
         "-created_at",
-        description="Field to sort by; with a leading minus, in descending order.",
+        description="Field to sort by; prefix it with `-` for descending order.",
         examples=["name"],
     )
 
@@ -93,11 +93,11 @@ class UploadResponse(ResourceResponse):
 
     method: Literal["PUT"] = Field(description="Method of the request.", examples=["PUT"])
     url: str = Field(
-        description="URL of the request. It needs no other credentials: keep it secret.",
+        description="URL of the request. It includes the credentials: keep it secret.",
         examples=[_EXAMPLE_URL],
     )
     headers: dict[str, str] = Field(
-        description="Headers of the request, to be sent unchanged. The body is the content.",
+        description="Headers of the request; send them unchanged, with the content as the body.",
         examples=[{"Content-Length": "22", "Content-Type": "text/plain"}],
     )
     expires_at: datetime = Field(description="Expiry, in UTC.", examples=["2026-11-21T10:45:00Z"])
@@ -107,7 +107,7 @@ class LinkResponse(ResponseModel):
     """A URL of a file's content."""
 
     url: str = Field(
-        description="URL. It needs no other credentials: keep it secret.",
+        description="URL of the content. It includes the credentials: keep it secret.",
         examples=[_EXAMPLE_URL],
     )
     expires_at: datetime = Field(description="Expiry, in UTC.", examples=["2026-11-21T10:45:00Z"])

@@ -66,11 +66,11 @@ class ItemResponse(ChangingResourceResponse):
     title: str = Field(description="Title.", examples=["Bernoulli numbers"])
     description: str = Field(description="Description.", examples=["Note G, with a table."])
     status: ItemStatus = Field(description="Workflow status.", examples=["active"])
-    version: int = Field(description="Number of changes, plus one.", examples=[1])
+    version: int = Field(description="Version number, incremented by each change.", examples=[1])
 
 
 class ItemStatsResponse(ResponseModel):
-    """Numbers of items by status."""
+    """Number of items by status."""
 
     draft: int = Field(description="Number of drafts.", examples=[2])
     active: int = Field(description="Number of active items.", examples=[5])
@@ -83,27 +83,27 @@ class ItemPage(Page[ItemResponse]):
 
 
 class ItemFilterQuery(InputModel):
-    """Conditions of a list of items."""
+    """Filters of a list of items."""
 
     status: ItemStatus | None = Field(
-        None, description="Only items of this status.", examples=["active"]
+        None, description="Only items with this status.", examples=["active"]
     )
     q: str | None = Field(
         None,
         min_length=1,
         max_length=200,
         pattern=VISIBLE_LINE,
-        description="Text in the title or the description, in any case.",
+        description="Text to find in the title or description, ignoring case.",
         examples=["bernoulli"],
     )
     created_from: Moment | None = Field(
         None,
-        description="Only items created at this moment or later.",
+        description="Only items created at this time or later.",
         examples=["2026-11-01T00:00:00Z"],
     )
     created_before: Moment | None = Field(
         None,
-        description="Only items created earlier than this moment.",
+        description="Only items created before this time.",
         examples=["2026-12-01T00:00:00Z"],
     )
 
@@ -124,17 +124,17 @@ class ItemFilterQuery(InputModel):
 
 
 class ItemListQuery(ItemFilterQuery, PageQuery):
-    """Conditions and order of a list of items."""
+    """Filters and order of a list of items."""
 
     sort: ItemSort = Field(
         "-created_at",
-        description="Field to sort by; a leading minus means descending order.",
+        description="Field to sort by; prefix it with `-` for descending order.",
         examples=["title"],
     )
 
 
 class ItemExportQuery(ItemFilterQuery):
-    """Conditions and format of an export."""
+    """Filters and format of an export."""
 
     format: ExportFormat = Field(
         "csv",

@@ -8,7 +8,7 @@ from app.infrastructure.http.schemas import InputModel
 
 
 class ItemFilterRequest(ItemFilterQuery):
-    """Conditions of the items, all of which must hold."""
+    """Filters; items must match all of them."""
 
 
 class ItemExportCreate(InputModel):
@@ -21,6 +21,6 @@ class ItemExportCreate(InputModel):
     )
     filter: ItemFilterRequest = Field(
         default_factory=lambda: ItemFilterRequest.model_validate({}),
-        description="Conditions of the items; all by default.",
+        description="Filters; all items by default.",
         examples=[{"status": "active"}],
     )

@@ -19,15 +19,15 @@ _FILE: dict[str, Any] = {
 
 
 class JobFileResponse(ResponseModel):
-    """The file that a job has written."""
+    """File written by a job."""
 
     href: str = Field(
-        description="Path to download it from.", examples=[f"/api/v1/jobs/{EXAMPLE_ID}/result"]
+        description="Path of the download.", examples=[f"/api/v1/jobs/{EXAMPLE_ID}/result"]
     )
     media_type: str = Field(
         description="Media type of the file.", examples=["text/csv; charset=utf-8"]
     )
-    filename: str = Field(description="Name of the download.", examples=["report.csv"])
+    filename: str = Field(description="Suggested file name.", examples=["report.csv"])
     size: int = Field(description="Size in bytes.", examples=[48213])
     sha256: str = Field(description="SHA-256 of the file, in hexadecimal.", examples=[_SHA256])
 
@@ -46,23 +46,23 @@ class JobFileResponse(ResponseModel):
 class JobResponse(ResourceResponse):
     """A job."""
 
-    kind: str = Field(description="Kind of job.", examples=["WriteReport"])
+    kind: str = Field(description="Type of job.", examples=["WriteReport"])
     state: JobState = Field(
-        description="State of the job: `queued` again after a failed try.", examples=["done"]
+        description="State of the job; `queued` again after a failed attempt.", examples=["done"]
     )
     progress: int = Field(
-        description="Work done so far: for exports, the number of rows written.",
+        description="Progress so far; for exports, the number of rows written.",
         examples=[1500],
     )
-    tries: int = Field(description="Number of tries.", examples=[1])
+    tries: int = Field(description="Number of attempts.", examples=[1])
     started_at: datetime | None = Field(
-        description="Start of the last try, in UTC.", examples=["2026-11-21T10:30:01Z"]
+        description="Start of the last attempt, in UTC.", examples=["2026-11-21T10:30:01Z"]
     )
     finished_at: datetime | None = Field(
         description="End of the job, in UTC.", examples=["2026-11-21T10:30:09Z"]
     )
     result: JobFileResponse | None = Field(
-        description="The file that it has written, once it is done.", examples=[_FILE]
+        description="File written by the job; null until it is done.", examples=[_FILE]
     )
 
     @classmethod

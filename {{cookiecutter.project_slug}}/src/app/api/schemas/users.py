@@ -60,7 +60,7 @@ Email = Annotated[
 Username = Annotated[
     str,
     StringConstraints(min_length=3, max_length=32, pattern=r"^[a-z0-9][a-z0-9._-]*[a-z0-9]$"),
-    Field(description="Name to log in with: 3 to 32 lower-case letters, digits, `.`, `_`, `-`."),
+    Field(description="Username for login: 3 to 32 lower-case letters, digits, `.`, `_` or `-`."),
 ]
 FullName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=VISIBLE_LINE)]
 NewPassword = Annotated[
@@ -113,7 +113,7 @@ class ProfileUpdate(InputModel):
 
 
 class PasswordUpdate(InputModel):
-    """A new password, with the current one for proof."""
+    """A new password, and the current one as proof."""
 
     current_password: Password = Field(description="Current password.", examples=[_PASSWORD])
     new_password: NewPassword = Field(examples=["Difference2Engine"])
@@ -141,7 +141,7 @@ class UserResponse(ChangingResourceResponse):
     """A user."""
 
     email: str = Field(description="E-mail address.", examples=[_EMAIL])
-    username: str = Field(description="Name to log in with.", examples=["ada"])
+    username: str = Field(description="Username for login.", examples=["ada"])
     full_name: str | None = Field(description="Display name.", examples=["Ada Lovelace"])
     role: Role = Field(description="Role, which grants permissions.", examples=["user"])
     is_active: bool = Field(description="Whether the user can log in.", examples=[True])
@@ -152,16 +152,16 @@ class UserPage(Page[UserResponse]):
 
 
 class UserListQuery(PageQuery):
-    """Conditions and order of a list of users."""
+    """Filters and order of a list of users."""
 
     sort: UserSort = Field(
         "-created_at",
-        description="Field to sort by; a leading minus means descending order.",
+        description="Field to sort by; prefix it with `-` for descending order.",
         examples=["username"],
     )
-    role: Role | None = Field(None, description="Only users of this role.", examples=["admin"])
+    role: Role | None = Field(None, description="Only users with this role.", examples=["admin"])
     is_active: bool | None = Field(
-        None, description="Only active users, or only inactive ones.", examples=[True]
+        None, description="Only active or only inactive users.", examples=[True]
     )
 
     def to_filter(self) -> UserFilter:

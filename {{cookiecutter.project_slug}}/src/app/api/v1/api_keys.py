@@ -19,7 +19,7 @@ router = FeatureRouter(prefix="/users/me/api-keys", tags=["api keys"])
 
 TAG = {
     "name": "api keys",
-    "description": "Keys for machines, with permissions of their own.",
+    "description": "API keys for machines, each with its own permissions.",
 }
 
 
@@ -36,7 +36,7 @@ async def create_api_key(
     keys: ApiKeyServiceDep,
     response: Response,
 ) -> ApiKeyCreatedResponse:
-    """Create a key for a machine. Store it: the response shows it this once."""
+    """Create a key for a machine. The key is shown only once: store it."""
     new = await keys.create(owner, body.name, frozenset(body.scopes), body.expires_in_days)
     response.headers["Location"] = location_of(request, new.api_key.id)
     shown = ApiKeyResponse.model_validate(new.api_key)
@@ -45,7 +45,7 @@ async def create_api_key(
 
 @router.get("", status_code=200, summary="List API keys")
 async def list_api_keys(owner: AccountOwner, query: PageDep, keys: ApiKeyQueriesDep) -> ApiKeyPage:
-    """List your keys, latest first."""
+    """List your keys, newest first."""
     page = await keys.list(owner.id, query.page())
     return ApiKeyPage.model_validate(page)
 
@@ -55,8 +55,8 @@ async def list_api_keys(owner: AccountOwner, query: PageDep, keys: ApiKeyQueries
 )
 async def revoke_api_key(
     owner: AccountOwner,
-    key_id: Annotated[UUID, Path(description="Which key.", examples=[EXAMPLE_ID])],
+    key_id: Annotated[UUID, Path(description="ID of the API key.", examples=[EXAMPLE_ID])],
     keys: ApiKeyServiceDep,
 ) -> None:
-    """Revoke one of your keys at once."""
+    """Revoke one of your keys, with immediate effect."""
     await keys.revoke(owner.id, ApiKeyId(key_id))

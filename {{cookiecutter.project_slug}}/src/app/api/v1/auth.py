@@ -36,7 +36,7 @@ router = FeatureRouter(prefix="/auth", tags=["auth"], dependencies=[AuthRateLimi
 
 TAG = {
     "name": "auth",
-    "description": "Log in and out; tokens and their sessions.",
+    "description": "Login, logout, tokens and sessions.",
 }
 
 
@@ -53,7 +53,7 @@ async def log_in(
     limiter: RateLimiterDep,
     auth: AuthServiceDep,
 ) -> TokenResponse:
-    """Exchange a user name and password for a pair of tokens.
+    """Exchange a username and password for a pair of tokens.
 
     Send the access token in the `Authorization` header; use the refresh token to get a new pair.
     Each failed login delays the next one.
@@ -75,7 +75,7 @@ async def refresh_tokens(
 ) -> TokenResponse:
     """Exchange a refresh token for a new pair of tokens.
 
-    A refresh token is good for one use. Reusing one ends its session: it may have been stolen.
+    Refresh tokens are single-use. Reusing one ends its session, because it may have been stolen.
     """
     pair = await auth.refresh(body.refresh_token.get_secret_value(), client)
     return TokenResponse.model_validate(pair)
@@ -85,14 +85,14 @@ async def refresh_tokens(
 async def log_out(body: RefreshTokenRequest, auth: AuthServiceDep) -> None:
     """End the session of a refresh token and revoke its access tokens.
 
-    An unknown or invalid token is no error (RFC 7009).
+    Unknown and invalid tokens are ignored (RFC 7009).
     """
     await auth.log_out(body.refresh_token.get_secret_value())
 
 
 @router.get("/sessions", status_code=200, summary="List sessions")
 async def list_sessions(owner: AccountOwner, query: PageDep, auth: AuthServiceDep) -> SessionPage:
-    """List your active sessions, latest first."""
+    """List your active sessions, newest first."""
     page = await auth.sessions(owner.id, query.page())
     return SessionPage.model_validate(page)
 
@@ -105,7 +105,7 @@ async def list_sessions(owner: AccountOwner, query: PageDep, auth: AuthServiceDe
 )
 async def end_session(
     owner: AccountOwner,
-    session_id: Annotated[UUID, Path(description="Id of the session.", examples=[EXAMPLE_ID])],
+    session_id: Annotated[UUID, Path(description="ID of the session.", examples=[EXAMPLE_ID])],
     auth: AuthServiceDep,
 ) -> None:
     """End one of your sessions and revoke its tokens."""

@@ -1,4 +1,4 @@
-"""Files: uploaded, listed, fetched and deleted."""
+"""Files: upload, list, download and delete."""
 
 from typing import Annotated
 from uuid import UUID
@@ -70,14 +70,14 @@ def body_limits(settings: Settings) -> dict[str, int]:
     return {"/api/v1/files": settings.storage.max_file_bytes + OVERHEAD_BYTES}
 
 
-FileIdPath = Annotated[UUID, Path(description="Id of the file.", examples=[EXAMPLE_ID])]
+FileIdPath = Annotated[UUID, Path(description="ID of the file.", examples=[EXAMPLE_ID])]
 Range = Annotated[
     str | None,
     Header(
         alias="Range",
         max_length=1000,
         pattern=LINE,
-        description="One range of bytes. Anything else returns the whole content.",
+        description="A single byte range. Anything else returns the whole content.",
         examples=["bytes=0-1023"],
     ),
 ]
@@ -144,10 +144,10 @@ async def upload_file(
     uploads: UploadsDep,
     response: Response,
 ) -> FileResponse:
-    """Upload a file through the service: one part named `file`, with a file name.
+    """Upload a file through the service, as a single part named `file` with a file name.
 
-    The content is verified while it is received; if it is rejected, nothing is stored. Not
-    idempotent: an `Idempotency-Key` is refused. If you need one, upload directly.
+    The content is verified while it is received; a rejected file is not stored. `Idempotency-Key`
+    is not supported; use a direct upload if you need it.
     """
     part = await uploaded_part(request)
     length = request.headers.get("content-length")
@@ -181,9 +181,9 @@ async def create_upload(
 ) -> UploadResponse:
     """Announce a file, and get a signed request that uploads its content to the store.
 
-    Send that request, then complete the upload. Until it expires, its size counts towards your
-    quota. `Location` is the file's, once it is complete. A response that is replayed for an
-    `Idempotency-Key` has the original request, with its original expiry.
+    Send that request, then complete the upload. The announced size counts towards your quota until
+    the upload expires. `Location` is the path of the file once the upload is complete. A response
+    replayed for an `Idempotency-Key` contains the original request with its original expiry.
     """
     upload = await uploads.announce(owner.id, body.announced())
     path = request.scope["path"].removesuffix("/uploads")
@@ -209,7 +209,7 @@ async def create_upload(
 async def complete_upload(
     owner: FileEditor, file_id: FileIdPath, uploads: UploadsDep
 ) -> FileResponse:
-    """Complete a direct upload whose content is as announced. Idempotent."""
+    """Complete a direct upload; the content must match the announcement. Idempotent."""
     return FileResponse.model_validate(await uploads.complete(owner.id, FileId(file_id)))
 
 
@@ -293,6 +293,6 @@ async def get_file_link(
 async def delete_file(owner: FileEditor, file_id: FileIdPath, files: FileServiceDep) -> None:
     """Delete one of your files, or cancel its upload.
 
-    A cancelled direct upload counts towards your quota until its request expires.
+    A cancelled direct upload counts towards your quota until its signed request expires.
     """
     await files.delete(owner.id, FileId(file_id))

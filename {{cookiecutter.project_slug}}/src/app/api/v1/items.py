@@ -42,7 +42,7 @@ TAG = {
     "description": "The example resource: owned, paged, searched and exported.",
 }
 
-ItemIdPath = Annotated[UUID, Path(description="Id of the item.", examples=[EXAMPLE_ID])]
+ItemIdPath = Annotated[UUID, Path(description="ID of the item.", examples=[EXAMPLE_ID])]
 
 
 @router.post(
@@ -70,7 +70,7 @@ async def create_item(
 async def list_items(owner: ItemViewer, query: ItemListDep, items: ItemQueriesDep) -> ItemPage:
     """List your items, filtered, searched and sorted.
 
-    Pages stay consistent while items are added: each starts after the last entry of the one before.
+    Pages stay consistent while items are added: each starts after the last item of the previous.
     """
     page = await items.list(owner.id, query.to_filter(), query.sort, query.page())
     return ItemPage.model_validate(page)
@@ -92,9 +92,9 @@ async def get_item_stats(owner: ItemViewer, stats: ItemStatsDep) -> ItemStatsRes
 async def export_items(
     request: Request, owner: ItemViewer, query: ItemExportFilterDep, items: ItemExportDep
 ) -> StreamingResponse:
-    """Download all your items as of this moment.
+    """Export your items, as of the time of the request.
 
-    In CSV, an apostrophe precedes text that a spreadsheet would evaluate as a formula.
+    In CSV, text that a spreadsheet would evaluate as a formula is prefixed with an apostrophe.
     """
     batches = items.export(owner.id, query.to_filter())
     return await export(request, batches, name="items", columns=ITEM_COLUMNS, chosen=query.format)

@@ -44,10 +44,10 @@ async def export_items_in_background(
     jobs: JobServiceDep,
     response: Response,
 ) -> JobResponse:
-    """Export your items to a file, however many there are.
+    """Export your items to a file in the background.
 
-    While an export of the same items is unfinished, that job is returned; the number of unfinished
-    jobs is limited. Poll the job until it is done; its file can then be downloaded for a day by
+    If an export of the same items is unfinished, that job is returned. The number of unfinished
+    jobs is limited. Poll the job until it is done; its file can then be downloaded, for a day by
     default.
     """
     export = ExportItems(owner_id=owner.id, wanted=body.filter.to_filter(), format=body.format)

@@ -17,9 +17,9 @@ from app.infrastructure.http.streaming import DOCUMENTED
 
 router = FeatureRouter(prefix="/jobs", tags=["jobs"])
 
-TAG = {"name": "jobs", "description": "Work that takes longer than a request: exports to files."}
+TAG = {"name": "jobs", "description": "Long-running work, such as exports to files."}
 
-JobIdPath = Annotated[UUID, Path(description="Id of the job.", examples=[EXAMPLE_ID])]
+JobIdPath = Annotated[UUID, Path(description="ID of the job.", examples=[EXAMPLE_ID])]
 
 
 @router.get("/{job_id}", status_code=200, summary="Get a job", responses=problems(JobNotFound))
@@ -37,9 +37,9 @@ async def get_job(
     responses=problems(JobNotFound, JobFinished),
 )
 async def cancel_job(owner: JobOwner, job_id: JobIdPath, jobs: JobServiceDep) -> None:
-    """Cancel one of your jobs. A running job ends a moment later.
+    """Cancel one of your jobs. A running job stops shortly afterwards.
 
-    Cancelling a job again has no effect. A job that is done or has failed is a conflict.
+    Cancelling a job again has no effect. A job that is done or has failed can't be cancelled.
     """
     await jobs.cancel(owner.id, job_id)
 
@@ -57,7 +57,7 @@ async def cancel_job(owner: JobOwner, job_id: JobIdPath, jobs: JobServiceDep) ->
 async def get_job_result(
     owner: JobOwner, job_id: JobIdPath, jobs: JobServiceDep, download: DownloadDep
 ) -> StreamingResponse:
-    """Download the file that one of your jobs has written."""
+    """Download the file written by one of your jobs."""
     file = await jobs.file(owner.id, job_id)
     size, chunks = await download.enter_async_context(jobs.open(file))
     return StreamingResponse(

@@ -47,9 +47,9 @@ router = FeatureRouter(prefix="/users", tags=["users"])
 
 TAG = {
     "name": "users",
-    "description": "Your account, and all accounts for administrators.",
+    "description": "Your account and, for administrators, all accounts.",
 }
-UserIdPath = Annotated[UUID, Path(description="Id of the user.", examples=[EXAMPLE_ID])]
+UserIdPath = Annotated[UUID, Path(description="ID of the user.", examples=[EXAMPLE_ID])]
 
 
 @router.post(
@@ -62,7 +62,7 @@ UserIdPath = Annotated[UUID, Path(description="Id of the user.", examples=[EXAMP
 async def register_user(
     request: Request, body: UserCreate, users: UserServiceDep, response: Response
 ) -> UserResponse:
-    """Create an account, which can log in at once."""
+    """Create an account. It can log in immediately."""
     user = await users.register(body.fields(), body.password.get_secret_value())
     response.headers["Location"] = location_of(request, user.id)
     return UserResponse.model_validate(user)
@@ -70,7 +70,7 @@ async def register_user(
 
 @router.get("", status_code=200, summary="List users")
 async def list_users(_: UserViewer, query: UserListDep, users: UserQueriesDep) -> UserPage:
-    """List all users, page by page."""
+    """List all users."""
     page = await users.list(query.to_filter(), query.sort, query.page())
     return UserPage.model_validate(page)
 

@@ -36,11 +36,11 @@ TAG = {
 
 @router.post("/tickets", status_code=200, summary="Create a ticket")
 async def issue_ticket(owner: AccountOwner, tickets: TicketServiceDep) -> TicketResponse:
-    """Create a ticket for one WebSocket: a page can't send a header when it opens one.
+    """Create a single-use ticket to open a WebSocket from a browser, which can't send headers.
 
-    Open `/api/v1/ws/{channel}?ticket=…` with it, once, before it expires. The channel is `me` for
-    your own events, `lobby`, which is open to everyone, or `admin`. Programs send an access
-    token or an API key in the `Authorization` header instead.
+    Open `/api/v1/ws/{channel}?ticket=…` before the ticket expires. The channel is `me` for your
+    own events, `lobby`, which is open to everyone, or `admin`. Other clients send an access token
+    or an API key in the `Authorization` header instead.
     """
     return TicketResponse.model_validate(await tickets.issue(owner))
 
@@ -85,7 +85,7 @@ async def open_channel(
 
 
 async def get_asyncapi(settings: SettingsDep) -> JSONResponse:
-    """Return the AsyncAPI document, where the documentation is shown."""
+    """Return the AsyncAPI document, if documentation is enabled."""
     if not settings.docs_enabled:
         raise HTTPException(404)
     return JSONResponse(asyncapi(MESSAGES, "/api/v1/ws/{channel}", DESCRIPTION))

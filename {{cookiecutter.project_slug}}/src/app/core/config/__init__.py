@@ -226,16 +226,16 @@ class RateLimitSettings(SettingsGroup):
     """Limit requests."""
 
     auth_address: Rate = "30/minute"
-    """Requests of one address under `/auth`, and those that set a password."""
+    """Requests per address under `/auth`, and requests that set a password."""
 
     auth_account: Rate = "10/minute"
-    """Logins with one name, and changes of one account's password."""
+    """Logins per username, and password changes per account."""
 
     general_address: Rate = "1200/minute"
-    """Requests of one address under `/api`."""
+    """Requests per address under `/api`."""
 
     general_account: Rate = "600/minute"
-    """Requests of one account under `/api`."""
+    """Requests per account under `/api`."""
 
 
 Level = Annotated[
@@ -268,7 +268,7 @@ class MailSettings(SettingsGroup):
     """Port of the SMTP server: 587 for STARTTLS, 465 for implicit TLS."""
 
     username: str | None = None
-    """User name for the SMTP server. Unset: no authentication."""
+    """Username for the SMTP server. Unset: no authentication."""
 
     password: SecretStr | None = None
     """Password for the SMTP server."""
@@ -322,7 +322,7 @@ class IdempotencySettings(SettingsGroup):
     """Requests with an `Idempotency-Key`."""
 
     answer_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
-    """Seconds to keep an answer for repeated requests."""
+    """Seconds to keep a response for repeated requests."""
 
     claim_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
     """Seconds after which the key of a request without an answer is free again, e.g. because its
@@ -330,13 +330,13 @@ class IdempotencySettings(SettingsGroup):
 
 
 class ThrottleSettings(SettingsGroup):
-    """Delay of logins after failed ones; it doubles with each failure."""
+    """Delay of logins after failed attempts; it doubles with each failure."""
 
     account_failures: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Failures of one account without a delay."""
+    """Failed logins per account before delays start."""
 
     address_failures: Annotated[int, Field(ge=1, le=100_000)] = 20
-    """Failures from one address without a delay."""
+    """Failed logins per address before delays start."""
 
     base_seconds: Annotated[int, Field(ge=1, le=3600)] = 1
     """First delay, in seconds."""

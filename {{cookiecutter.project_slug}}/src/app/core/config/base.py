@@ -242,6 +242,6 @@ def _unknown(model: type[ServiceSettings], variables: Mapping[str, str | None]) 
             continue
         same_end = [other for other in known if other.endswith(f"_{name.removeprefix(PREFIX)}")]
         close = get_close_matches(name, known, n=1, cutoff=0.85) or same_end
-        faults[name] = "there is no such setting"
+        faults[name] = "unknown setting"
         faults[name] += f"; did you mean {close[0]}?" if close else ""
     return faults

@@ -77,7 +77,7 @@ class DatabaseSettings(SettingsGroup):
         scheme, separator, rest = url.get_secret_value().strip().partition("://")
         if scheme not in {_SCHEME, "postgresql", "postgres"} or not separator:
             raise ValueError(f"must start with {_SCHEME}://")
-        # asyncpg calls `ssl` what libpq, and so every platform, calls `sslmode`.
+        # asyncpg's name for `sslmode`, which libpq and all platforms use, is `ssl`.
         rest = re.sub(r"(?<=[?&])sslmode=", "ssl=", rest)
         form = f"must have the form {_SCHEME}://user:password@host:port/name"
         try:

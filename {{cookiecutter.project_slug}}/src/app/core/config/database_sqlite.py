@@ -56,7 +56,7 @@ class DatabaseSettings(SettingsGroup):
                 f"must name a file: {_SCHEME}:///./relative/path or {_SCHEME}:////absolute/path"
             )
         if address.query or "\0" in unquote(address.path):
-            raise ValueError("must be a path alone: options after a `?` would have no effect")
+            raise ValueError("must be a path only: options after a `?` have no effect")
         return SecretStr(f"{_SCHEME}://{rest}")
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:

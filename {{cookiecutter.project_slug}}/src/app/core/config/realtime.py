@@ -20,7 +20,7 @@ class RealtimeSettings(SettingsGroup):
     """Messages per second that a connection may send on average."""
 
     burst: Annotated[int, Field(ge=1, le=100_000)] = 30
-    """Messages that it may send at once."""
+    """Messages that a connection may send at once."""
 
     max_faults: Annotated[int, Field(ge=1, le=1000)] = 10
     """Invalid or excess messages of a connection that are answered with an error. One more closes

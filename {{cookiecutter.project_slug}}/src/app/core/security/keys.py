@@ -137,7 +137,7 @@ class SigningKeys:
     def _existing(self, kid: str) -> SigningKey:
         key = self.get(kid)
         if key is None:
-            raise OperatorError(f"There is no key {kid}; list them with `app keys list`.")
+            raise OperatorError(f"No key {kid}; list the keys with `app keys list`.")
         return key
 
 

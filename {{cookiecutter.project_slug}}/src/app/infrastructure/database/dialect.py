@@ -25,7 +25,7 @@ from app.infrastructure.database.pool import FairPool
 from app.infrastructure.database.statistics import record
 
 insert: Final = postgresql.insert
-"""The INSERT that knows `ON CONFLICT`."""
+"""The INSERT with `ON CONFLICT`."""
 
 UtcDateTime: Final = DateTime(timezone=True)
 """A column type: `timestamptz`, which asyncpg returns aware, in UTC."""
@@ -124,12 +124,12 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
 
     engine = create_async_engine(
         settings.url.get_secret_value(),
-        # A connection that reads needs no option of its own, which costs at each checkout.
+        # Reading connections need no option of their own, which costs time at each checkout.
         isolation_level="AUTOCOMMIT",
         execution_options={"slow_seconds": settings.slow_statement_ms / 1000},
         pool_size=pool_size,
         poolclass=FairPool,
-        # Error texts are logged in places that know nothing of secrets.
+        # Error texts are logged in places that do not redact secrets.
         hide_parameters=True,
         max_overflow=settings.max_overflow,
         pool_timeout=settings.pool_timeout,

@@ -28,7 +28,7 @@ from app.core.config import DatabaseSettings
 from app.infrastructure.database.pool import FairPool
 
 insert: Final = sqlite.insert
-"""The INSERT that knows `ON CONFLICT`."""
+"""The INSERT with `ON CONFLICT`."""
 
 WRITE_OPTIONS: Final[dict[str, Any]] = {"begin": "BEGIN IMMEDIATE"}
 """For transactions. One that read first and wrote later could fail half-way, after another
@@ -38,7 +38,7 @@ SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {"begin": "BEGIN"}
 """For long reads, which see all rows as of one moment; in WAL mode they block no writer."""
 
 PING: Final = "SELECT count(*) FROM sqlite_schema"
-"""Reads the file, which `SELECT 1` does not."""
+"""Reads the file, unlike `SELECT 1`."""
 
 _AT_CONNECT: Final = (
     "PRAGMA journal_mode=WAL",  # readers and the writer don't block each other
@@ -125,7 +125,7 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
         url,
         pool_size=pool_size,
         poolclass=FairPool,
-        # Error texts are logged in places that know nothing of secrets.
+        # Error texts are logged in places that do not redact secrets.
         hide_parameters=True,
         max_overflow=settings.max_overflow,
         pool_timeout=settings.pool_timeout,
@@ -141,7 +141,7 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
         for statement in _AT_CONNECT:
             cursor.execute(statement)
         cursor.close()
-        # SQLite's own knows ASCII only; searches are for all alphabets.
+        # SQLite's own function only handles ASCII; searches must handle all alphabets.
         cast("sqlite3.Connection", connection).create_function(
             "lower", 1, _lower, deterministic=True
         )

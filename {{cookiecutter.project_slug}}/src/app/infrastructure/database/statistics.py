@@ -1,4 +1,4 @@
-"""Count and time of the statements of a request, and a log of slow ones."""
+"""Number and duration of the statements of a request, and a log of slow ones."""
 
 import time
 from collections.abc import Callable

@@ -62,7 +62,7 @@ class BodyLimit:
             more = message.get("more_body", False)
             read += len(message.get("body", b""))
             if read > limit:
-                # FastAPI takes any other exception, while it reads, for a malformed body.
+                # FastAPI treats any other exception raised while reading as a malformed body.
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return message
 

@@ -29,7 +29,7 @@ _OUTSIDE: Final = ProblemType(
     416,
     "range_not_satisfiable",
     "Range not satisfiable",
-    "The range lies outside of the content.",
+    "The range is outside the content.",
 )
 
 
@@ -62,7 +62,7 @@ class RangeNotSatisfiable(Exception):
     """The content, of `size` bytes, has no byte in the range (RFC 9110 §15.5.17)."""
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"There are {size} bytes.")
+        super().__init__(f"The content has {size} bytes.")
         self.size = size
 
     def response(self, scope: Scope) -> Response:

@@ -153,7 +153,7 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> R
     faults = error.errors()
     parts = {fault["loc"][0] for fault in faults}
     if "path" in parts and any(map(_is_concrete, _routes_of(request))):
-        # The last word of another path, which lacks this method, was taken for an id.
+        # The last segment of another path, which lacks this method, was parsed as an ID.
         return await _http_exception(request, HTTPException(HTTPStatus.METHOD_NOT_ALLOWED))
     if "body" in parts:
         if any(fault["type"] == "json_invalid" for fault in faults):

@@ -41,7 +41,7 @@ class DependencyHealth(BaseModel):
 
     name: str = Field(description="Name of the dependency.", examples=["database"])
     status: DependencyStatus = Field(
-        description="`degraded`: down, but not required.", examples=["up"]
+        description="`degraded` if the dependency is down but not required.", examples=["up"]
     )
     milliseconds: float = Field(ge=0, description="Duration of the check.", examples=[1.2])
 
@@ -50,7 +50,7 @@ class Readiness(BaseModel):
     """Readiness of the service and its dependencies."""
 
     status: ReadinessStatus = Field(
-        description="`degraded`: a dependency that is not required is down.", examples=["ready"]
+        description="`degraded` if a dependency that is not required is down.", examples=["ready"]
     )
     checks: list[DependencyHealth] = Field(description="Results of all health checks.")
 
@@ -83,7 +83,7 @@ def add_routes(
 
     @app.get("/live", status_code=200, tags=[TAG["name"]], summary="Get liveness")
     async def get_liveness() -> Liveness:
-        """Return that the process responds. Orchestrators restart one that does not."""
+        """Report that the process responds. Orchestrators restart a process that does not."""
         return Liveness(status="alive")
 
     @app.get(
@@ -96,8 +96,8 @@ def add_routes(
     async def get_readiness(request: Request) -> Readiness:
         """Check all dependencies, with a time limit.
 
-        Load balancers send requests while this returns 200. Dependencies that are down are named
-        in either case.
+        Load balancers route requests to a process while this returns 200. The response names
+        dependencies that are down, whatever the status.
         """
         return await examine(checks(request), time_limit)
 
@@ -147,6 +147,6 @@ async def _examine(
 
 
 def _retrieve_exception(task: asyncio.Future[None]) -> None:
-    """Keep asyncio from logging an exception that nobody awaited."""
+    """Keep asyncio from logging an exception that was never retrieved."""
     if not task.cancelled():
         task.exception()

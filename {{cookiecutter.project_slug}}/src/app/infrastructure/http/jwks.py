@@ -16,18 +16,18 @@ class PublicKey(BaseModel):
 
     kty: Literal["EC"] = Field(description="Key type.", examples=["EC"])
     crv: Literal["P-256"] = Field(description="Curve.", examples=["P-256"])
-    use: Literal["sig"] = Field(description="Use: signatures.", examples=["sig"])
+    use: Literal["sig"] = Field(description="Intended use: signatures.", examples=["sig"])
     alg: Literal["ES256"] = Field(description="Signature algorithm.", examples=["ES256"])
     kid: str = Field(
-        description="Key ID, as in the header of tokens.",
+        description="Key ID, as in the header of the token.",
         examples=["Zc1rkbsbwZD3bK7mOvQvFdmVQxLVdM8BPvgLjRdGQeQ"],
     )
     x: str = Field(
-        description="First coordinate, in base64url.",
+        description="x coordinate, in base64url.",
         examples=["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"],
     )
     y: str = Field(
-        description="Second coordinate, in base64url.",
+        description="y coordinate, in base64url.",
         examples=["x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"],
     )
 
@@ -35,7 +35,7 @@ class PublicKey(BaseModel):
 class PublicKeySet(BaseModel):
     """The public keys of the service, the signing key first."""
 
-    keys: list[PublicKey] = Field(description="More than one while keys are rotated.")
+    keys: list[PublicKey] = Field(description="Public keys; more than one during a rotation.")
 
 
 def add_routes(app: FastAPI, keys: Callable[[Request], Mapping[str, Any]]) -> None:

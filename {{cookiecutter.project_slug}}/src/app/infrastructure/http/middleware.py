@@ -134,7 +134,7 @@ def middleware(
         # Before anything reads the body.
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes, of_paths=body_limits),
         Middleware(Compression),
-        # Inside of compression: stored responses are replayed to clients that may not accept gzip.
+        # Inside compression: stored responses are replayed to clients that may not accept gzip.
         Middleware(IdempotencyMiddleware),
         # Last: its response passes through all others.
         Middleware(ErrorBoundary),

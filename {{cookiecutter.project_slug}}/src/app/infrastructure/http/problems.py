@@ -120,10 +120,10 @@ MALFORMED: Final = ProblemType(
     400, "malformed_request", "Malformed request", "The request could not be parsed."
 )
 INVALID_HOST: Final = ProblemType(
-    400, "invalid_host", "Invalid host", "The `Host` header names no host of this service."
+    400, "invalid_host", "Invalid host", "The `Host` header does not name a host of this service."
 )
 CORS_REFUSED: Final = ProblemType(
-    400, "cors_refused", "Cross-origin request refused", "The origin may not send this request."
+    400, "cors_refused", "Cross-origin request refused", "The origin is not allowed."
 )
 PATH_NOT_FOUND: Final = ProblemType(
     404, "path_not_found", "Path not found", "No operation has this path."
@@ -205,7 +205,7 @@ def document(responses: dict[Any, dict[str, Any]], problem: ProblemType, *, key:
     if problem.status == _STATUSES[Unauthenticated]:
         response.setdefault("headers", {})["WWW-Authenticate"] = _WWW_AUTHENTICATE
     if problem.retryable:
-        # A conflict is only sometimes over by itself.
+        # Only some conflicts resolve by themselves.
         always = problem.status != _STATUSES[Conflict]
         response.setdefault("headers", {})["Retry-After"] = {**_RETRY_AFTER, "required": always}
 

@@ -25,7 +25,7 @@ _ETAG: Final = {
 }
 _REPLAYED: Final = {
     "Idempotency-Replayed": {
-        "description": "Set if the response is that of an earlier request with the same key.",
+        "description": "Present if this is the stored response to an earlier request with the key.",
         "schema": {"type": "string", "enum": ["true"], "examples": ["true"]},
     }
 }

@@ -21,7 +21,7 @@ from app.infrastructure.redis import Breaker, RedisUnavailable
 
 T = TypeVar("T")
 _ARQ: Final = "arq:"
-"""Prefix of arq's own keys, and of ours beside them."""
+"""Prefix of the keys, both arq's and ours."""
 
 
 class JobPipeline(Pipeline):

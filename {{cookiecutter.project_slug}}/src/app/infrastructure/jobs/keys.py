@@ -1,4 +1,4 @@
-"""Names of Redis keys: arq's own, and ours beside them.
+"""Names of Redis keys, both arq's and ours.
 
 A job stays in the queue, a sorted set by due time, while it runs: its worker holds the lease,
 arq's `in-progress` key, which expires.

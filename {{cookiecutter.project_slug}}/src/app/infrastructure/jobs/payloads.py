@@ -25,7 +25,7 @@ _adapter: Final[Callable[[Any], TypeAdapter[Any]]] = cache(TypeAdapter)
 
 
 class UnreadableJob(Exception):
-    """The stored job is malformed or of an unknown kind; the message holds nothing of it."""
+    """The stored job is malformed or of an unknown kind; the message reveals nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,7 +256,7 @@ class JobStore:
     async def _require_room(self, pipe: JobPipeline, owned: str) -> None:
         number = await pipe.execute_command("ZCOUNT", owned, f"({self._horizon()}", "+inf")
         if number >= self._settings.unfinished_per_user:
-            raise TooManyJobs(f"{number} of your jobs wait or run. Cancel one, or come back later.")
+            raise TooManyJobs(f"You have {number} unfinished jobs. Cancel one, or retry later.")
 
     def _own(self, pipe: JobPipeline, owned: str, job_id: JobId) -> None:
         """Count a job among the unfinished ones of its owner."""

@@ -116,7 +116,7 @@ class JobWorker(Worker):
             logger.warning("worker deregistration failed")
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Claim and start jobs, as far as there is room."""
+        """Claim and start jobs while there are free slots."""
         # In order: first come, first served.
         for job_id in map(bytes.decode, job_ids):
             if self.job_counter >= self.max_jobs:

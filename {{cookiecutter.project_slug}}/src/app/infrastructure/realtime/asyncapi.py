@@ -23,17 +23,17 @@ from app.infrastructure.realtime.registry import Messages
 
 VERSION: Final = "3.0.0"
 CLOSE_CODES: Final[dict[int, str]] = {
-    UNAUTHENTICATED: "the credentials are missing or not valid, the session has ended, or the "
-    "connection has lasted long enough: come back with a new ticket",
-    FORBIDDEN: "the channel or the page's origin is not permitted, or a permission was withdrawn",
-    TOO_SLOW: "messages were read too slowly",
+    UNAUTHENTICATED: "credentials missing or invalid, session ended, or maximum lifetime of the "
+    "connection reached; reconnect with a new ticket",
+    FORBIDDEN: "channel or origin not permitted, or a permission was revoked",
+    TOO_SLOW: "the client reads too slowly",
     UNSUPPORTED: "a message was not text",
-    MALFORMED: "too many messages could not be read",
-    TOO_MANY_MESSAGES: "too many messages were sent",
+    MALFORMED: "too many invalid messages",
+    TOO_MANY_MESSAGES: "too many messages",
     TOO_LARGE: "a message was too large",
-    INTERNAL: "something went wrong, or a ping of the protocol was not answered in time",
-    RESTARTING: "the server process ends: come back at once, to another one",
-    TRY_LATER: "there are too many connections, or the service is not available: come back later",
+    INTERNAL: "internal error, or a protocol ping was not answered in time",
+    RESTARTING: "the server process is shutting down; reconnect at once",
+    TRY_LATER: "too many connections, or the service is unavailable; retry later",
 }
 """Meaning of each close code."""
 

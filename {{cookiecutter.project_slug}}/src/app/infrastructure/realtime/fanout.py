@@ -28,7 +28,7 @@ from app.infrastructure.redis import GuardedRedis, RedisUnavailable, Script, ope
 logger = structlog.stdlib.get_logger(__name__)
 
 _VERSION: Final = 1
-"""Of the format in Redis. Releases that differ in it do not exchange messages."""
+"""Version of the format in Redis. Releases with different versions do not exchange messages."""
 
 _ALL: Final = "*"
 _NONE: Final = "-"

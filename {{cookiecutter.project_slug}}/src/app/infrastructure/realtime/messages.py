@@ -25,7 +25,7 @@ class WhoMessage(ClientMessage):
 
 
 class PingMessage(ClientMessage):
-    """Request a `pong`. The server itself sends pings of the protocol."""
+    """Request a `pong`. The server itself sends protocol pings."""
 
     type: Literal["ping"] = Field(description=TYPE, examples=["ping"])
     nonce: str = Field(
@@ -42,24 +42,24 @@ class SenderResponse(ResponseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    user_id: UUID = Field(description="Id of the user.", examples=[EXAMPLE_ID])
+    user_id: UUID = Field(description="ID of the user.", examples=[EXAMPLE_ID])
     username: str = Field(description="Name of the user.", examples=["ada"])
 
 
 class MemberResponse(SenderResponse):
     """A connection to the channel; a user with several clients has several."""
 
-    connection_id: UUID = Field(description="Id of the connection.", examples=[EXAMPLE_ID])
+    connection_id: UUID = Field(description="ID of the connection.", examples=[EXAMPLE_ID])
 
 
 class WelcomeMessage(ServerMessage):
     """The first message: from here on, the connection receives all messages of the channel."""
 
     type: Literal["welcome"] = Field("welcome", description=TYPE, examples=["welcome"])
-    connection_id: UUID = Field(description="Id of your connection.", examples=[EXAMPLE_ID])
+    connection_id: UUID = Field(description="ID of your connection.", examples=[EXAMPLE_ID])
     channel: str = Field(description="Name of the channel.", examples=["lobby"])
     members: list[MemberResponse] = Field(
-        description="Members, you included; incomplete in a large channel."
+        description="Members, including you; incomplete in a large channel."
     )
     total: int = Field(description="Number of members.", examples=[1])
 

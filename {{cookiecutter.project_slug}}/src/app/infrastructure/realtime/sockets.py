@@ -42,19 +42,19 @@ _REASON_LENGTH: Final = 123
 _DETAIL_LENGTH: Final = 300
 _SECONDS_TO_CLOSE: Final = 5.0
 
-_EXPIRED: Final = Close(UNAUTHENTICATED, "come back with a new ticket")
-_FAILED: Final = Close(INTERNAL, "something went wrong on our side")
-_NOT_TEXT: Final = Close(UNSUPPORTED, "messages are text")
-_LARGE: Final = Close(TOO_LARGE, "the message is too large")
+_EXPIRED: Final = Close(UNAUTHENTICATED, "reconnect with a new ticket")
+_FAILED: Final = Close(INTERNAL, "internal error")
+_NOT_TEXT: Final = Close(UNSUPPORTED, "messages must be text")
+_LARGE: Final = Close(TOO_LARGE, "message too large")
 _TOO_MANY: Final = Close(TOO_MANY_MESSAGES, "too many messages")
-_UNREADABLE: Final = Close(MALFORMED, "too many messages that can't be read")
+_UNREADABLE: Final = Close(MALFORMED, "too many invalid messages")
 
 
 class OriginForbidden(Forbidden):
     """A page of another site has opened the connection."""
 
     code = "origin_forbidden"
-    title = "Pages of this origin may not connect"
+    title = "Origin not permitted"
 
 
 class SocketRouter(FeatureRouter):
@@ -131,7 +131,7 @@ async def accept(socket: WebSocket) -> None:
 
 
 async def refuse(socket: WebSocket, error: DomainError) -> None:
-    """Accept and close a WebSocket: without the former, the client would see a 403 and no code."""
+    """Accept and close a WebSocket: unaccepted, the client would see a 403 without a code."""
     request_context(socket.scope).code = error.code
     await accept(socket)
     code = TRY_LATER
@@ -221,7 +221,7 @@ async def _read(
             return _LARGE
         try:
             if not allowance.take(clock()):
-                detail = "Wait a little; this message was dropped."
+                detail = "Message dropped: you are sending too fast."
                 raise _Rejected("too_many_messages", detail, _TOO_MANY)
             await messages.handle(_parse(text, messages), connection, hub)
         except _Rejected as rejected:
@@ -243,7 +243,7 @@ def _parse(text: str, messages: Messages) -> ClientMessage:
         if first["type"] == "json_invalid":
             code, detail = "malformed_message", "The message is not valid JSON."
         elif not first["loc"]:
-            code, detail = "unknown_message", "There is no message of this type."
+            code, detail = "unknown_message", "Unknown message type."
         else:
             # The location starts with the tag that chose the model.
             field = ".".join(map(str, first["loc"][1:]))

@@ -1,4 +1,4 @@
-"""Redis: shared by all processes of the service, which can do without it for a while."""
+"""Redis: shared by all processes. The service tolerates outages."""
 
 from app.infrastructure.redis.breaker import Breaker, RedisUnavailable
 from app.infrastructure.redis.client import GuardedRedis, Script, open_redis

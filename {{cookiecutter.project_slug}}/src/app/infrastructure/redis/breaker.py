@@ -66,7 +66,7 @@ class Breaker:
             self._fail(error)
             raise RedisUnavailable(cause=type(error).__name__) from error
         finally:
-            # A cancelled probe has shown nothing: the next call may probe.
+            # A cancelled probe is inconclusive: the next call may probe.
             if is_probe:
                 self._probing = False
         self._failed = 0

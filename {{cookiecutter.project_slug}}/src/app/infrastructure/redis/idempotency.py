@@ -79,7 +79,7 @@ class RedisIdempotency:
         """
         name, token = self._name(key), secrets.token_hex(16)
         if name in self._outbox:
-            # The request has ended, and Redis does not know yet.
+            # The request has ended, but Redis has not been updated yet.
             raise IdempotencyKeyInUse
         try:
             before, status, headers, body = await self._redis.run(
