@@ -96,7 +96,7 @@ class Outbox:
                 await self._deliver_all()
 
     async def _deliver_all(self) -> None:
-        # In order: first come, first served.
+        # First come, first served.
         for delivery in list(self._pending):
             await self._deliver(delivery)
 

@@ -101,7 +101,7 @@ class AuthService:
             TooManyLoginAttempts: Too many logins have failed.
             PasswordHashingBusy: Too many logins are waiting.
         """
-        # In order: another attempt follows a change of the account.
+        # Another attempt follows a change of the account.
         for _ in range(_LOGIN_ATTEMPTS):
             pair = await self._try_log_in(normalized_email(login), password, scope, client)
             if pair is not None:

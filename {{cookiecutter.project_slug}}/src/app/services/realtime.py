@@ -86,7 +86,7 @@ async def recheck(database: Database, clients: Collection[Client]) -> dict[UUID,
     """Return the connections to close: their session or key has ended, or lost a permission."""
     closes: dict[UUID, Close] = {}
     everyone = list(clients)
-    # In order: one query at a time, so that requests get connections in between.
+    # One query at a time, so that requests get connections in between.
     for start in range(0, len(everyone), _BATCH):
         batch = everyone[start : start + _BATCH]
         ids, now = [each.credential for each in batch], utc_now()

@@ -33,7 +33,7 @@ async def remove_exports(_: RemoveExports, resources: Resources) -> None:
     """Delete expired files, and the remains of interrupted uploads."""
     before = utc_now() - timedelta(seconds=resources.settings.jobs.result_seconds)
     removed = 0
-    # In order: there are few, and the store serves others, too.
+    # There are few, and the store serves others, too.
     async for stored in resources.storage.list(EXPORTS):
         if stored.modified_at < before:
             await resources.storage.delete(stored.key)

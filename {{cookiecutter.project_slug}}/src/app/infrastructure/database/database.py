@@ -93,7 +93,7 @@ class Database:
                 async with session.begin():
                     yield session
                 actions: list[AfterCommit] = session.info.pop("after_commit", [])
-        # In order: one may depend on another. The commit is final, even if an action fails.
+        # One may depend on another. The commit is final, even if an action fails.
         for action in actions:
             try:
                 await action()

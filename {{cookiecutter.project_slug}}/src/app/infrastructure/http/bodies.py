@@ -185,7 +185,7 @@ class IdempotencyMiddleware:
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 context.claim = None
                 await _end(scope, claim, held)
-                # In order: the start of the response, and then its body.
+                # The start of the response, and then its body.
                 for each in held:
                     await send(each)
 

@@ -74,11 +74,10 @@ class JobQueue:
             logger.error("job lost", job=sent.kind, job_id=str(job_id))
 
     async def _resend(self) -> None:
-        # In order: jobs may depend on earlier ones.
+        # Jobs may depend on earlier ones.
         while self._backlog:
             await asyncio.sleep(self.retry_seconds)
             with suppress(QueueUnavailable):
-                # In order: as above.
                 while self._backlog:
                     job_id, sent = self._backlog[0]
                     await self._store.submit(job_id, sent)

@@ -117,7 +117,7 @@ class JobWorker(Worker):
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Claim and start jobs while there are free slots."""
-        # In order: first come, first served.
+        # First come, first served.
         for job_id in map(bytes.decode, job_ids):
             if self.job_counter >= self.max_jobs:
                 return

@@ -182,7 +182,7 @@ class FanOut:
             await self._to_send.wait()
             self._to_send.clear()
             wait = _FIRST_WAIT
-            # In order: messages of one sender keep their order.
+            # Messages of one sender keep their order.
             while self._outbox:
                 packet = self._outbox[0]
                 try:
@@ -265,7 +265,7 @@ class FanOut:
         while True:
             await _pause(self._settings.presence_seconds / 3)
             try:
-                # In order: one command at a time, so that others get through.
+                # One command at a time, so that others get through.
                 for channel in self._connections.channels:
                     await self._renew(channel)
             except RedisUnavailable:
@@ -274,7 +274,6 @@ class FanOut:
     async def _renew(self, channel: str) -> None:
         members = [member.model_dump_json() for member in self._connections.members(channel)]
         life = str(self._settings.presence_seconds)
-        # In order: as above.
         for start in range(0, len(members), _BATCH):
             batch = members[start : start + _BATCH]
             expired: list[Any] = await self._redis.run(
