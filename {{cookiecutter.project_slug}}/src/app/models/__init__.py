@@ -1,7 +1,7 @@
 """All models: Alembic compares the database with those imported here."""
 
-from app.infrastructure.database.models import Base
-from app.models.api_keys import ApiKey
+from app.infrastructure.database.models import Base as Base
+from app.models.api_keys import ApiKey as ApiKey
 
 # {%- if cookiecutter.use_s3 +%}
 from app.models.files import File as File
@@ -11,17 +11,8 @@ from app.models.files import File as File
 from app.models.idempotency_keys import IdempotencyKey as IdempotencyKey
 
 # {%- endif +%}
-from app.models.items import Item
-from app.models.login_throttles import LoginThrottle
-from app.models.sessions import AuthSession, RefreshToken
-from app.models.users import User
-
-__all__ = [
-    "ApiKey",
-    "AuthSession",
-    "Base",
-    "Item",
-    "LoginThrottle",
-    "RefreshToken",
-    "User",
-]
+from app.models.items import Item as Item
+from app.models.login_throttles import LoginThrottle as LoginThrottle
+from app.models.sessions import AuthSession as AuthSession
+from app.models.sessions import RefreshToken as RefreshToken
+from app.models.users import User as User
