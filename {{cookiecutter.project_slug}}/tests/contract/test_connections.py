@@ -1,6 +1,6 @@
 """No request holds two connections of the pool: when all do and wait for a second, none goes on."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import httpx2
 import pytest
@@ -10,7 +10,9 @@ from structlog.testing import capture_logs
 from app.config import Settings
 from app.core.ids import new_id
 from app.domain.permissions import DELEGABLE
+from app.infrastructure.database.repository import table_of
 from app.main import create_app
+from app.models import Base
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone, bearer
 from tests.support.document import OPERATIONS, Json, Operation, ids_in
@@ -48,7 +50,7 @@ def arrange(app: FastAPI, password_hash: str) -> Arrange:
 async def request_of(operation: Operation, owner: Someone, arrange: Arrange) -> Json:
     """Return a request that the operation accepts."""
     other, rows = await arrange.someone(), await arrange.a_row_of_each_table(owner)
-    ids = ids_in(operation.path, rows) | {"user_id": str(other.id)}
+    ids = referred(rows) | ids_in(operation.path, rows) | {"user_id": str(other.id)}
     request = operation.request(**ids)
     own: dict[str, Json] = {
         "log_in": {"data": {"username": owner.username, "password": owner.password}},
@@ -59,6 +61,16 @@ async def request_of(operation: Operation, owner: Someone, arrange: Arrange) -> 
         "log_out": {"json": {"refresh_token": owner.refresh_token}},
     }
     return request | own.get(operation.id, {})
+
+
+def referred(rows: Mapping[str, Base]) -> dict[str, str]:
+    """Return the ids that rows refer to, by the columns of the foreign keys."""
+    return {
+        column.name: str(getattr(row, column.name))
+        for row in rows.values()
+        for column in table_of(type(row)).columns
+        if column.foreign_keys
+    }
 
 
 @pytest.mark.parametrize("by_key", [False, True], ids=["by token", "by API key"])

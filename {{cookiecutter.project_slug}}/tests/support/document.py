@@ -73,17 +73,21 @@ class Operation:
         """The names of the security schemes, any one of which will do."""
         return [name for requirement in self.definition.get("security", ()) for name in requirement]
 
-    def request(self, **path_parameters: str) -> Json:
-        """The arguments for a client: the request that the examples of the document make."""
+    def request(self, **ids: str) -> Json:
+        """The arguments for a client: the request that the examples of the document make.
+
+        Args:
+            **ids: Other values for parameters of the path and fields of the body.
+        """
         values = {
-            each["name"]: path_parameters.get(each["name"], example_of(each["schema"]))
+            each["name"]: ids.get(each["name"], example_of(each["schema"]))
             for each in self.parameters
             if each["in"] == "path"
         }
         arguments: Json = {"method": self.method.upper(), "url": self.path.format(**values)}
         if self.body is not None:
             media_type, schema = self.body
-            example = example_of(schema)
+            example = with_ids(example_of(schema), ids)
             if media_type == "application/json":
                 arguments["json"] = example
             elif media_type == "multipart/form-data":
@@ -119,9 +123,20 @@ def example_of(schema: Json) -> Any:
         schema = resolved(schema)
     if "examples" in schema:
         return schema["examples"][0]
+    if "anyOf" in schema:
+        return example_of(schema["anyOf"][0])
     if schema.get("type") == "array":
         return [example_of(schema["items"])]
-    return {name: example_of(each) for name, each in schema["properties"].items()}
+    return {name: example_of(each) for name, each in schema.get("properties", {}).items()}
+
+
+def with_ids(example: Any, ids: Mapping[str, str]) -> Any:
+    """The example with these ids in the fields of that name, at any depth."""
+    if isinstance(example, list):
+        return [with_ids(each, ids) for each in example]
+    if isinstance(example, dict):
+        return {name: ids.get(name) or with_ids(each, ids) for name, each in example.items()}
+    return example
 
 
 def ids_in(path: str, rows: Mapping[str, Any]) -> dict[str, str]:

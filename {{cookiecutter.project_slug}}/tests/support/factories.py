@@ -107,14 +107,13 @@ def a_row_of_each_table(user: models.User) -> dict[str, models.Base]:
 
 
 def _row(model: type[models.Base], table: str, parents: dict[str, Any]) -> models.Base:
-    """Build a row by the factory here or in the module named like the table, or by its types."""
-    module = f"tests.support.{table}"
-    own = import_module(module) if find_spec(module) else None
-    name = f"{model.__name__}Factory"
-    factory = globals().get(name) or getattr(own, name, None)
-    if factory is not None:
-        built: models.Base = factory.build(**parents)
-        return built
+    """Build a row by its factory, here or in a module named like the table, or by its types."""
+    for module in (__name__, f"tests.support.{table}", f"tests.api.test_{table}"):
+        found = import_module(module) if find_spec(module) else None
+        factory = getattr(found, f"{model.__name__}Factory", None)
+        if factory is not None:
+            built: models.Base = factory.build(**parents)
+            return built
     values = {
         column.name: _value(column)
         for column in table_of(model).columns
