@@ -91,12 +91,17 @@ def test_refuses_what_it_can_not_undo_or_finish(copy: Path) -> None:
     commit(copy)
     assert f"src/app/services/users.py:{text.count(chr(10)) + 2}: from app.models" in refused()
 
+    service.write_text(text, encoding="utf-8")
+
     later = copy / "migrations/versions/0004_orders.py"
-    later.write_text('revision = "0004"\ndown_revision = "0003"\n', encoding="utf-8")
+    following = 'revision = "0004"\ndown_revision = "0003"\n'
+    later.write_text(f'{following}# ["items.id"]\n', encoding="utf-8")
+    assert "0004_orders.py:3: " in refused("--force")
+    assert "Take the foreign key out of that migration" in refused("--force")
+    later.write_text(following, encoding="utf-8")
     assert "0004_orders.py follows 0003_items.py. Set its down_revision" in refused("--force")
 
     later.unlink()
-    service.write_text(text, encoding="utf-8")
     kept = (copy / "scripts/remove_example.py").read_text(encoding="utf-8")
     assert remove(copy, "--force").returncode == 0
     (copy / "scripts").mkdir()

@@ -91,6 +91,11 @@ def edited_files(files: list[Path]) -> dict[Path, str]:
                 if DEPENDS.search(line)
             )
     if problems:
+        if any(problem.startswith("migrations/") for problem in problems):
+            problems.append(
+                "Take the foreign key out of that migration. Where it was applied, drop the"
+                " constraint in the database, too."
+            )
         raise Refused("Remove these references first:\n" + "\n".join(problems))
     return edits
 
@@ -180,8 +185,8 @@ def main() -> int:
         files = removed_files()
         if not arguments.force:
             require_clean_tree()
-        revision, before = migration(files)
         edits = edited_files(files)
+        revision, before = migration(files)
     except Refused as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -193,9 +198,10 @@ def main() -> int:
         Path(__file__).parent.rmdir()
     lines = (
         f"Removed {len(files)} files. Run `make check`.",
-        f"In each database that is at revision {revision}, run:",
+        "In each database that has the table, run:",
         "  DROP TABLE items;",
-        f"  UPDATE alembic_version SET version_num = '{before}';",  # noqa: S608 - printed
+        f"  UPDATE alembic_version SET version_num = '{before}'",  # noqa: S608 - printed
+        f"    WHERE version_num = '{revision}';",
     )
     sys.stdout.write("\n".join((*lines, "")))
     return 0
