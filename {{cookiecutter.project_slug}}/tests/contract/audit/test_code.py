@@ -134,7 +134,9 @@ def test_tst03_runs_in_random_order_and_in_parallel() -> None:
     """TST03: the suite passes in random order and in parallel."""
     needed = {re.split(r"[\[<>=]", name)[0] for name in PROJECT["dependency-groups"]["dev"]}
     assert {"pytest-randomly", "pytest-xdist"} <= needed
-    assert "randomly" not in " ".join(PROJECT["tool"]["pytest"]["ini_options"]["addopts"])
+    options = PROJECT["tool"]["pytest"]["ini_options"]["addopts"]
+    assert "-n=auto" in options
+    assert "randomly" not in " ".join(options)
 
 
 def test_tst04_takes_data_from_factories() -> None:
