@@ -57,7 +57,9 @@ class TestCreateApiKey:
     def test_shows_the_key_this_once(
         self, client: TestClient, arrange: ArrangeSync, user: Someone
     ) -> None:
-        created = create(client, user).json()
+        response = create(client, user)
+        assert response.headers["cache-control"] == "no-store"
+        created = response.json()
         key = created.pop("key")
         assert listed(client, user) == [created]
         (row,) = arrange.rows(select(models.ApiKey.__table__))

@@ -39,6 +39,7 @@ async def create_api_key(
     """Create a key for a machine. The key is shown only once: store it."""
     new = await keys.create(owner, body.name, frozenset(body.scopes), body.expires_in_days)
     response.headers["Location"] = location_of(request, new.api_key.id)
+    response.headers["Cache-Control"] = "no-store"
     shown = ApiKeyResponse.model_validate(new.api_key)
     return ApiKeyCreatedResponse(**shown.model_dump(), key=new.key)
 
