@@ -296,6 +296,8 @@ class TestListItems:
             ("cursor", "a" * 2049),
             ("cursor", "garbage"),
             ("cursor", "W10"),
+            ("cursor", encode_cursor("created_at", NOON, UUID(int=7))),
+            ("cursor", encode_cursor("-created_at", "a title", UUID(int=7))),
         ],
     )
     def test_refuses_a_bad_query(

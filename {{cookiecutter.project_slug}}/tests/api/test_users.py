@@ -419,6 +419,15 @@ class TestAdministerUser:
         token = client.post(TOKEN, data=form).json()["access_token"]
         assert client.get(USERS, headers=bearer(token)).status_code == 200
 
+    def test_is_not_for_support(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        support = arrange.someone(role="support")
+        response = self.change(client, support, user, role="support")
+        assert status_and_code(response) == (403, "insufficient_scope")
+        response = client.delete(f"{USERS}/{user.id}", headers=support.headers)
+        assert status_and_code(response) == (403, "insufficient_scope")
+
     def test_takes_a_role_away_from_the_next_request_on(
         self, client: TestClient, arrange: ArrangeSync, admin: Someone
     ) -> None:

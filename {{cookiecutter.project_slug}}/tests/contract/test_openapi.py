@@ -227,6 +227,11 @@ class TestWords:
         for operation in OPERATIONS:
             for response in operation.responses.values():
                 assert response["description"] not in {"", "Successful Response"}, operation.id
+            success = operation.responses[operation.success]
+            if model := success.get("content", {}).get("application/json"):
+                assert success["description"] == resolved(model["schema"])["description"]
+            elif operation.success == 204:
+                assert success["description"] == "No content."
 
     @pytest.mark.parametrize("name", MODELS)
     def test_give_every_model_an_example_that_fits_it(self, name: str) -> None:

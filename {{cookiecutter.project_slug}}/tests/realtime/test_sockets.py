@@ -236,9 +236,12 @@ class TestLog:
             address = f"ws://127.0.0.1:{service.port}{PATH}me?ticket={ticket}"
             async with connect(address, proxy=None) as connection:
                 assert (await Speaker(connection).hear())["type"] == "welcome"
+            async with connect(address, proxy=None) as connection:
+                assert await Speaker(connection).end() == 4001
 
         written = "".join(capsys.readouterr())
-        assert f"{PATH}me?ticket=[redacted]" in written
+        assert written.count(f"{PATH}me?ticket=[redacted]") == 2
+        assert "code=invalid_ticket" in written
         assert ticket not in written
 
 
