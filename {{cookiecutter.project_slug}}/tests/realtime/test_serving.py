@@ -1,15 +1,17 @@
 """Production and development use the same options of uvicorn."""
 
 import runpy
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 import uvicorn
 
+from app import config
 from app.cli import development
 from app.config import Settings
 from app.core.config.realtime import RealtimeSettings
+from app.infrastructure.database import migrations
 from app.infrastructure.realtime.server import SocketProtocol, uvicorn_options
 
 SETTINGS = Settings(
@@ -24,10 +26,10 @@ OPTIONS = {
 
 
 def test_follows_the_settings() -> None:
-    config = uvicorn.Config("app.asgi:app", log_config=None, **uvicorn_options(SETTINGS.realtime))
-    config.load()
-    assert config.ws_protocol_class is SocketProtocol
-    assert {name: getattr(config, name) for name in OPTIONS} == OPTIONS
+    made = uvicorn.Config("app.asgi:app", log_config=None, **uvicorn_options(SETTINGS.realtime))
+    made.load()
+    assert made.ws_protocol_class is SocketProtocol
+    assert {name: getattr(made, name) for name in OPTIONS} == OPTIONS
 
 
 def test_is_what_production_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -43,6 +45,9 @@ def test_is_what_production_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def test_is_what_development_does(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[uvicorn.Config] = []
     monkeypatch.setattr(uvicorn.Server, "run", lambda server, **_: made.append(server.config))
-    listening: Any = None
-    development._serve(listening, uvicorn_options(SETTINGS.realtime), reload=False)
+    monkeypatch.setattr(development, "worker_process", nullcontext, raising=False)
+    monkeypatch.setattr(development, "runtime", lambda: nullcontext(SETTINGS))
+    monkeypatch.setattr(config, "load_settings", lambda: SETTINGS)
+    monkeypatch.setattr(migrations, "upgrade", lambda *_, **__: None)
+    development.dev(port=0, reload=False)
     assert {name: getattr(made[0], name) for name in OPTIONS} == OPTIONS
