@@ -278,6 +278,11 @@ class TestCreateAdmin:
         assert "ada <ada@example.com>" in result.stdout
         assert PASSWORD not in result.output
 
+    def test_needs_nothing_that_other_tests_have_imported(self, migrated: str) -> None:
+        command = (sys.executable, "-m", "app.cli", *ADMIN)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        assert done.returncode == 0, done.stderr
+
     def test_follows_the_rules_of_every_account(self, run: Run, migrated: str) -> None:
         assert run(*ADMIN).exit_code == 0
         assert_failed(run(*ADMIN, "--username", "other"), "E-mail", "in use")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import app.models  # noqa: F401 - statements find tables by name
 from app.config import Settings
 from app.core.idempotency import IdempotencyStore
 from app.core.ports import Cache, Events, HealthCheck, Job, Mailer
