@@ -74,9 +74,16 @@ class TestByName:
         event = dict.fromkeys(HARMLESS_NAMES, "shown")
         assert redacted(**event) == event
 
-    def test_knows_headers_as_asgi_has_them(self) -> None:
+    def test_knows_headers_as_asgi_and_clients_have_them(self) -> None:
         event = redacted(headers=[(b"host", b"example.com"), (b"cookie", b"hidden")])
         assert event == {"headers": [["host", "example.com"], ["cookie", REDACTED]]}
+        event = redacted(headers=[("host", "example.com"), ("cookie", "hidden")])
+        assert event == {"headers": [["host", "example.com"], ["cookie", REDACTED]]}
+
+    def test_ends_at_a_value_that_holds_itself(self) -> None:
+        pair: list[object] = [b"name", None]
+        pair[1] = pair
+        assert "…" in str(redacted(pair=pair))
 
     def test_hides_the_private_members_of_a_key(self) -> None:
         event = redacted(value={"kty": "EC", "x": "shown", "d": "hidden"})

@@ -109,7 +109,7 @@ def _plain(value: object, depth: int) -> object:
     match value:
         case None | bool() | int() | float():
             return value
-        case (bytes() as name, secret):  # a header of ASGI
+        case (str() | bytes() as name, secret) if _SENSITIVE_NAME.search(_text(name)):  # a header
             return [_text(name), _field(_text(name), secret, depth)]
         case _ if depth >= _MAX_DEPTH:
             return "…"
