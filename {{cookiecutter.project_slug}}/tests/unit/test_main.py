@@ -1,10 +1,14 @@
 """The application as it is put together."""
 
+from collections.abc import Callable
+
 import pytest
+from fastapi import APIRouter, FastAPI
 from httpx2 import ASGITransport, AsyncClient
 
 from app import about
 from app.config import Settings
+from app.infrastructure.http.routes import FeatureRouter
 from app.main import create_app
 
 DOCUMENTATION = ["/docs", "/redoc", "/openapi.json"]
@@ -42,3 +46,18 @@ async def test_is_not_documented_in_production(path: str) -> None:
 
 async def test_does_not_redirect_to_where_there_is_no_slash() -> None:
     assert await status(Settings(environment="test"), "/live/") == 404
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda router: router.mount("/more", FastAPI()),
+        lambda router: router.include_router(APIRouter(prefix="/more")),
+        lambda router: router.add_route("/more", lambda _: None),
+    ],
+)
+def test_loses_no_route_of_a_kind_that_features_lack(add: Callable[[APIRouter], None]) -> None:
+    router = FeatureRouter(prefix="/things", tags=["things"])
+    add(router)
+    with pytest.raises(TypeError, match="/things has more than operations"):
+        router.include_in(FastAPI(), prefix="/api/v1", dependencies=[])

@@ -60,8 +60,10 @@ class FeatureRouter(APIRouter):
     router and once inside it, for an eighth of the cost of an authenticated GET.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self, *, prefix: str, tags: list[str], dependencies: Sequence[Depends] = ()
+    ) -> None:
+        super().__init__(prefix=prefix, tags=[*tags], dependencies=dependencies)
         self._additions: list[Addition] = []
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -82,7 +84,13 @@ class FeatureRouter(APIRouter):
         self._additions.append(add)
 
     def include_in(self, app: FastAPI, *, prefix: str, dependencies: Sequence[Depends]) -> None:
-        """Add the routes to an application, below a prefix and behind dependencies."""
+        """Add the routes to an application, below a prefix and behind dependencies.
+
+        Raises:
+            TypeError: A mount, an included router or the like would be lost.
+        """
+        if self.routes:
+            raise TypeError(f"{self.prefix} has more than operations: {self.routes}")
         for add in self._additions:
             add(app.router, prefix, [*dependencies, *self.dependencies])
 
