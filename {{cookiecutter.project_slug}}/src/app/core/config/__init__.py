@@ -86,7 +86,7 @@ class HttpSettings(SettingsGroup):
     cors_allow_credentials: bool = False
     """Let browsers send cookies. Bearer tokens don't need it."""
 
-    trusted_hosts: ListOf[Host] = Field(default=["*"])
+    trusted_hosts: ListOf[Host] = Field(default=["*"], min_length=1)
     """Accepted values of `Host`, such as `api.example.com` or `*.example.com`. Production refuses
     `*`."""
 
