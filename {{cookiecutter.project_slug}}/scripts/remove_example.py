@@ -171,9 +171,14 @@ def require_clean_tree() -> None:
             (git, "status", "--porcelain"), cwd=ROOT, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
-        raise Refused("This is no git repository. Commit first, or add --force.") from None
+        raise Refused(
+            "This is no git repository. Run `git init` and commit, or use "
+            "`make remove-example args=--force`."
+        ) from None
     if done.stdout:
-        raise Refused("There are uncommitted changes. Commit them, or add --force.")
+        raise Refused(
+            "There are uncommitted changes. Commit them, or use `make remove-example args=--force`."
+        )
 
 
 def main() -> int:

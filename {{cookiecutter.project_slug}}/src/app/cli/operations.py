@@ -130,7 +130,7 @@ def openapi(
 
 
 def prune() -> None:
-    """Delete expired rows and orphaned files, and print counts. Schedule it daily.
+    """Delete expired data, and print counts. Schedule it daily.
 
     Example: app prune
     """
