@@ -77,17 +77,27 @@ class TestRemember:
         assert 0 < await redis.command("TTL", cache._name("report")) <= 60
 
     async def test_shares_a_load_between_concurrent_calls(
-        self, cache: RedisCache, monkeypatch: pytest.MonkeyPatch
+        self, cache: RedisCache, redis: GuardedRedis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         source, join, waiting = Source(), cache._join, []
+        command, others_wait = redis.command, asyncio.Event()
+
+        async def replied_last(*arguments: Any) -> Any:
+            reply = await command(*arguments)
+            if reply is None:
+                await others_wait.wait()
+            return reply
 
         async def noted(*arguments: Any) -> Any:
             waiting.append(arguments)
+            if len(waiting) == 4:
+                others_wait.set()
             return await join(*arguments)
 
         async def all_others_wait() -> bool:
             return len(waiting) == 4
 
+        monkeypatch.setattr(redis, "command", replied_last)
         monkeypatch.setattr(cache, "_join", noted)
         source.may_end.clear()
         calls = [asyncio.create_task(remembered(cache, source)) for _ in range(5)]

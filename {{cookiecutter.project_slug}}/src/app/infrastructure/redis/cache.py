@@ -47,12 +47,35 @@ class RedisCache(Cache):
         self, key: str, ttl: float, load: Callable[[], Awaitable[T]], model: type[T]
     ) -> T:
         """Return the cached value, or load and cache it."""
-        name, lease = self._name(key), b"?" + secrets.token_bytes(8)
+        lease = b"?" + secrets.token_bytes(8)
+        # Before the lease is taken: another call may read it before this one has the reply.
+        loading = self._loading[lease] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._remember(key, lease, ttl, load, _adapter(model))
+        finally:
+            del self._loading[lease]
+            loading.cancel()  # unless it has the value
+
+    async def forget(self, *keys: str) -> None:
+        """Drop values, and those being loaded."""
+        try:
+            await self._redis.command("DEL", *map(self._name, keys))
+        except RedisUnavailable as error:
+            logger.warning("cache not invalidated", keys=keys, **error.context)
+
+    async def _remember(
+        self,
+        key: str,
+        lease: bytes,
+        ttl: float,
+        load: Callable[[], Awaitable[T]],
+        adapter: TypeAdapter[T],
+    ) -> T:
+        name = self._name(key)
         try:
             held = await self._redis.command("SET", name, lease, "NX", "GET", "PX", _LEASE_MS)
         except RedisUnavailable:
             return await load()
-        adapter: TypeAdapter[T] = _adapter(model)
         if held is None:
             return await self._load(name, lease, ttl, load, adapter)
         if held.startswith(b"?"):
@@ -64,13 +87,6 @@ class RedisCache(Cache):
             await self.forget(key)
             return await load()
 
-    async def forget(self, *keys: str) -> None:
-        """Drop values, and those being loaded."""
-        try:
-            await self._redis.command("DEL", *map(self._name, keys))
-        except RedisUnavailable as error:
-            logger.warning("cache not invalidated", keys=keys, **error.context)
-
     async def _load(
         self,
         name: str,
@@ -79,20 +95,19 @@ class RedisCache(Cache):
         load: Callable[[], Awaitable[T]],
         adapter: TypeAdapter[T],
     ) -> T:
-        loading = self._loading[lease] = asyncio.get_running_loop().create_future()
         try:
             value = await load()
-            loading.set_result(value)
-            return value
-        finally:
-            del self._loading[lease]
+        except BaseException:
+            self._loading[lease].cancel()
             with suppress(RedisUnavailable):
-                if loading.done():
-                    text = adapter.dump_json(loading.result())
-                    await self._redis.run(_STORE, [name], lease, text, round(ttl * 1000))
-                else:
-                    loading.cancel()
-                    await self._redis.run(_RELEASE, [name], lease)
+                await self._redis.run(_RELEASE, [name], lease)
+            raise
+        self._loading[lease].set_result(value)
+        with suppress(RedisUnavailable):
+            await self._redis.run(
+                _STORE, [name], lease, adapter.dump_json(value), round(ttl * 1000)
+            )
+        return value
 
     async def _join(self, lease: bytes, load: Callable[[], Awaitable[T]]) -> T:
         """Wait for a value that this process loads; load it if that fails."""
