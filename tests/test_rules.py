@@ -21,7 +21,7 @@ COUNTS = {
     "API": 13,
     "SCH": 7,
     "DB": 12,
-    "SEC": 16,
+    "SEC": 17,
     "MID": 3,
     "ERR": 4,
     "ASY": 4,

@@ -199,6 +199,17 @@ class TestContentTooLarge:
         response = client.request(**bodiless(operation), content=content)
         require_problem(response, 413, operation)
 
+    @pytest.mark.parametrize(
+        "operation", [each for each in documenting(413) if "json" in each.request()], ids=str
+    )
+    def test_answers_a_body_with_too_many_values(
+        self, client: TestClient, headers: dict[str, str], operation: Operation
+    ) -> None:
+        unknown = {f"{number}": 1 for number in range(100_000)}  # 0.93 MB
+        response = client.request(**{**operation.request(), "json": unknown}, headers=headers)
+        require_problem(response, 413, operation)
+        assert len(response.content) < 1024
+
 
 class TestUnsupportedMediaType:
     @pytest.mark.parametrize("operation", [each for each in documenting(415) if each.body], ids=str)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, EmailStr, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
@@ -46,6 +47,7 @@ from app.infrastructure.http.problems import (
 )
 
 SECRET = "hunter2-correct-horse"
+JSON = {"Content-Type": "application/json"}
 PROBLEM = "application/problem+json"
 
 
@@ -319,7 +321,8 @@ class TestFrameworkError:
 
     async def test_a_body_that_is_no_json_is_400(self, api: AsyncClient) -> None:
         headers = {"Content-Type": "application/json"}
-        for body in (b"{", b"\xff\xfe{}", b'{"a": "\xc3\x28"}', b"[" * 100_000):
+        unterminated = b'"' + b'\\",' * 300_000
+        for body in (b"{", b"\xff\xfe{}", b'{"a": "\xc3\x28"}', b"[" * 10_000, unterminated):
             response = await api.post("/any", content=body, headers=headers)
             assert status_and_code(response) == (400, "malformed_request")
             Problem.model_validate(response.json())
@@ -365,6 +368,70 @@ class TestInvalidRequest:
     async def test_names_unknown_fields_within_bounds(self, api: AsyncClient) -> None:
         response = await api.put("/orders/1", json={"a" * 5000: 1})
         assert max(len(each["field"]) for each in response.json()["errors"]) < 400
+
+    async def test_lists_some_errors_and_counts_the_others(self, api: AsyncClient) -> None:
+        response = await api.put("/orders/1", json={f"key{number}": 1 for number in range(9000)})
+        problem = Problem.model_validate(response.json())
+        assert (problem.status, len(problem.errors), problem.more_errors) == (422, 20, 8985)
+
+    @pytest.mark.parametrize("character", ["a", "é", "😀", "\x01"])
+    async def test_is_answered_in_16_kib_at_most(self, api: AsyncClient, character: str) -> None:
+        keys = {f"{number}{character * 500}": 1 for number in range(100)}
+        path = f"/orders/{'😀' * 2000}"
+        response = await api.put(path, content=json.dumps(keys), headers=JSON)
+        assert response.status_code == 422
+        assert len(response.content) <= 16 * 1024
+        problem = Problem.model_validate(response.json())
+        assert len(problem.errors) + problem.more_errors == 106
+
+    async def test_lists_all_errors_if_there_are_few(self, api: AsyncClient) -> None:
+        response = await api.put("/orders/1", json={})
+        assert (len(response.json()["errors"]), "more_errors" in response.json()) == (5, False)
+
+
+class TestManyValues:
+    """A request that is small, and expensive to validate."""
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            json.dumps({f"{number}": 1 for number in range(100_000)}),
+            f"[{'[],' * 300_000}[]]",
+            "[" * 900_000,
+            json.dumps({"a": [{}] * 100_000}),
+            json.dumps({'",\\"': ",", "b": [1] * 10_000}),
+        ],
+        ids=["members", "lists", "depth", "nested", "quotes"],
+    )
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+    async def test_are_refused_before_they_are_parsed(
+        self, api: AsyncClient, monkeypatch: pytest.MonkeyPatch, body: str, encoding: str
+    ) -> None:
+        monkeypatch.setattr(Request, "json", None)
+        content = body.encode(encoding)[: 2**20]
+        response = await api.post("/any", content=content, headers=JSON)
+        assert status_and_code(response) == (413, "content_too_large")
+
+    async def test_do_not_include_the_punctuation_of_a_text(self, api: AsyncClient) -> None:
+        text = '[{,"\\' * 100_000
+        response = await api.post("/any", json={"text": text, "list": [1] * 9000})
+        assert (response.status_code, response.json()) == (200, 2)
+
+    async def test_may_come_in_parts(self, api: AsyncClient) -> None:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b'{"a": ["'
+            for _ in range(6000):
+                yield b'", "'
+            yield b'"]}'
+
+        response = await api.post("/any", content=parts(), headers=JSON)
+        assert response.status_code == 200
+
+    async def test_in_the_query_are_refused(self, api: AsyncClient) -> None:
+        for method in ("GET", "DELETE"):
+            response = await api.request(method, f"/orders/1?{'a&' * 30_000}")
+            assert status_and_code(response) == (422, "validation_error")
+            assert [each["field"] for each in response.json()["errors"]] == ["query"]
 
 
 class TestProblemResponse:

@@ -1,6 +1,7 @@
 """Bodies: size limits of requests, compression of responses, and stored responses."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -12,8 +13,15 @@ from starlette.middleware.gzip import GZipResponder
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.errors import FieldError, InvalidInput
 from app.infrastructure.http.context import Claim, request_context
-from app.infrastructure.http.problems import ENCODED, MALFORMED, TOO_LARGE, problem_response
+from app.infrastructure.http.problems import (
+    ENCODED,
+    MALFORMED,
+    TOO_LARGE,
+    problem_response,
+    problem_type,
+)
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -24,11 +32,20 @@ _COMPRESSION_BYTES: Final = 1024
 _MAX_DIGITS: Final = 18
 _CLOSE: Final = (b"connection", b"close")
 _DRAIN_SECONDS: Final = 5
+_MAX_JSON_VALUES: Final = 10_000
+_MAX_PARAMETERS: Final = 1000  # as many fields as Starlette accepts in a form
+_TOO_MANY_PARAMETERS: Final = FieldError(
+    "query", f"There are more than {_MAX_PARAMETERS} parameters", "too_many_parameters"
+)
+# It matches an unterminated string, too: to look for the end again and again would take forever.
+_JSON_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)', re.DOTALL)
 _STORED: Final = frozenset({b"content-type", b"etag", b"location"})
 
 
 class BodyLimit:
-    """Limit the size of request bodies (OWASP API4:2023), and refuse encoded ones.
+    """Limit request bodies and query parameters (OWASP API4:2023), and refuse encoded bodies.
+
+    Values of JSON and parameters are counted, too: each costs far more to validate than to receive.
 
     A body is refused by its headers before anything runs, and by its size while it is read. The
     connection is closed after a refusal: the rest could be gigabytes. As bytes in flight would
@@ -44,7 +61,9 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
-        if scope["type"] != "http" or (scope["method"] == "GET" and not _has_body(scope)):
+        if scope["type"] != "http" or (
+            scope["method"] == "GET" and not _has_body(scope) and not _has_many_parameters(scope)
+        ):
             await self.app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -52,6 +71,9 @@ class BodyLimit:
         refusal = _refusal(scope, limit)
         # A body that may be large is not read just to keep the connection.
         closes = refusal is not None or (path in self._of_paths and _has_body(scope))
+        # Uploads are no JSON, and not kept in memory.
+        is_json = path not in self._of_paths and _is_json(scope)
+        chunks: list[bytes] = []
         more = True
         read = 0
         closing = False
@@ -64,6 +86,10 @@ class BodyLimit:
             if read > limit:
                 # FastAPI treats any other exception raised while reading as a malformed body.
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            if is_json:
+                chunks.append(message.get("body", b""))
+                if not more and _json_values(b"".join(chunks)) > _MAX_JSON_VALUES:
+                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return message
 
         async def send_and_drain(message: Message) -> None:
@@ -82,6 +108,25 @@ class BodyLimit:
         await app(scope, receive_limited, send_and_drain)
 
 
+def _json_values(body: bytes) -> int:
+    """Return the number of values, nearly: commas within strings count unless they are many."""
+    values = sum(map(body.count, (b",", b"[", b"{")))
+    # With NUL it is no JSON in UTF-8, where each quote is a quote.
+    if values > _MAX_JSON_VALUES and b"\0" not in body:
+        values = sum(map(_JSON_STRING.sub(b"", body).count, (b",", b"[", b"{")))
+    return values
+
+
+def _has_many_parameters(scope: Scope) -> bool:
+    return bool(scope["query_string"].count(b"&") >= _MAX_PARAMETERS)
+
+
+def _is_json(scope: Scope) -> bool:
+    return any(
+        name == b"content-type" and b"json" in value.lower() for name, value in scope["headers"]
+    )
+
+
 async def _drain(receive: Receive) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_DRAIN_SECONDS):
@@ -90,7 +135,9 @@ async def _drain(receive: Receive) -> None:
 
 
 def _refusal(scope: Scope, limit: int) -> Response | None:
-    """Return the response to a body that its headers rule out."""
+    """Return the response to a body that its headers rule out, or to too many parameters."""
+    if _has_many_parameters(scope):
+        return problem_response(scope, problem_type(InvalidInput), errors=[_TOO_MANY_PARAMETERS])
     is_encoded = False
     for name, value in scope["headers"]:
         if name == b"content-encoding":

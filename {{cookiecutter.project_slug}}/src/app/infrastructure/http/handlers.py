@@ -27,6 +27,7 @@ from app.infrastructure.http.context import Scope, request_context
 from app.infrastructure.http.problems import (
     INTERNAL,
     MALFORMED,
+    MAX_ERRORS,
     METHOD_NOT_ALLOWED,
     PATH_NOT_FOUND,
     TOO_LARGE,
@@ -161,9 +162,13 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> R
         if expected := _expected_type(request, error.body):
             detail = f"The `Content-Type` of the body must be `{expected}`."
             return problem_response(request.scope, problem_type(UnsupportedContent), detail=detail)
-    errors = [_field_error(fault) for fault in faults]
-    detail = "Invalid fields are listed in `errors`."
-    return problem_response(request.scope, problem_type(InvalidInput), detail=detail, errors=errors)
+    return problem_response(
+        request.scope,
+        problem_type(InvalidInput),
+        detail="Invalid fields are listed in `errors`.",
+        errors=[_field_error(fault) for fault in faults[:MAX_ERRORS]],
+        more_errors=len(faults[MAX_ERRORS:]),
+    )
 
 
 def _expected_type(request: Request, body: object) -> str | None:
@@ -178,7 +183,7 @@ def _expected_type(request: Request, body: object) -> str | None:
 
 async def _invalid_response(request: Request, error: ResponseValidationError) -> Response:
     """Log the shape of a response that does not match its model: its values may be secret."""
-    faults = [(_path(fault["loc"]), fault["type"]) for fault in error.errors()]
+    faults = [(_path(fault["loc"]), fault["type"]) for fault in error.errors()[:MAX_ERRORS]]
     logger.error("invalid response", errors=faults)
     return problem_response(request.scope, INTERNAL)
 
@@ -207,7 +212,7 @@ def _field_error(fault: Mapping[str, Any]) -> FieldError:
 
 def _path(location: Iterable[object]) -> str:
     """Return a location, bounded: the name of an unknown field is the client's text."""
-    return ".".join(str(part)[:100] for part in location)[:400]
+    return ".".join(str(part)[:100] for part in location)[:300]
 
 
 def _methods(request: Request) -> list[str]:

@@ -1,7 +1,7 @@
 """Problem details (RFC 9457): the body of every error response, and its documentation."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -27,6 +27,16 @@ from app.infrastructure.http.context import Scope, request_context
 
 F = TypeVar("F", bound=Callable[..., Any])
 Responses = dict[int | str, dict[str, Any]]
+
+MAX_ERRORS: Final = 20
+"""Errors of fields that a problem lists; it counts the others."""
+
+MAX_PROBLEM_BYTES: Final = 16 * 1024
+"""Maximum size of an error response (rule SEC17)."""
+
+_MAX_PATH: Final = 200
+_MAX_DETAIL: Final = 500
+_MAX_MESSAGE: Final = 300
 
 MEDIA_TYPE: Final = "application/problem+json"
 _STATUSES: Final[dict[type[DomainError], int]] = {
@@ -88,8 +98,15 @@ class Problem(BaseModel):
     )
     errors: list[FieldProblem] = Field(
         default_factory=list,
-        description="Errors by field; absent if the problem is not about fields.",
+        description=f"First {MAX_ERRORS} errors by field; absent if the problem is not about "
+        "fields.",
         examples=[[_EXAMPLE_FIELD]],
+    )
+    more_errors: int = Field(
+        0,
+        ge=0,
+        description="Number of errors that are not listed; absent if all are.",
+        examples=[0],
     )
 
 
@@ -132,7 +149,8 @@ METHOD_NOT_ALLOWED: Final = ProblemType(
     405, "method_not_allowed", "Method not allowed", "The `Allow` header lists the methods."
 )
 TOO_LARGE: Final = replace(
-    problem_type(ContentTooLarge), detail="The request body exceeds the limit of this operation."
+    problem_type(ContentTooLarge),
+    detail="The request body exceeds the limit of this operation, in bytes or in JSON values.",
 )
 ENCODED: Final = replace(
     problem_type(UnsupportedContent),
@@ -151,23 +169,37 @@ def problem_response(
     problem: ProblemType,
     *,
     detail: str | None = None,
-    errors: Iterable[FieldError] = (),
+    errors: Sequence[FieldError] = (),
+    more_errors: int = 0,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return a problem as a response, which is an ASGI application that middleware can call."""
+    """Return a problem as a response, which is an ASGI application that middleware can call.
+
+    Its size is bounded, whatever the client sent. `more_errors` counts those that `errors` lacks.
+    """
     context = request_context(scope)
     context.code = problem.code
-    body = _body(problem, detail or problem.detail, instance_of(scope), context.request_id)
-    fields = [{"field": e.field, "message": e.message, "code": e.code} for e in errors]
+    detail = (detail or problem.detail)[:_MAX_DETAIL]
+    body = _body(problem, detail, instance_of(scope), context.request_id)
+    room = MAX_PROBLEM_BYTES - len(_json(body)) - len('"errors":[],"more_errors":') - 20
+    fields = []
+    for error in errors[:MAX_ERRORS]:
+        message = error.message[:_MAX_MESSAGE]
+        field = {"field": error.field, "message": message, "code": error.code}
+        room -= len(_json(field)) + 1
+        if room < 0:
+            break
+        fields.append(field)
     if fields:
         body["errors"] = fields
-    content = json.dumps(body, separators=(",", ":")).encode()
-    return Response(content, problem.status, headers, MEDIA_TYPE)
+    if more := len(errors) - len(fields) + more_errors:
+        body["more_errors"] = more
+    return Response(_json(body), problem.status, headers, MEDIA_TYPE)
 
 
 def instance_of(scope: Scope) -> str:
-    """Return the path as a URI reference, whatever characters the client sent."""
-    return quote(scope["path"], safe="/:@!$&'()*+,;=~")
+    """Return the path, shortened, as a URI reference, whatever characters the client sent."""
+    return quote(scope["path"][:_MAX_PATH], safe="/:@!$&'()*+,;=~")
 
 
 def problems(*errors: type[DomainError]) -> Responses:
@@ -219,6 +251,10 @@ _RETRY_AFTER: Final = {
     "description": "Seconds to wait before a retry (RFC 9110 §10.2.3).",
     "schema": {"type": "integer", "minimum": 1, "examples": [30]},
 }
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _body(
