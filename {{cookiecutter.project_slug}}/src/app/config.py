@@ -5,10 +5,12 @@ To add a setting, add a field to a group; to add a group, declare it and give it
 """
 
 import sys
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from app.core import config as groups
-from app.core.config.base import ServiceSettings, env_example, load
+from app.core.config.base import ServiceSettings, SettingsGroup, env_example, load
 
 # {%- if cookiecutter.use_websockets +%}
 from app.core.config.realtime import RealtimeSettings
@@ -26,6 +28,13 @@ from app.core.config.storage import StorageSettings
 DEVELOPMENT_ORIGINS: Final = ["http://localhost:3000", "http://localhost:5173"]
 
 
+class QuotaSettings(SettingsGroup):
+    """Resources that one account may have. Concurrent requests may exceed it by their number."""
+
+    api_keys: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """API keys; further ones are refused until one is revoked."""
+
+
 class Settings(ServiceSettings):
     """All settings, by group."""
 
@@ -41,6 +50,7 @@ class Settings(ServiceSettings):
     health: groups.HealthSettings = groups.HealthSettings()
     metrics: groups.MetricsSettings = groups.MetricsSettings()
     idempotency: groups.IdempotencySettings = groups.IdempotencySettings()
+    quotas: QuotaSettings = QuotaSettings()
     # {% if cookiecutter.use_redis %}
     redis: RedisSettings = RedisSettings()
     # {% endif %}

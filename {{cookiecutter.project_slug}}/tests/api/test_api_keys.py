@@ -16,6 +16,7 @@ from app.core.ids import new_id
 from app.core.security.secrets import digest
 from app.domain.permissions import DELEGABLE
 from tests.support.arrange import ArrangeSync, Someone, bearer, gone
+from tests.support.factories import ApiKeyFactory
 
 KEYS = "/api/v1/users/me/api-keys"
 ME = "/api/v1/users/me"
@@ -77,6 +78,17 @@ class TestCreateApiKey:
         assert create(client, user).status_code == 201
         assert status_and_code(create(client, user, name=" import ")) == (409, "api_key_name_taken")
         assert create(client, arrange.someone()).status_code == 201
+
+    def test_refuses_more_than_an_account_may_have(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        rows = [ApiKeyFactory.build(user_id=user.id) for _ in range(99)]
+        arrange.store(*rows)
+        last = create(client, user).json()
+        assert status_and_code(create(client, user, name="more")) == (409, "too_many_api_keys")
+        assert create(client, arrange.someone()).status_code == 201
+        assert client.delete(f"{KEYS}/{last['id']}", headers=user.headers).status_code == 204
+        assert create(client, user, name="more").status_code == 201
 
     def test_refuses_one_whose_account_is_gone_since_the_request_began(
         self, client: TestClient, app: FastAPI

@@ -25,6 +25,13 @@ class ApiKeyNameTaken(Conflict):
     title = "API key name already in use"
 
 
+class TooManyApiKeys(Conflict):
+    """The user has as many API keys as an account may have."""
+
+    code = "too_many_api_keys"
+    title = "Too many API keys"
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """An API key, without its secret but for the last characters, its hint."""

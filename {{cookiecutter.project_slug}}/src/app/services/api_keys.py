@@ -7,7 +7,7 @@ from app.core.clock import utc_now
 from app.core.errors import InsufficientScope
 from app.core.pages import Page, PageRequest
 from app.core.security.secrets import digest, new_api_key
-from app.domain.api_keys import ApiKey, ApiKeyId, ApiKeyNotFound, NewApiKey
+from app.domain.api_keys import ApiKey, ApiKeyId, ApiKeyNotFound, NewApiKey, TooManyApiKeys
 from app.domain.auth import Principal
 from app.domain.permissions import DelegablePermission, scope_of
 from app.domain.users import UserId
@@ -21,6 +21,7 @@ class ApiKeyService:
     """Use cases of API keys."""
 
     keys: ApiKeyRepository
+    quota: int
 
     async def list(self, user_id: UserId, request: PageRequest) -> Page[ApiKey]:
         """Return a page of a user's keys, latest first."""
@@ -37,11 +38,14 @@ class ApiKeyService:
 
         Raises:
             InsufficientScope: The principal lacks one of the permissions.
+            TooManyApiKeys: The user has as many as the quota allows.
             ApiKeyNameTaken: The user has a key of this name.
             InvalidToken: The user was deleted in the meantime.
         """
         if missing := scopes - principal.permissions:
             raise InsufficientScope(tuple(sorted(missing)))
+        if await self.keys.reaches(principal.id, self.quota):
+            raise TooManyApiKeys(f"An account may have {self.quota}. Revoke one first.")
         key, now = new_api_key(), utc_now()
         api_key = await self.keys.create(
             user_id=principal.id,

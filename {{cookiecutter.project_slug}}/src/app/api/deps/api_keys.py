@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from app.api.deps.common import ReadSessionDep, SessionDep
+from app.api.deps.common import ReadSessionDep, SessionDep, SettingsDep
 from app.repositories.api_keys import ApiKeyRepository
 from app.services.api_keys import ApiKeyService
 
@@ -20,17 +20,17 @@ async def get_api_key_reader(session: ReadSessionDep) -> ApiKeyRepository:
 
 
 async def get_api_key_service(
-    keys: Annotated[ApiKeyRepository, Depends(get_api_key_repository)],
+    keys: Annotated[ApiKeyRepository, Depends(get_api_key_repository)], settings: SettingsDep
 ) -> ApiKeyService:
     """Return the service for writing."""
-    return ApiKeyService(keys)
+    return ApiKeyService(keys, settings.quotas.api_keys)
 
 
 async def get_api_key_queries(
-    keys: Annotated[ApiKeyRepository, Depends(get_api_key_reader)],
+    keys: Annotated[ApiKeyRepository, Depends(get_api_key_reader)], settings: SettingsDep
 ) -> ApiKeyService:
     """Return the service for reading."""
-    return ApiKeyService(keys)
+    return ApiKeyService(keys, settings.quotas.api_keys)
 
 
 ApiKeyServiceDep = Annotated[ApiKeyService, Depends(get_api_key_service)]

@@ -10,7 +10,7 @@ from app.api.deps.auth import AccountOwner
 from app.api.deps.common import PageDep
 from app.api.schemas.api_keys import ApiKeyCreate, ApiKeyCreatedResponse, ApiKeyPage, ApiKeyResponse
 from app.core.errors import InsufficientScope
-from app.domain.api_keys import ApiKeyId, ApiKeyNameTaken, ApiKeyNotFound
+from app.domain.api_keys import ApiKeyId, ApiKeyNameTaken, ApiKeyNotFound, TooManyApiKeys
 from app.infrastructure.http.problems import problems
 from app.infrastructure.http.routes import FeatureRouter, created, location_of
 from app.infrastructure.http.schemas import EXAMPLE_ID
@@ -27,7 +27,8 @@ TAG = {
     "",
     status_code=201,
     summary="Create an API key",
-    responses=problems(InsufficientScope, ApiKeyNameTaken) | created("/api/v1/users/me/api-keys"),
+    responses=problems(InsufficientScope, ApiKeyNameTaken, TooManyApiKeys)
+    | created("/api/v1/users/me/api-keys"),
 )
 async def create_api_key(
     request: Request,

@@ -18,6 +18,8 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     delete,
+    literal,
+    select,
     tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -126,6 +128,11 @@ class Repository(Generic[Entity]):
         rows.pop()
         last_row: Any = rows[-1]
         return Page(rows, encode_cursor(sort, getattr(last_row, name), last_row.id))
+
+    async def has(self, count: int, condition: ColumnElement[bool]) -> bool:
+        """Tell whether at least so many rows match; no further ones are read."""
+        last = select(literal(1)).select_from(self.model).where(condition).offset(count - 1)
+        return await self.session.scalar(last.limit(1)) is not None
 
     async def lock(self, entity_id: UUID) -> Entity | None:
         """Return an entity, locked until the transaction ends."""
