@@ -34,6 +34,9 @@ class QuotaSettings(SettingsGroup):
     api_keys: Annotated[int, Field(ge=1, le=10_000)] = 100
     """API keys; further ones are refused until one is revoked."""
 
+    sessions: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Sessions; a further login ends the one that was unused for longest."""
+
 
 class Settings(ServiceSettings):
     """All settings, by group."""

@@ -68,6 +68,24 @@ class TestEndSession:
         assert client.post("/api/v1/auth/refresh", json=body).status_code == 401
         assert len(listed(client, user)) == 1
 
+    def test_happens_to_the_one_unused_for_longest_if_an_account_has_too_many(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    ) -> None:
+        rows = [AuthSessionFactory.build(user_id=user.id, scope="") for _ in range(98)]
+        arrange.store(*rows)
+        stranger = arrange.someone()
+        form = {"username": user.username, "password": PASSWORD}
+
+        pairs = [client.post("/api/v1/auth/token", data=form).json() for _ in range(2)]
+
+        assert client.get(SESSIONS, headers=user.headers).status_code == 401
+        body = {"refresh_token": pairs[0]["refresh_token"]}
+        assert client.post("/api/v1/auth/refresh", json=body).status_code == 200
+        assert client.get(SESSIONS, headers=stranger.headers).status_code == 200
+        owner = bearer(pairs[1]["access_token"])
+        first = client.get(SESSIONS, params={"limit": 100}, headers=owner).json()
+        assert (len(first["items"]), first["next_cursor"]) == (100, None)
+
     def test_can_end_the_one_that_asks(self, client: TestClient, user: Someone) -> None:
         path = f"{SESSIONS}/{user.session_id}"
         assert client.delete(path, headers=user.headers).status_code == 204

@@ -98,7 +98,7 @@ async def test_every_operation_does_with_one(
 
 @pytest.mark.parametrize(
     ("operation_id", "statements"),
-    [("get_liveness", 0), ("get_profile", 1), ("list_users", 2), ("log_in", 4)],
+    [("get_liveness", 0), ("get_profile", 1), ("list_users", 2), ("log_in", 5)],
 )
 async def test_an_operation_sends_few_statements(
     own_client: httpx2.AsyncClient, arrange: Arrange, operation_id: str, statements: int

@@ -124,6 +124,16 @@ class SessionRepository(Repository[AuthSession]):
             statement = statement.where(_sessions.id != but)
         await self.session.execute(statement.values(revoked_at=now))
 
+    async def revoke_beyond(self, user_id: UserId, count: int, now: datetime) -> None:
+        """Revoke a user's sessions that were unused for longest, except so many."""
+        kept = (
+            select(_sessions.id)
+            .where(_sessions.user_id == user_id, _NOT_REVOKED, _sessions.expires_at > now)
+            .order_by(_sessions.last_used_at.desc(), _sessions.id.desc())
+        )
+        beyond = _sessions.id.in_(kept.offset(count).scalar_subquery())
+        await self.session.execute(update(_table).where(beyond).values(revoked_at=now))
+
     async def delete_ended(self, now: datetime) -> int:
         """Delete the sessions that have ended, with their tokens; return their number."""
         ended = (_sessions.expires_at <= now) | _sessions.revoked_at.is_not(None)

@@ -89,6 +89,7 @@ class AuthService:
     tokens: AccessTokens
     throttle: Throttle
     settings: AuthSettings
+    session_quota: int
 
     async def log_in(self, login: str, password: str, scope: str, client: Client) -> TokenPair:
         """Return a pair of tokens for a user name or e-mail address and a password.
@@ -201,6 +202,7 @@ class AuthService:
                 return None
             if new_hash is not None:
                 await UserRepository(session).set_password_hash(credentials.user_id, new_hash)
+            await sessions.revoke_beyond(credentials.user_id, self.session_quota, now)
             await self.throttle.clear(session, attempt)
             return await self._issue(sessions, credentials.user_id, session_id, granted)
 

@@ -64,6 +64,7 @@ async def get_auth_service(resources: ResourcesDep) -> AuthService:
         tokens=resources.tokens,
         throttle=password_throttle(resources, "login"),
         settings=resources.settings.auth,
+        session_quota=resources.settings.quotas.sessions,
     )
 
 

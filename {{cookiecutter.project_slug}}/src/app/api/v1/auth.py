@@ -56,7 +56,8 @@ async def log_in(
     """Exchange a username and password for a pair of tokens.
 
     Send the access token in the `Authorization` header; use the refresh token to get a new pair.
-    Each failed login delays the next one.
+    Each failed login delays the next one. An account has a limited number of sessions: a further
+    login ends the one that was unused for longest.
     """
     await limit_login(request, limiter, form.username)
     password = form.password.get_secret_value()
