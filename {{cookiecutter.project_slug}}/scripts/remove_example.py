@@ -25,11 +25,20 @@ REGISTRATIONS = (
 )
 """Files with lines of the example: imports, and entries of lists."""
 
-DEPENDENTS = {"src/app/api/deps/jobs.py": ('"items:read"', '"profile:read"')}
-"""Texts to replace, where jobs require the permission of the example."""
+DEPENDENTS = {
+    "src/app/api/deps/jobs.py": ('"items:read"', '"profile:read"'),
+    "src/app/config.py": (
+        """    items: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    \"\"\"Items; further ones are refused until one is deleted.\"\"\"
 
-TEXTS = ("README.md", "AGENTS.md", "Makefile")
-MENTION = re.compile(r"`items`|docs/items\.md|remove-example")
+""",
+        "",
+    ),
+}
+"""Texts to replace: the permission of the example, which jobs require, and its quota."""
+
+TEXTS = ("README.md", "AGENTS.md", "Makefile", ".env.example")
+MENTION = re.compile(r"`items`|docs/items\.md|remove-example|APP_QUOTAS__ITEMS")
 """A paragraph of a text that says this goes."""
 
 DEPENDS = re.compile(

@@ -94,6 +94,19 @@ class TestAnyItemOperation:
 
 
 class TestCreateItem:
+    def test_refuses_more_than_an_account_may_have(
+        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    ) -> None:
+        first, *_ = store_items(arrange, ada, 9999)
+        assert client.post(ITEMS, headers=ada.headers, json=CONTENT).status_code == 201
+        response = client.post(ITEMS, headers=ada.headers, json=CONTENT)
+        assert_problem(response, 409, "too_many_items")
+        other = arrange.someone()
+        assert client.post(ITEMS, headers=other.headers, json=CONTENT).status_code == 201
+        headers = {**ada.headers, "If-Match": "*"}
+        assert client.delete(f"{ITEMS}/{first.id}", headers=headers).status_code == 204
+        assert client.post(ITEMS, headers=ada.headers, json=CONTENT).status_code == 201
+
     def test_answers_with_the_item_its_place_and_its_version(
         self, client: TestClient, arrange: ArrangeSync, ada: Someone
     ) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from typing_extensions import TypeAliasType
 
-from app.core.errors import NotFound
+from app.core.errors import Conflict, NotFound
 
 ItemId = NewType("ItemId", UUID)
 ItemPermission = Literal["items:read", "items:write"]
@@ -29,6 +29,13 @@ class ItemNotFound(NotFound):
 
     code = "item_not_found"
     title = "Item not found"
+
+
+class TooManyItems(Conflict):
+    """The owner has as many items as an account may have."""
+
+    code = "too_many_items"
+    title = "Too many items"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, func, insert, select
+from sqlalchemy import Integer, Select, bindparam, func, insert, literal, select
 
 from app.core.pages import Page, PageRequest
 from app.domain.items import Item, ItemFields, ItemFilter, ItemId, ItemSort, ItemStats
@@ -25,7 +25,25 @@ _STATS = (
     .group_by(_items.status)
 )
 _EXPORT = _OWNED.order_by(_items.created_at, _items.id)
-_INSERT = insert(table_of(ItemRow)).returning(*_COLUMNS)
+# With the check of the quota in one statement: creation is frequent.
+_FIELDS = ("owner_id", "title", "description", "status", "version")
+_QUOTA_IS_USED = (
+    select(literal(1))
+    .where(_items.owner_id == bindparam("new_owner_id"))
+    .offset(bindparam("others", type_=Integer()))
+    .limit(1)
+    .exists()
+)
+_INSERT = (
+    insert(table_of(ItemRow))
+    .from_select(
+        _FIELDS,
+        select(*(bindparam(f"new_{name}", type_=_items[name].type) for name in _FIELDS)).where(
+            ~_QUOTA_IS_USED
+        ),
+    )
+    .returning(*_COLUMNS)
+)
 
 
 class ItemRepository(Repository[ItemRow]):
@@ -59,14 +77,16 @@ class ItemRepository(Repository[ItemRow]):
         async for rows in result.partitions():
             yield [Item(*row) for row in rows]
 
-    async def create(self, owner_id: UUID, fields: ItemFields) -> Item:
-        """Insert an item.
+    async def create(self, owner_id: UUID, fields: ItemFields, quota: int) -> Item | None:
+        """Insert an item, unless its owner has as many as the quota allows.
 
         A plain INSERT costs less than an entity, whose session keeps track of changes.
         """
         values = {**fields, "owner_id": owner_id, "version": 1}
-        row: Sequence[Any] = (await self.session.execute(_INSERT, values)).one()
-        return Item(*row)
+        parameters = {f"new_{name}": value for name, value in values.items()}
+        result = await self.session.execute(_INSERT, {**parameters, "others": quota - 1})
+        row: Sequence[Any] | None = result.first()
+        return None if row is None else Item(*row)
 
     async def lock_owned(self, owner_id: UUID, item_id: ItemId) -> ItemRow | None:
         """Return the row of an item, locked until the transaction ends."""

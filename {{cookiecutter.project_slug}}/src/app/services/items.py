@@ -20,6 +20,7 @@ from app.domain.items import (
     ItemNotFound,
     ItemSort,
     ItemStats,
+    TooManyItems,
 )
 from app.infrastructure.database import Database
 from app.repositories.items import ItemRepository
@@ -34,6 +35,7 @@ class ItemService:
     items: ItemRepository
     events: Events
     cache: Cache
+    quota: int
 
     async def get(self, owner_id: UUID, item_id: ItemId) -> Item:
         """Return an item.
@@ -63,9 +65,12 @@ class ItemService:
         """Create an item.
 
         Raises:
+            TooManyItems: The owner has as many as the quota allows.
             InvalidToken: The owner was deleted in the meantime.
         """
-        item = await self.items.create(owner_id, fields)
+        item = await self.items.create(owner_id, fields, self.quota)
+        if item is None:
+            raise TooManyItems(f"An account may have {self.quota}. Delete one first.")
         self._publish(ItemCreated(owner_id, item.id, item.version))
         return item
 

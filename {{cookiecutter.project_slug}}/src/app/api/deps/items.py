@@ -18,12 +18,18 @@ from app.core.errors import DatabaseUnavailable
 from app.domain.auth import Principal
 from app.infrastructure.http.problems import raises
 from app.repositories.items import ItemRepository
+from app.resources import Resources
 from app.services.items import ItemService, ItemStatsService
 
 ItemViewer = Annotated[Principal, Security(get_principal, scopes=["items:read"])]
 ItemEditor = Annotated[Principal, Security(get_principal, scopes=["items:write"])]
 ItemListDep = Annotated[ItemListQuery, Query()]
 ItemExportFilterDep = Annotated[ItemExportQuery, Query()]
+
+
+def item_service(resources: Resources, items: ItemRepository) -> ItemService:
+    """Return the service on a repository."""
+    return ItemService(items, resources.events, resources.cache, resources.settings.quotas.items)
 
 
 async def get_item_repository(session: SessionDep) -> ItemRepository:
@@ -40,21 +46,19 @@ async def get_item_service(
     connection: HTTPConnection, items: Annotated[ItemRepository, Depends(get_item_repository)]
 ) -> ItemService:
     """Return the service for writing."""
-    resources = resources_of(connection)
-    return ItemService(items, resources.events, resources.cache)
+    return item_service(resources_of(connection), items)
 
 
 async def get_item_queries(
     connection: HTTPConnection, items: Annotated[ItemRepository, Depends(get_item_reader)]
 ) -> ItemService:
     """Return the service for reading."""
-    resources = resources_of(connection)
-    return ItemService(items, resources.events, resources.cache)
+    return item_service(resources_of(connection), items)
 
 
 async def get_item_export(resources: ResourcesDep, snapshot: SnapshotDep) -> ItemService:
     """Return the service for exports, on a snapshot that outlives the route."""
-    return ItemService(ItemRepository(snapshot), resources.events, resources.cache)
+    return item_service(resources, ItemRepository(snapshot))
 
 
 @raises(DatabaseUnavailable)

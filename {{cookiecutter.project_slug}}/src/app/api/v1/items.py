@@ -20,7 +20,7 @@ from app.api.deps.items import (
 )
 from app.api.schemas.items import ItemCreate, ItemPage, ItemResponse, ItemStatsResponse, ItemUpdate
 from app.core.errors import PreconditionFailed
-from app.domain.items import ITEM_COLUMNS, ItemId, ItemNotFound
+from app.domain.items import ITEM_COLUMNS, ItemId, ItemNotFound, TooManyItems
 from app.infrastructure.http.problems import problems
 from app.infrastructure.http.routes import (
     VERSION,
@@ -49,7 +49,7 @@ ItemIdPath = Annotated[UUID, Path(description="ID of the item.", examples=[EXAMP
     "",
     status_code=201,
     summary="Create an item",
-    responses=replayable(created("/api/v1/items", versions=True)),
+    responses=problems(TooManyItems) | replayable(created("/api/v1/items", versions=True)),
 )
 async def create_item(
     request: Request,
