@@ -219,6 +219,19 @@ class TestUploadFile:
         files.upload()
         others.upload()
 
+    def test_is_refused_if_too_many_are_unfinished(
+        self, files: FilesClient, others: FilesClient, arrange: ArrangeSync
+    ) -> None:
+        rows = [PendingFileFactory.build(owner_id=files.user.id, size=1) for _ in range(100)]
+        arrange.store(*rows)
+
+        assert_refused(files.post(), 409, "too_many_uploads")
+        assert_refused(files.announce(), 409, "too_many_uploads")
+
+        others.upload()
+        assert files.delete(str(rows[0].id)) == 204
+        files.upload()
+
     @pytest.mark.parametrize(
         ("body", "field", "code"),
         [

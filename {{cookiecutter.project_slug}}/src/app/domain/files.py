@@ -105,9 +105,10 @@ class PendingFile:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Number and total size of a user's files, incomplete ones included."""
+    """Number and total size of a user's files, unfinished ones included."""
 
     files: int
+    unfinished: int
     size: int
 
 
@@ -130,6 +131,13 @@ class QuotaExceeded(Conflict):
 
     code = "quota_exceeded"
     title = "Quota exceeded"
+
+
+class TooManyUploads(Conflict):
+    """The user has as many unfinished uploads as an account may have."""
+
+    code = "too_many_uploads"
+    title = "Too many unfinished uploads"
 
 
 class UnsupportedFileType(UnsupportedContent):

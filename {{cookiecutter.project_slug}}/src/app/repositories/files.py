@@ -48,12 +48,14 @@ class FileRepository(Repository[FileRow]):
         return read_as(PendingFile, row)
 
     async def usage(self, owner_id: UUID) -> Usage:
-        """Return number and size of an owner's files, incomplete ones included."""
-        statement = select(func.count(), func.coalesce(func.sum(_files.size), 0)).where(
-            _files.owner_id == owner_id
-        )
-        files, size = (await self.session.execute(statement)).one()
-        return Usage(files, int(size))
+        """Return number and size of an owner's files, unfinished ones included."""
+        statement = select(
+            func.count(),
+            func.count().filter(_files.state != "ready"),
+            func.coalesce(func.sum(_files.size), 0),
+        ).where(_files.owner_id == owner_id)
+        files, unfinished, size = (await self.session.execute(statement)).one()
+        return Usage(files, unfinished, int(size))
 
     async def contents(
         self, file_ids: Sequence[FileId]

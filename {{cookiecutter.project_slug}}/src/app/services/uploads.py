@@ -32,6 +32,7 @@ from app.domain.files import (
     IncomingFile,
     PendingFile,
     QuotaExceeded,
+    TooManyUploads,
     UploadExpired,
     UploadIncomplete,
     incoming_key,
@@ -72,6 +73,7 @@ class Uploads:
         Raises:
             InvalidToken: The account was deleted meanwhile.
             QuotaExceeded: The quota has no room for it.
+            TooManyUploads: Too many uploads of the account are unfinished.
             FileTooLarge: It is too large.
             UnsupportedFileType: Its type is unknown or not allowed.
             FileTypeMismatch: Its content has another type.
@@ -101,6 +103,7 @@ class Uploads:
         Raises:
             InvalidToken: The account was deleted meanwhile.
             QuotaExceeded: The quota has no room for it.
+            TooManyUploads: Too many uploads of the account are unfinished.
             FileTooLarge: It is too large.
             UnsupportedFileType: Its type is not allowed.
             FileStoreUnavailable: There are no credentials to sign with.
@@ -193,6 +196,8 @@ class Uploads:
             room = self.settings.quota_bytes - usage.size
             if room <= 0 or usage.files >= self.settings.quota_files:
                 raise QuotaExceeded(files=usage.files, size=usage.size)
+            if usage.unfinished >= self.settings.unfinished_uploads:
+                raise TooManyUploads("Complete or delete one first, or wait until one expires.")
             return await files.create(
                 owner_id,
                 name=safe_name(file.name),

@@ -35,6 +35,7 @@ from app.domain.files import (
     FileTypeMismatch,
     IncomingFile,
     QuotaExceeded,
+    TooManyUploads,
     UnsupportedFileType,
     UploadExpired,
     UploadIncomplete,
@@ -127,6 +128,7 @@ _UPLOAD = {
     summary="Upload a file",
     responses=problems(
         QuotaExceeded,
+        TooManyUploads,
         UploadExpired,
         FileTooLarge,
         UnsupportedContent,
@@ -168,7 +170,7 @@ async def list_files(owner: FileViewer, query: FileListDep, files: FileQueriesDe
     "/uploads",
     status_code=201,
     summary="Create a direct upload",
-    responses=problems(QuotaExceeded, FileTooLarge, UnsupportedFileType)
+    responses=problems(QuotaExceeded, TooManyUploads, FileTooLarge, UnsupportedFileType)
     | replayable(created("/api/v1/files")),
 )
 async def create_upload(

@@ -98,6 +98,9 @@ class StorageSettings(SettingsGroup):
     quota_files: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of files of a user."""
 
+    unfinished_uploads: Annotated[int, Field(ge=1)] = 100
+    """Uploads of a user that are not complete; further ones are refused."""
+
     media_types: ListOf[MediaType] = Field(
         default=[
             "application/json",
