@@ -29,7 +29,7 @@ class TestUrl:
                 for rest in ("", "/", "/:memory:", "host/app.db")
             ),
             *(
-                (f"sqlite://{rest}", "must be a path alone")
+                (f"sqlite://{rest}", "must be a path only")
                 for rest in ("/app.db?mode=ro", "/app.db?timeout=long", "/a%00.db")
             ),
         ],
