@@ -2,23 +2,25 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import httpx2
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from starlette.testclient import TestClient
 
-from app import models
+from app import models, repositories
 from app.api.deps.auth import get_principal
-from app.core.config import RateLimitSettings
+from app.core.config import LoggingSettings, RateLimitSettings
 from app.core.errors import PasswordHashingBusy
 from app.core.ids import new_id
+from app.core.logging import configure_logging
 from app.core.ports import SendMail
 from app.infrastructure.limits import RateLimiter
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer, gone
+from tests.support.logs import logging_restored
 from tests.support.resources import RecordedJobs
 
 USERS = "/api/v1/users"
@@ -399,6 +401,31 @@ class TestGetUser:
         response = client.get(f"{USERS}/{user.id}", headers=support.headers)
         assert response.status_code == 200
         assert response.json() == client.get(ME, headers=user.headers).json()
+
+    @pytest.mark.parametrize("form", ["json", "console"])
+    def test_logs_the_whole_way_to_a_bug(
+        self,
+        client: TestClient,
+        admin: Someone,
+        form: Literal["json", "console"],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        # It fails deep in SQLAlchemy.
+        bug = select(models.User.id).where(models.User.id == bindparam("misspelt"))
+        monkeypatch.setattr(repositories.users, "_BY_ID", bug)
+        with logging_restored():
+            configure_logging(LoggingSettings(format=form), production=False)
+            assert client.get(f"{USERS}/{admin.id}", headers=admin.headers).status_code == 500
+        log = capsys.readouterr().out
+        way = (
+            "return UserResponse.model_validate(await users.get(UserId(user_id)))",
+            "profile = await self.users.get(user_id)",
+            "return await self.one(_BY_ID, UserProfile, user_id=user_id)",
+        )
+        assert [line for line in way if line not in log] == []
+        assert "A value is required for bind parameter" in log
+        assert len(log) < 16_000
 
 
 class TestAdministerUser:

@@ -12,6 +12,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core import logging as app_logging
 from app.core.config import LoggingSettings
 from app.core.logging import LoggedError, configure_logging
 from app.core.redaction import REDACTED
@@ -61,6 +62,10 @@ def as_text() -> None:
 def fail(message: str) -> None:
     local = "hidden-local"
     raise ValueError(message, len(local))
+
+
+def recurse() -> None:
+    recurse()
 
 
 class Unprintable:
@@ -193,6 +198,21 @@ class TestExceptions:
             assert stack["exc_type"] == "ValueError"
             assert REDACTED in stack["exc_value"]
             assert stack["frames"][-1]["name"] == "fail"
+
+    def test_drop_the_middle_of_a_recursion(
+        self, lines: Lines, output: Output, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(app_logging, "_PACKAGE", __file__)
+        with pytest.raises(RecursionError) as raised:
+            recurse()
+        structlog.get_logger().error("failed", exc_info=raised.value)
+        (error,) = lines()[0]["exception"]
+        assert len(error["frames"]) == 50
+        as_text()
+        structlog.get_logger().error("failed", exc_info=raised.value)
+        out = output()
+        assert len(out) < 10_000
+        assert "RecursionError" in out.splitlines()[-1]
 
     def test_are_readable_in_development(self, output: Output) -> None:
         as_text()

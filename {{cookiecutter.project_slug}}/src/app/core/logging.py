@@ -6,22 +6,30 @@ the standard output; files and shipping are up to the platform.
 """
 
 import json
+import linecache
 import logging
+import os
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import ClassVar, Literal
+from functools import partial
+from operator import attrgetter, itemgetter
+from pathlib import Path
+from traceback import TracebackException
+from typing import Any, ClassVar, Literal, TypeVar
 
 import structlog
 from pydantic_core import PydanticSerializationError, to_json
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 from app.core.config import LoggingSettings
 from app.core.redaction import redact
 
 Stream = Literal["stdout", "stderr"]
+F = TypeVar("F")
 
 # Servers install handlers of their own, which would write each line a second time.
 _SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "gunicorn.error", "gunicorn.access")
@@ -36,7 +44,11 @@ _QUIET = (
 )
 
 # Local variables hold secrets.
-_TRACEBACK = ExceptionDictTransformer(show_locals=False, max_frames=30)
+_TRACEBACK = ExceptionDictTransformer(show_locals=False, max_frames=sys.maxsize)
+# Between the server and a driver, most frames are of libraries.
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+_LAST_FRAMES = 8
+_MAX_FRAMES = 50
 # `color_message` is uvicorn's second copy of the message.
 _RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
 
@@ -68,7 +80,9 @@ def configure_logging(
     processors = structlog.get_config()["processors"]
     processors[:] = [
         structlog.contextvars.merge_contextvars,
-        ExceptionRenderer(_TRACEBACK) if as_json else ExceptionRenderer(),
+        ExceptionRenderer(
+            partial(_structured, with_source=not production) if as_json else _printed
+        ),
         redact,
         _add_origin,
         *([_render_json] if as_json else [_escape_control_characters, console]),
@@ -131,6 +145,43 @@ class _Handler(logging.Handler):
         logger.log(level, event, exc_info=record.exc_info)
 
 
+def _structured(exc_info: ExcInfo, *, with_source: bool) -> list[dict[str, Any]]:
+    """Return the errors of a chain, each with its frames."""
+    errors = _TRACEBACK(exc_info)
+    pending = [*errors]
+    for error in pending:
+        error["frames"] = _relevant(error["frames"], itemgetter("filename"))
+        for frame in error["frames"] if with_source else ():
+            frame["line"] = linecache.getline(frame["filename"], frame["lineno"]).strip()
+        pending += [each for chain in error["exceptions"] for each in chain]
+    return errors
+
+
+def _printed(exc_info: ExcInfo) -> list[str]:
+    """Return the parts of a traceback as Python prints it; each has its own limit of length."""
+    printed = TracebackException(*exc_info)
+    pending = [printed]
+    for error in pending:
+        error.stack[:] = _relevant(error.stack, attrgetter("filename"))
+        related = (error.__cause__, error.__context__, *(error.exceptions or ()))
+        pending += [each for each in related if each is not None]
+    return list(printed.format())
+
+
+def _relevant(frames: Sequence[F], filename: Callable[[F], str]) -> list[F]:
+    """Return the frames of the service and the last ones, whosever they are."""
+    last = len(frames) - _LAST_FRAMES
+    relevant = [
+        frame
+        for index, frame in enumerate(frames)
+        if index >= last or filename(frame).startswith(_PACKAGE)
+    ]
+    if len(relevant) > _MAX_FRAMES:
+        # A recursion.
+        del relevant[_MAX_FRAMES // 2 : -_MAX_FRAMES // 2]
+    return relevant
+
+
 def _add_origin(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     event["level"] = method
     event["logger"] = logger.name
@@ -155,7 +206,9 @@ def _escape_control_characters(_logger: WrappedLogger, _method: str, event: Even
         for name, value in event.items()
     }
     if trace is not None:
-        escaped["exception"] = "\n".join(f"  {_escaped(line)}" for line in trace.split("\n"))
+        escaped["exception"] = "\n".join(
+            f"  {_escaped(line)}" for line in "".join(trace).rstrip("\n").split("\n")
+        )
     return escaped
 
 
