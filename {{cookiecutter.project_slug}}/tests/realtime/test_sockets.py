@@ -11,16 +11,24 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import delete, update
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from app import models
 from app.config import Settings
 from app.core.clock import utc_now
+from app.core.config import RateLimitSettings
+from app.domain.auth import Principal
 from app.domain.realtime import LOBBY
+from app.infrastructure.limits import RateLimiter
 from app.infrastructure.realtime import Hub, server
 from app.infrastructure.realtime.server import uvicorn_options
 from app.main import create_app
+from app.services.realtime import ConnectionGuard
 from tests.support.arrange import Arrange, Someone, bearer
+from tests.support.resources import replaced
 from tests.support.serving import LiveServer, live
 from tests.support.sockets import (
     PATH,
@@ -33,6 +41,12 @@ from tests.support.sockets import (
 from tests.support.waiting import PATIENCE, eventually
 
 LONG = "x" * 3000
+HEAD = b"GET /api/v1/ws/lobby HTTP/1.1\r\nHost: x\r\n"
+LONG_LINE = HEAD.replace(b" HTTP", b"?x=" + b"a" * 9000 + b" HTTP")
+UPGRADE = (
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 MESSAGES = 300
 
 
@@ -85,6 +99,25 @@ async def slow(port: int, someone: Someone) -> AsyncIterator[Speaker]:
             yield client
 
 
+@asynccontextmanager
+async def raw(
+    port: int, request: bytes
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection on which this is sent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        async with asyncio.timeout(PATIENCE):
+            yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+def errors(log: list[EventDict]) -> list[EventDict]:
+    """The lines that would wake an operator."""
+    return [line for line in log if line["log_level"] in {"error", "critical"}]
+
+
 class TestSlowReader:
     async def test_is_dropped_and_slows_nobody(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
@@ -129,6 +162,115 @@ class TestInvalidFrame:
         ):
             await client.connection.send(data, text=True)
             assert await client.end() == code
+
+
+class TestStranger:
+    """Anyone can send these: no line of the log is an error."""
+
+    async def test_is_answered_when_the_handshake_is_refused(self, serve: Serve) -> None:
+        with capture_logs() as log:
+            async with serve() as service:
+                for start in (
+                    LONG_LINE,
+                    HEAD + b"X-Long: " + b"a" * 9000 + b"\r\n",
+                    HEAD + b"X-Many: a\r\n" * 200,
+                    HEAD + b"Content-Length: 3\r\n",
+                    HEAD.replace(b"GET", b"POST"),
+                    HEAD.replace(b" HTTP", b"?x=\xff HTTP"),
+                    HEAD.replace(b"lobby", b"\xff"),
+                    HEAD + b"X-Odd: \xff\r\nSec-WebSocket-Key: \xff\r\n",
+                    HEAD.replace(b": x", b": x\r\nSec-WebSocket-Version: 9"),
+                ):
+                    async with raw(service.port, start + UPGRADE) as (reader, _):
+                        assert (await reader.read()).startswith(b"HTTP/1.1 4"), start
+                await eventually(lambda: has_no_connections(service.server))
+        assert errors(log) == []
+
+    async def test_does_not_keep_the_server_from_stopping(self, serve: Serve) -> None:
+        async with serve() as service, raw(service.port, LONG_LINE + UPGRADE):
+            await service.server.stop()
+
+    async def test_has_a_broken_origin(self, serve: Serve) -> None:
+        with capture_logs() as log:
+            async with serve() as service:
+                someone = await service.arrange.someone()
+                for origin in ("http://[", "http://[::1", "//", "null", "http://\xff", "http://"):
+                    headers = {**someone.headers, "Origin": origin}
+                    address = f"ws://127.0.0.1:{service.port}{PATH}lobby"
+                    async with connect(address, additional_headers=headers, proxy=None) as refused:
+                        await refused.wait_closed()
+                    assert refused.close_code == 4003, origin
+        assert errors(log) == []
+
+    async def test_exceeds_a_rate_limit(self, serve: Serve) -> None:
+        limiter = RateLimiter(RateLimitSettings(general_address="1/hour"))
+        with capture_logs() as log:
+            async with serve() as service:
+                state = service.app.state
+                state.resources = replaced(state.resources, rate_limiter=limiter)
+                someone = await service.arrange.someone()
+                async with opened(service.port, someone):
+                    with pytest.raises(InvalidStatus) as refused:
+                        await connect(f"ws://127.0.0.1:{service.port}{PATH}lobby", proxy=None)
+        assert refused.value.response.status_code == 429
+        assert errors(log) == []
+
+    async def test_sends_broken_frames(self, serve: Serve) -> None:
+        with capture_logs() as log:
+            async with serve() as service:
+                someone = await service.arrange.someone()
+                for frames, code in (
+                    (b"\x83\x80mask" + b"\x81\x81\0\0\0\0\xff" * 3, 1002),
+                    (b"\xc1\x80mask", 1002),
+                    (b"\x81\x02hi", 1002),
+                    (b"\x80\x80mask", 1002),
+                    (b"\x09\x80mask", 1002),
+                    (b"\x89\xfe\x00\x7emask" + b"a" * 126, 1002),
+                    (b"\x81\xff" + b"\xff" * 8 + b"mask", 1009),
+                    (b"\x88\x81\0\0\0\0a", 1002),
+                    (b"\x88\x82\0\0\0\0\0\0", 1002),
+                    (b"\x88\x83\0\0\0\0\x03\xe8\xff", 1007),
+                    (b"\x81\x81\0\0\0\0\xff" * 3, 1007),
+                    (b"\x01\x81\0\0\0\0\xff\x80\x81\0\0\0\0\xff", 1007),
+                    (b"\x01\x81\0\0\0\0a\x81\x81\0\0\0\0a", 1002),
+                ):
+                    async with raw_connection(service.port, someone) as (reader, writer):
+                        await reader.readuntil(b"}")
+                        writer.write(frames)
+                        async with asyncio.timeout(PATIENCE):
+                            assert code.to_bytes(2) in await reader.read(), frames
+                await eventually(lambda: has_no_connections(service.server))
+        assert errors(log) == []
+
+    async def test_sends_a_broken_frame_or_leaves_during_the_handshake(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        admit = ConnectionGuard.admit
+        waiting, leave = asyncio.Event(), asyncio.Event()
+
+        async def admit_late(*credentials: Any) -> Principal:
+            waiting.set()
+            await leave.wait()
+            return await admit(*credentials)
+
+        monkeypatch.setattr(ConnectionGuard, "admit", admit_late)
+        with capture_logs() as log:
+            async with serve() as service:
+                someone = await service.arrange.someone()
+                bearer_line = f"Authorization: Bearer {someone.access_token}\r\n".encode()
+                for frame in (b"\x83\x80mask", b""):
+                    waiting.clear()
+                    leave.clear()
+                    async with raw(service.port, HEAD + bearer_line + UPGRADE) as (reader, writer):
+                        await waiting.wait()
+                        writer.write(frame)
+                        if not frame:
+                            writer.close()
+                        assert await reader.read() == b""
+                    await eventually(lambda: has_no_connections(service.server))
+                    leave.set()
+                await eventually(lambda: counts(service.hub, 0))
+        assert errors(log) == []
 
 
 class TestHeartbeat:

@@ -21,6 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
+from uvicorn.protocols.utils import ClientDisconnected
 
 from app.core.config import HttpSettings
 from app.core.errors import DatabaseUnavailable
@@ -751,10 +752,12 @@ class TestErrorBoundary:
         assert response.json()["code"] == "internal_error"
 
     async def test_ignores_a_client_that_has_left(self, log: list[EventDict]) -> None:
-        async def left(scope: Scope, receive: Receive, send: Send) -> None:
-            raise ClientDisconnect
+        for error in (ClientDisconnect, ClientDisconnected):
 
-        assert await drive(ErrorBoundary(left), http_scope()) == []
+            async def left(scope: Scope, receive: Receive, send: Send) -> None:
+                raise error  # noqa: B023 - it is called at once
+
+            assert await drive(ErrorBoundary(left), http_scope()) == []
         assert log == []
 
     async def test_leaves_other_protocols_to_the_server(self, log: list[EventDict]) -> None:

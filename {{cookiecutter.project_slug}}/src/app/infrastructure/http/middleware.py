@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.utils import ClientDisconnected
 
 from app.core.config import HttpSettings
 from app.core.logging import LoggedError
@@ -268,7 +269,7 @@ class ErrorBoundary:
         """
         try:
             await self.app(scope, receive, send)
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientDisconnected):
             return
         except Exception as error:
             if scope["type"] == "lifespan":

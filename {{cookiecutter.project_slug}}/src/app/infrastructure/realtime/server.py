@@ -3,16 +3,22 @@
 Uvicorn waits until the client has read everything, even to close. Here a close is sent at once, and
 a client that does not read it in time is disconnected: it would hold a socket, its buffers, and the
 shutdown of the process.
+
+Uvicorn 0.54 leaves a handshake open that the parser refuses, fails an assertion about it at the
+shutdown and about frames that precede its end, and logs errors about text that is not UTF-8 and
+about handshakes that are answered with a response.
 """
 
 from typing import Any, Final
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 
 from app.core.config.realtime import RealtimeSettings
 
 _SECONDS_TO_READ_THE_REST: Final = 5.0
+_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 def uvicorn_options(settings: RealtimeSettings) -> dict[str, Any]:
@@ -32,10 +38,40 @@ def uvicorn_options(settings: RealtimeSettings) -> dict[str, Any]:
 class SocketProtocol(WebSocketsSansIOProtocol):
     """A WebSocket of the server."""
 
+    def data_received(self, data: bytes) -> None:
+        """Handle data; answer a handshake that could not be parsed."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            if not self.transport.is_closing():
+                self.transport.write(b"".join(self.conn.data_to_send()) or _BAD_REQUEST)
+            self._end()
+
+    def send_receive_event_to_app(self) -> None:
+        """Pass a message on, unless it is a text that is not UTF-8."""
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.conn.fail(CloseCode.INVALID_DATA, "invalid UTF-8")
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
+    def handle_parser_exception(self) -> None:
+        """Close because of invalid data."""
+        if self.conn.close_sent is None:
+            # It came before the handshake was complete, or after the end.
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1002})
+            self._end()
+        else:
+            super().handle_parser_exception()
+
     async def send(self, message: ASGISendEvent) -> None:
         """Send a message once the client has read enough, and a close at once."""
         if message["type"] != "websocket.close":
             await super().send(message)
+            # An answer in place of the handshake; uvicorn would miss the handshake.
+            self.handshake_complete |= self.close_sent
             return
         self.writable.set()
         await super().send(message)
@@ -50,6 +86,11 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """Close because a ping was not answered (1011)."""
         super().keepalive_timeout()
         self._disconnect_later()
+
+    def _end(self) -> None:
+        # Neither shutdown nor the application sends anything now.
+        self.handshake_complete = self.close_sent = self.disconnected = True
+        self.transport.close()
 
     def _disconnect_later(self) -> None:
         self.loop.call_later(_SECONDS_TO_READ_THE_REST, self.transport.abort)

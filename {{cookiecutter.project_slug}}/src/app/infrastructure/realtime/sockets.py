@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from fastapi.params import Depends
@@ -119,7 +118,9 @@ def require_origin(socket: WebSocket, origins: list[str]) -> None:
     origin = socket.headers.get("origin")
     if origin is None or "*" in origins or origin in origins:
         return
-    if urlsplit(origin).netloc.lower() != socket.headers.get("host", "").lower():
+    # Not by `urlsplit`, which raises at `http://[`.
+    _, _, host = origin.lower().partition("://")
+    if not host or host != socket.headers.get("host", "").lower():
         raise OriginForbidden(origin=origin[:_DETAIL_LENGTH])
 
 
