@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient, WebSocketDenialResponse
+from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.core.config import RateLimitSettings
@@ -165,8 +166,14 @@ class TestLimits:
         self, client: TestClient, ada: Someone, use: Callable[..., None]
     ) -> None:
         use(rate_limiter=RateLimiter(RateLimitSettings(general_address="1/hour")))
-        with connected(client, ada), pytest.raises(WebSocketDenialResponse) as denied:
+        with (
+            capture_logs() as log,
+            connected(client, ada),
+            pytest.raises(WebSocketDenialResponse) as denied,
+        ):
             refusal(client, LOBBY, **ada.headers)
+        statuses = [line["status"] for line in log if line["event"] == "request"]
+        assert list(map(repr, statuses)) == ["429", "101"]
         assert denied.value.status_code == 429
         assert denied.value.json()["code"] == "too_many_requests"
 

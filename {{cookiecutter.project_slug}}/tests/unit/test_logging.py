@@ -5,7 +5,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import structlog
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.core import logging as app_logging
 from app.core.config import LoggingSettings
-from app.core.logging import LoggedError, configure_logging
+from app.core.logging import ACCESS_LOG, LoggedError, configure_logging
 from app.core.redaction import REDACTED
 from tests.support.logs import logging_restored
 
@@ -123,6 +123,47 @@ class TestFormat:
 
         monkeypatch.setattr(sys.stdout, "write", broken)
         structlog.get_logger().info("made")
+
+
+class TestAccessLine:
+    USUAL: ClassVar[dict[str, Any]] = {
+        "method": "DELETE",
+        "route": "/api/v1/things/{thing_id}",
+        "status": 200,
+        "duration_ms": 8.406,
+        "client": "2001:db8::1",
+        "statements": 3,
+        "database_ms": 1.17,
+        "events": ["thing.deleted"],
+        "request_id": "01a22fe7-1c54-76b7-916c-20fa3d669c1d",
+        "session_id": "01a22fe7-1c40-737e-ae42-8365e115ad3f",
+        "user_id": "01a22fe7-1c40-737e-ae42-8362aac83771",
+    }
+
+    def line(self, output: Output, **fields: object) -> list[str]:
+        as_text()
+        structlog.get_logger(ACCESS_LOG).info("request", **{**self.USUAL, **fields})
+        out = output()
+        assert out.count("\n") == 1
+        assert len(out) < 150
+        # The time and the level come first.
+        return out.split()[3:]
+
+    def test_is_short_in_development(self, output: Output) -> None:
+        usual = ["DELETE", "/api/v1/things/{thing_id}", "200", "8.4", "ms"]
+        assert self.line(output) == usual
+
+    def test_has_the_path_of_a_404(self, output: Output) -> None:
+        missing = self.line(output, route=None, path="/nowhere", status=404, code="not_found")
+        assert missing == ["DELETE", "/nowhere", "404", "8.4", "ms", "code=not_found"]
+        _, path, *_ = self.line(output, route=None, path="/" + "a" * 200, status=404)
+        assert len(path) == 71
+
+    def test_has_the_rest_where_it_is_unusual(self, output: Output) -> None:
+        request_id = f"request_id={self.USUAL['request_id']}"
+        assert request_id in self.line(output, status=500)
+        assert self.line(output, status=None)[2:] == ["-", "8.4", "ms", request_id]
+        assert self.line(output, statements=40)[5:] == ["database_ms=1.17", "statements=40"]
 
 
 class TestLibraries:

@@ -297,6 +297,15 @@ class TestAccessLog:
             await api.get(path)
         assert [line["route"] for line in log] == list(routes.values())
 
+    async def test_names_the_path_of_a_failure(
+        self, api: AsyncClient, log: list[EventDict]
+    ) -> None:
+        for path in ("/api/v1/things/3", "/api/v1/things/no-number?secret=1", "/nowhere?secret=1"):
+            await api.get(path)
+        paths = [line.get("path") for line in log]
+        assert paths == [None, "/api/v1/things/no-number", "/nowhere"]
+        assert {type(line["status"]) for line in log} == {int}
+
     async def test_names_the_user_and_whatever_was_bound(
         self, api: AsyncClient, log: list[EventDict]
     ) -> None:

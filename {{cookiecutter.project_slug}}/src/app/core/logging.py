@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from traceback import TracebackException
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 import structlog
 from pydantic_core import PydanticSerializationError, to_json
@@ -27,6 +28,9 @@ from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 from app.core.config import LoggingSettings
 from app.core.redaction import redact
+
+ACCESS_LOG: Final = "app.access"
+"""Logger of the access lines."""
 
 Stream = Literal["stdout", "stderr"]
 F = TypeVar("F")
@@ -49,6 +53,8 @@ _TRACEBACK = ExceptionDictTransformer(show_locals=False, max_frames=sys.maxsize)
 _PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 _LAST_FRAMES = 8
 _MAX_FRAMES = 50
+_MAX_PATH = 70
+_MANY_STATEMENTS = 10
 # `color_message` is uvicorn's second copy of the message.
 _RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
 
@@ -85,7 +91,7 @@ def configure_logging(
         ),
         redact,
         _add_origin,
-        *([_render_json] if as_json else [_escape_control_characters, console]),
+        *([_render_json] if as_json else [_shorten, _escape_control_characters, console]),
     ]
     structlog.configure(
         processors=processors,
@@ -187,6 +193,22 @@ def _add_origin(logger: WrappedLogger, method: str, event: EventDict) -> EventDi
     event["logger"] = logger.name
     event["timestamp"] = f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z"
     return event
+
+
+def _shorten(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Leave out the date, and all of an access line that is as usual."""
+    event["timestamp"] = event["timestamp"][11:23]
+    if logger.name != ACCESS_LOG:
+        return event
+    status, path = event["status"], event.get("path") or event["route"] or ""
+    path = path if len(path) <= _MAX_PATH else f"{path[:_MAX_PATH]}…"
+    shown = {"timestamp", "level", "code", "facts"}
+    if status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        shown.add("request_id")
+    if event.get("statements", 0) > _MANY_STATEMENTS:
+        shown |= {"statements", "database_ms"}
+    line = f"{event['method']} {path} {status or '-'} {event['duration_ms']:.1f} ms"
+    return {"event": line} | {name: value for name, value in event.items() if name in shown}
 
 
 def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

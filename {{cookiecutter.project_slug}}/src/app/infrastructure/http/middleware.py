@@ -17,7 +17,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.utils import ClientDisconnected
 
 from app.core.config import HttpSettings
-from app.core.logging import LoggedError
+from app.core.logging import ACCESS_LOG, LoggedError
 from app.infrastructure.database.statistics import DatabaseStatistics, statistics
 from app.infrastructure.events import request_events
 from app.infrastructure.http import metrics
@@ -30,10 +30,15 @@ from app.infrastructure.http.context import (
 )
 from app.infrastructure.http.handlers import log_broken_off, unexpected_response
 from app.infrastructure.http.openapi import DOCS_PATH, REDOC_PATH
-from app.infrastructure.http.problems import CORS_REFUSED, INVALID_HOST, problem_response
+from app.infrastructure.http.problems import (
+    CORS_REFUSED,
+    INVALID_HOST,
+    instance_of,
+    problem_response,
+)
 from app.infrastructure.limits import Quota
 
-logger = structlog.stdlib.get_logger("app.access")
+logger = structlog.stdlib.get_logger(ACCESS_LOG)
 
 RawHeader = tuple[bytes, bytes]
 
@@ -172,8 +177,9 @@ class RequestMiddleware:
             routed = {**scope, "method": "GET", HEAD: True}
 
         async def send_completed(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"].endswith("http.response.start"):
                 context.status = message["status"]
+            if message["type"] == "http.response.start":
                 headers = self._completed(message, scope["path"], context)
                 seconds = time.perf_counter() - started
                 headers.append((b"x-process-time", b"%.6f" % seconds))
@@ -220,13 +226,17 @@ def _log(
     database: DatabaseStatistics,
 ) -> None:
     client = scope.get("client")
+    # An enumeration's member would be printed as such.
+    status = None if context.status is None else int(context.status)
     line: dict[str, object] = {
         "method": scope.get("method") or scope["type"].upper(),
         "route": route,
-        "status": context.status,
+        "status": status,
         "duration_ms": round(seconds * 1000, 3),
         "client": client[0] if client else None,
     }
+    if route is None or status is None or status >= HTTPStatus.BAD_REQUEST:
+        line["path"] = instance_of(scope)
     if database.statements:
         line["statements"] = database.statements
         line["database_ms"] = round(database.seconds * 1000, 3)
