@@ -4,6 +4,8 @@ import fnmatch
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ INSTRUCTIONS = {
     "EXPOSE",
     "FROM",
     "HEALTHCHECK",
+    "LABEL",
     "RUN",
     "USER",
     "WORKDIR",
@@ -109,6 +112,7 @@ def test_image_and_pipelines_run_the_chosen_python(bake: Bake, version: str) -> 
     for ci in ("github", "gitlab"):
         project = bake({"python_version": version, "ci": ci})
         assert ("ARG", f"PYTHON_VERSION={version}") in _instructions(project)
+        assert (project / ".python-version").read_text(encoding="utf-8") == f"{version}\n"
     gitlab = (project / ".gitlab-ci.yml").read_text(encoding="utf-8")
     assert f"-python{version}-" in gitlab
     github = bake({"python_version": version, "ci": "github"}) / ".github/workflows/ci.yml"
@@ -234,6 +238,68 @@ def test_pipelines_run_make_check(bake: Bake) -> None:
             assert set(re.findall(r"\bmake ([a-z-]+)", text)) <= _targets(root)
         jobs = yaml.safe_load(github.read_text(encoding="utf-8"))["jobs"]
         assert all("timeout-minutes" in job for job in jobs.values())
+
+
+def _workflows(root: Path) -> list[Path]:
+    return sorted((root / ".github").rglob("*.yml"))
+
+
+def test_workflows_satisfy_their_linters(bake: Bake) -> None:
+    programs = Path(sys.executable).parent
+    for root in (variant.ROOT, bake({"ci": "github"})):
+        files = _workflows(root)
+        workflows = [file for file in files if file.parent.name == "workflows"]
+        for command in (
+            [programs / "zizmor", "--offline", "--no-progress", *files],
+            [programs / "actionlint", *workflows],
+        ):
+            done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_workflows_pin_the_same_actions_by_commit(bake: Bake) -> None:
+    pinned: dict[str, str] = {}
+    for root in (variant.ROOT, bake({"ci": "github"})):
+        for file in _workflows(root):
+            for action, pin in re.findall(r"uses: (\S+?)@(.+)", file.read_text(encoding="utf-8")):
+                assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", pin), pin
+                assert pinned.setdefault(action, pin) == pin
+    assert len(pinned) == 5
+
+
+def test_pipelines_cancel_outdated_runs_and_cache_the_image(bake: Bake) -> None:
+    github = bake({"ci": "github"})
+    workflow = yaml.safe_load((github / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    assert workflow["concurrency"]["cancel-in-progress"] is True
+    build = workflow["jobs"]["image"]["steps"][-1]["with"]
+    assert build["cache-from"] in build["cache-to"]
+    assert "org.opencontainers.image.revision=${{ github.sha }}\n" in build["labels"]
+    pipeline = (bake({"ci": "gitlab"}) / ".gitlab-ci.yml").read_text(encoding="utf-8")
+    assert yaml.safe_load(pipeline)["default"]["interruptible"] is True
+    assert '--cache-from "$CACHE" --cache-to "$CACHE,mode=max"' in pipeline
+    assert '--label "org.opencontainers.image.revision=$CI_COMMIT_SHA"' in pipeline
+
+
+def test_a_bot_updates_dependencies_and_actions(bake: Bake) -> None:
+    github = bake({"ci": "github"}) / ".github/dependabot.yml"
+    updates = yaml.safe_load(github.read_text(encoding="utf-8"))["updates"]
+    assert {each["package-ecosystem"] for each in updates} == {"docker", "github-actions", "uv"}
+    gitlab = bake({"ci": "gitlab"})
+    assert json.loads((gitlab / "renovate.json").read_text(encoding="utf-8"))["extends"]
+    assert not (gitlab / ".github").exists()
+
+
+def test_the_image_is_labelled(project: Path, answers: Mapping[str, object]) -> None:
+    labels = dict(
+        pair.split("=", 1)
+        for word, rest in _instructions(project)
+        if word == "LABEL"
+        for pair in shlex.split(rest)
+    )
+    assert labels == {
+        "org.opencontainers.image.title": answers["project_slug"],
+        "org.opencontainers.image.licenses": "MIT",
+    }
 
 
 def test_every_target_is_declared_and_the_listed_ones_have_help(project: Path) -> None:

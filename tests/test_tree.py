@@ -17,7 +17,7 @@ from tools.variant import ROOT
 
 DIRECTIVE = re.compile(r"^\s*# \{%-?\s*(\w+)(.*?)%\}\s*$")
 EXPRESSION = re.compile(r"\{\{.{0,80}?\}\}|\{\{|\{#", re.DOTALL)
-VALUE = re.compile(r"\{\{ cookiecutter\.\w+ \}\}")
+VALUE = re.compile(r"\{\{ (?:cookiecutter\.\w+|\"\{\{\") \}\}")
 KEY = re.compile(r"\bcookiecutter\.(\w+)")
 
 

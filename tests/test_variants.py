@@ -15,7 +15,7 @@ from tests import manifest
 from tests.conftest import Bake
 from tools import variant
 
-TRACES = re.compile(r"cookiecutter|\{\{|\{%|%\}|\{#|\.template\.toml")
+TRACES = re.compile(r"cookiecutter|(?<!\$)\{\{|\{%|%\}|\{#|\.template\.toml")
 
 
 def _texts(project: Path) -> dict[str, str]:
