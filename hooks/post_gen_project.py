@@ -69,8 +69,11 @@ def _remove(project: Path, path: Path) -> None:
 
 
 def main(answers: Mapping[str, object]) -> int:
-    """Apply the manifest to the working directory and return the exit code."""
+    """Apply the manifest to the working directory, print the next steps, return the exit code."""
     apply(Path.cwd(), answers)
+    print(f"cd {Path.cwd().name} && git init")
+    print("uv run app dev    # serves http://127.0.0.1:8000/docs, and writes uv.lock")
+    print('git add . && git commit -m "Initial commit"')
     return 0
 
 

@@ -129,6 +129,19 @@ def test_post_gen_changes_the_working_directory(
     assert sorted(_tree(project)) == ["db.py", "keep.py"]
 
 
+def test_post_gen_prints_the_next_steps_and_runs_none(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    answers = {"database": "big", "use_queue": True, "use_cache": True}
+    assert post_gen_project.main(answers) == 0
+    first, second, third = capfd.readouterr().out.splitlines()
+    assert first == f"cd {project.name} && git init"
+    assert second.startswith("uv run app dev ")
+    assert third.startswith("git add . && git commit ")
+    assert not {".git", ".venv", "uv.lock"} & {path.name for path in project.iterdir()}
+
+
 def test_pre_gen_accepts_good_answers(capfd: pytest.CaptureFixture[str]) -> None:
     assert pre_gen_project.main(ANSWERS) == 0
     assert capfd.readouterr() == ("", "")
