@@ -4,17 +4,25 @@ import os
 import re
 import runpy
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import Field, HttpUrl, SecretStr, ValidationError
 
 from app import config
 from app.config import DEVELOPMENT_ORIGINS, Settings, load_settings
 from app.core.config import ConfigurationError, PasswordSettings, ServerSettings
-from app.core.config.base import SettingsGroup, env_example, variable_names
+from app.core.config.base import (
+    ListOf,
+    ServiceSettings,
+    SettingsGroup,
+    env_example,
+    load,
+    variable_names,
+)
 from app.core.config.database import DEVELOPMENT_URL
 from app.core.security.keys import SigningKeys
 
@@ -84,7 +92,7 @@ class TestDefaults:
         for processors, hashes in ((1, 1), (2, 1), (8, 7)):
             cores = set(range(processors))
             monkeypatch.setattr(os, "sched_getaffinity", lambda _, c=cores: c, raising=False)
-            assert PasswordSettings().max_concurrent == hashes
+            assert PasswordSettings().concurrency == hashes
 
     def test_are_immutable_and_documented(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ValidationError, match="frozen"):
@@ -302,7 +310,34 @@ def test_combinations_are_refused(
     assert "hidden" not in line
 
 
+class EveryType(SettingsGroup):
+    """Defaults of every type."""
+
+    flag: bool = False
+    number: float = 0.5
+    path: Path = Path("a/b")
+    period: timedelta = timedelta(days=1, seconds=90)
+    secret: SecretStr = SecretStr("development")
+    text: str = Field(default_factory=lambda: "made")
+    texts: ListOf[str] = Field(default_factory=lambda: ["a", "b"])
+    unset: int | None = None
+    url: HttpUrl = Field(default_factory=lambda: HttpUrl("https://example.com/a"))
+    urls: ListOf[HttpUrl] = Field(default_factory=lambda: [HttpUrl("https://example.com/a")] * 2)
+
+
+class Example(ServiceSettings):
+    every: EveryType = EveryType()
+
+
 class TestExample:
+    def test_shows_defaults_of_every_type(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shown = dict(re.findall(r"^#(APP_EVERY__\w+)=(.+)$", env_example(Example), re.MULTILINE))
+        assert len(shown) == len(EveryType.model_fields) - 1
+        assert shown["APP_EVERY__URL"] == "https://example.com/a"
+        for name, value in shown.items():
+            monkeypatch.setenv(name, value)
+        assert load(Example).every == EveryType()
+
     def test_matches_the_settings(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert EXAMPLE.read_text() == env_example(Settings)
         runpy.run_path(config.__file__, run_name="__main__")

@@ -149,13 +149,6 @@ class AuthSettings(SettingsGroup):
             yield "signing_keys", f"{sentence}; create keys with `app keys generate`"
 
 
-def _spare_processors() -> int:
-    """Return the number of processors, less one for the event loop."""
-    known = hasattr(os, "sched_getaffinity")
-    processors = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    return max(1, processors - 1)
-
-
 class PasswordSettings(SettingsGroup):
     """Cost and concurrency of password hashing (Argon2id, RFC 9106)."""
 
@@ -165,12 +158,19 @@ class PasswordSettings(SettingsGroup):
     memory_kib: Annotated[int, Field(ge=8, le=4_194_304)] = 19_456
     """Memory of one hash, in KiB. Production refuses less than OWASP's minimum."""
 
-    max_concurrent: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=_spare_processors)
+    max_concurrent: Annotated[int, Field(ge=1, le=256)] | None = None
     """Hashes that a server process computes at once. Unset: one less than the number of processors,
     at least one."""
 
     max_waiting: Annotated[int, Field(ge=0, le=100_000)] = 64
     """Logins that may wait for their hash; further ones are answered with 503."""
+
+    @property
+    def concurrency(self) -> int:
+        """`max_concurrent`, or the number of processors less one for the event loop."""
+        known = hasattr(os, "sched_getaffinity")
+        processors = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+        return self.max_concurrent or max(1, processors - 1)
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
         """Require OWASP's minimum cost in production."""

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 from pydantic_settings import (
     BaseSettings,  # noqa: TID251 - the one tree
     DotEnvSettingsSource,
@@ -221,14 +222,19 @@ def _fields(model: type[BaseModel], *group: str) -> Iterator[tuple[tuple[str, ..
 
 
 def _default(field: FieldInfo) -> str:
-    default = field.default
-    if default is None or field.default_factory is not None:
-        return ""
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, list):
-        return ",".join(map(str, default))
-    return default.get_secret_value() if isinstance(default, SecretStr) else str(default)
+    """Return a default as the variable's value; a setting that is computed if unset has None."""
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    match to_jsonable_python(default):
+        case None:
+            return ""
+        case str(text):
+            return text
+        case list(values):
+            return ",".join(map(str, values))
+        case value:
+            return json.dumps(value)
 
 
 def _unknown(model: type[ServiceSettings], variables: Mapping[str, str | None]) -> dict[str, str]:

@@ -50,9 +50,9 @@ class PasswordHasher:
             parallelism=1,
         )
         self._threads = ThreadPoolExecutor(
-            settings.max_concurrent, "passwords", initializer=_lower_priority
+            settings.concurrency, "passwords", initializer=_lower_priority
         )
-        self._capacity = settings.max_concurrent + settings.max_waiting
+        self._capacity = settings.concurrency + settings.max_waiting
         self._pending = 0
         self._decoy = _decoy(self._argon2)
 
