@@ -26,7 +26,9 @@ def services() -> list[ModuleType]:
 
 
 @contextmanager
-def backing_services(settings: "Settings", directory: Path) -> Iterator[list[Server]]:
+def backing_services(
+    settings: "Settings", directory: Path, only: str | None = None
+) -> Iterator[list[Server]]:
     """Start all services that the settings do not name, and name them in the environment.
 
     Settings that are loaded inside of the block, in this process or its children, have them.
@@ -34,6 +36,7 @@ def backing_services(settings: "Settings", directory: Path) -> Iterator[list[Ser
     Args:
         settings: Settings loaded so far.
         directory: Location of the data, which are kept.
+        only: Variable of the one service to start.
 
     Raises:
         ServerUnavailable: A server did not start.
@@ -42,6 +45,8 @@ def backing_services(settings: "Settings", directory: Path) -> Iterator[list[Ser
     servers: list[Server] = []
     with ExitStack() as stack:
         for service in services():
+            if only not in {None, service.VARIABLE}:
+                continue
             group, name = service.VARIABLE.removeprefix("APP_").lower().split("__")
             if name in getattr(settings, group).model_fields_set:
                 servers.append(Server("", f"the {service.NAME} that {service.VARIABLE} names"))

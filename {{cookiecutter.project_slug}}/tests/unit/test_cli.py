@@ -28,6 +28,7 @@ import dev_servers
 from app.cli import app, development, operations
 from app.core.security.keys import SigningKeys
 from app.infrastructure.database import migrations
+from dev_servers.services import services
 from tests.support.databases import UNREACHABLE_URL
 
 PASSWORD = "Analytical1Engine"
@@ -282,6 +283,22 @@ class TestCreateAdmin:
         command = (sys.executable, "-m", "app.cli", *ADMIN)
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         assert done.returncode == 0, done.stderr
+
+    def test_starts_no_server_but_the_database(
+        self, run: Run, empty: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise dev_servers.ServerUnavailable("not needed")
+
+        for service in services():
+            monkeypatch.setattr(service, "opened", refuse)
+        monkeypatch.setattr(migrations, "new", lambda *_, **__: "nothing")
+        monkeypatch.setenv("APP_ENVIRONMENT", "development")
+        for command in (("migrate",), ("migrate", "new", "nothing"), ADMIN):
+            result = run(*command)
+            assert result.exit_code == 0, result.output
+            assert result.stderr.count("Using ") == 1
+            assert "[warning" not in result.stderr
 
     def test_follows_the_rules_of_every_account(self, run: Run, migrated: str) -> None:
         assert run(*ADMIN).exit_code == 0

@@ -20,7 +20,6 @@ from app.cli.runtime import (
     end_with_parent,
     has_development_servers,
     runtime,
-    with_resources,
 )
 
 # {%- if cookiecutter.use_arq +%}
@@ -142,10 +141,7 @@ def _create_demo_admin(settings: "Settings") -> None:
         write_private(file, f"A{letters}{secrets.choice(string.digits)}a")
     password = file.read_text()
     try:
-        with_resources(
-            settings,
-            partial(register_admin, email=DEMO_EMAIL, username=DEMO_NAME, password=password),
-        )
+        register_admin(settings, email=DEMO_EMAIL, username=DEMO_NAME, password=password)
     except Conflict:
         echo_status("The demo administrator already exists.")
     echo_status(f"Log in as {DEMO_EMAIL} with the password {password}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.runtime import CommandFailed, echo_status, runtime
+from app.cli.runtime import DATABASE, CommandFailed, echo_status, runtime
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -30,7 +30,7 @@ def up(
     """
     from app.infrastructure.database import migrations
 
-    with runtime() as settings:
+    with runtime(only=DATABASE) as settings:
         url = settings.database.url.get_secret_value()
         migrations.upgrade(url, revision, report=echo_status)
         typer.echo(migrations.check_revision(url))
@@ -51,7 +51,7 @@ def down(
 
     if not yes and not typer.confirm("This deletes the data of removed columns. Continue?"):
         raise CommandFailed("Downgrade cancelled.")
-    with runtime() as settings:
+    with runtime(only=DATABASE) as settings:
         url = settings.database.url.get_secret_value()
         migrations.downgrade(url, to or f"-{steps}", report=echo_status)
         typer.echo(migrations.check_revision(url))
@@ -65,7 +65,7 @@ def current() -> None:
     """
     from app.infrastructure.database import migrations
 
-    with runtime() as settings:
+    with runtime(only=DATABASE) as settings:
         typer.echo(migrations.check_revision(settings.database.url.get_secret_value()))
 
 
@@ -89,7 +89,7 @@ def check() -> None:
     """
     from app.infrastructure.database import migrations
 
-    with runtime() as settings:
+    with runtime(only=DATABASE) as settings:
         url = settings.database.url.get_secret_value()
         if (found := migrations.check_revision(url)).state != "current":
             raise CommandFailed(str(found))
@@ -123,7 +123,7 @@ def new(
         raise CommandFailed(
             "Use one line without backslashes or triple quotes: it becomes a docstring."
         )
-    with runtime() as settings:
+    with runtime(only=DATABASE) as settings:
         url = settings.database.url.get_secret_value()
         migrations.upgrade(url, report=echo_status)
         typer.echo(f"Wrote {migrations.new(url, message, empty=empty)}.")

@@ -1,26 +1,28 @@
 """`app serve`, `app create-admin`, `app openapi` and `app prune`."""
 
+import asyncio
 import json
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli.runtime import (
+    DATABASE,
     CommandFailed,
     bound_socket,
     echo_status,
+    require_migrations,
     runtime,
     with_resources,
     writing,
 )
 
 if TYPE_CHECKING:
+    from app.config import Settings
     from app.domain.users import UserProfile
-    from app.resources import Resources
 
 GUNICORN = (sys.executable, "-m", "gunicorn", "-c", "python:app.gunicorn_config", "app.asgi:app")
 
@@ -78,22 +80,23 @@ def create_admin(
 
     Example: app create-admin --email ada@example.com --username ada
     """
-    with runtime() as settings:
-        admin = with_resources(
-            settings, partial(register_admin, email=email, username=username, password=password)
-        )
+    with runtime(only=DATABASE) as settings:
+        admin = register_admin(settings, email=email, username=username, password=password)
     typer.echo(f"Created the administrator {admin.username} <{admin.email}>.")
 
 
-async def register_admin(
-    resources: "Resources", *, email: str, username: str, password: str
+def register_admin(
+    settings: "Settings", *, email: str, username: str, password: str
 ) -> "UserProfile":
     """Create an administrator by the rules of every account."""
     from pydantic import ValidationError
 
-    from app.api.deps.users import user_service
+    import app.models  # noqa: F401 - statements find tables by name
     from app.api.schemas.users import UserCreate
+    from app.core.security.passwords import PasswordHasher
+    from app.infrastructure.database import Database
     from app.repositories.users import UserRepository
+    from app.services.users import register
 
     try:
         new = UserCreate.model_validate(
@@ -102,9 +105,18 @@ async def register_admin(
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, at['loc']))}: {at['msg']}" for at in error.errors())
         raise CommandFailed("; ".join(faults)) from None
-    async with resources.database.transaction() as session:
-        users = user_service(resources, UserRepository(session))
-        return await users.register(new.fields(), password, role="admin")
+
+    async def run() -> "UserProfile":
+        async with (
+            Database.open(settings.database, pool_size=1) as database,
+            PasswordHasher.open(settings.passwords) as hasher,
+        ):
+            await require_migrations(settings, database)
+            async with database.transaction() as session:
+                users = UserRepository(session)
+                return await register(users, hasher, new.fields(), password, role="admin")
+
+    return asyncio.run(run())
 
 
 def openapi(

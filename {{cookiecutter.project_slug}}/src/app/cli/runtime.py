@@ -25,10 +25,12 @@ from app.core.errors import DomainError, OperatorError
 
 if TYPE_CHECKING:
     from app.config import Settings
+    from app.infrastructure.database import Database
     from app.resources import Resources
 
 Result = TypeVar("Result")
 
+DATABASE: Final = "APP_DATABASE__URL"
 DEVELOPMENT_DIRECTORY: Final = Path(".dev")
 """Persistent data of development, outside version control."""
 
@@ -75,11 +77,14 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def runtime() -> Iterator["Settings"]:
+def runtime(*, only: str | None = None) -> Iterator["Settings"]:
     """Yield the settings, with logging configured and all servers running.
 
     Development starts servers that are not configured, for as long as the block runs; several
     commands share them.
+
+    Args:
+        only: Variable of the one server to start, `DATABASE`.
     """
     from app.config import load_settings
     from app.core.logging import configure_logging
@@ -96,7 +101,7 @@ def runtime() -> Iterator["Settings"]:
 
     with ExitStack() as stack:
         try:
-            servers = stack.enter_context(backing_services(settings, DEVELOPMENT_DIRECTORY))
+            servers = stack.enter_context(backing_services(settings, DEVELOPMENT_DIRECTORY, only))
         except ServerUnavailable as error:
             raise CommandFailed(str(error)) from error
         for server in servers:
@@ -113,21 +118,26 @@ def with_resources(
     settings: "Settings", work: Callable[["Resources"], Awaitable[Result]]
 ) -> Result:
     """Run work with the resources of the service, on a database that has all migrations."""
-    from app.infrastructure.database.migrations import check_revision
     from app.resources import open_resources
     from app.tasks import TASKS
 
     async def run() -> Result:
         async with open_resources(settings, TASKS) as resources:
-            await resources.database.ping()
-            url = settings.database.url.get_secret_value()
-            check = await asyncio.to_thread(check_revision, url)
-            # A database ahead of the code is normal during a deployment.
-            if check.state == "behind":
-                raise CommandFailed(str(check))
+            await require_migrations(settings, resources.database)
             return await work(resources)
 
     return asyncio.run(run())
+
+
+async def require_migrations(settings: "Settings", database: "Database") -> None:
+    """Refuse a database that lacks migrations or does not answer."""
+    from app.infrastructure.database.migrations import check_revision
+
+    await database.ping()
+    check = await asyncio.to_thread(check_revision, settings.database.url.get_secret_value())
+    # A database ahead of the code is normal during a deployment.
+    if check.state == "behind":
+        raise CommandFailed(str(check))
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

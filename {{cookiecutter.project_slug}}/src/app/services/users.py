@@ -28,6 +28,15 @@ from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserRepository
 
 
+async def register(
+    users: UserRepository, hasher: PasswordHasher, new: NewUser, password: str, role: Role
+) -> UserProfile:
+    """Create an account; needs only a database."""
+    new["email"] = normalized_email(new["email"])
+    password_hash = await hasher.hash(password)
+    return await users.create(**new, password_hash=password_hash, role=role)
+
+
 @dataclass(frozen=True, slots=True)
 class UserService:
     """Use cases of accounts.
@@ -69,9 +78,7 @@ class UserService:
             UsernameTaken: Another account has the name.
             PasswordHashingBusy: Too many passwords are waiting to be hashed.
         """
-        new["email"] = normalized_email(new["email"])
-        password_hash = await self.hasher.hash(password)
-        return await self.users.create(**new, password_hash=password_hash, role=role)
+        return await register(self.users, self.hasher, new, password, role)
 
     async def update_profile(self, user_id: UserId, changes: ProfileFields) -> UserProfile:
         """Update a user's own profile; notify the old address of a new one.
