@@ -404,6 +404,7 @@ class TestDev:
         first = run("dev", "--demo", "--no-reload", **server_variables)
         second = run("dev", "--demo", **server_variables)
         assert "applied" in first.stderr
+        assert "Serving on" not in first.stderr, "nothing serves yet"
         assert migrations.check_revision(empty).database != ()
         assert "already exists" not in first.stderr
         assert "already exists" in second.stderr

@@ -57,7 +57,6 @@ def dev(
     """
     from app.config import load_settings
     from app.infrastructure.database import migrations
-    from app.infrastructure.http.openapi import DOCS_PATH
 
     settings = load_settings()
     if settings.is_production:
@@ -76,9 +75,6 @@ def dev(
         migrations.upgrade(settings.database.url.get_secret_value(), report=echo_status)
         if demo:
             _create_demo_admin(settings)
-        address, number = listening.getsockname()[:2]
-        url = f"http://{address}:{number}"
-        echo_status(f"Serving on {url}, documentation at {DOCS_PATH}. Press Ctrl-C to stop.")
         options: dict[str, Any] = {"ws": "none"}
         # {% if cookiecutter.use_websockets %}
         from app.infrastructure.realtime.server import uvicorn_options
@@ -121,12 +117,24 @@ def serve_here(config: "uvicorn.Config", sockets: list[socket] | None) -> None:
     """Serve in this process."""
     import uvicorn
 
+    from app.infrastructure.http.openapi import DOCS_PATH
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started and sockets:
+                host, port = sockets[0].getsockname()[:2]
+                echo_status(
+                    f"Serving on http://{host}:{port}, documentation at {DOCS_PATH}."
+                    " Press Ctrl-C to stop."
+                )
+
     stack = ExitStack()
     with stack:
         # {%- if cookiecutter.use_arq +%}
         stack.enter_context(worker_process())
         # {%- endif +%}
-        uvicorn.Server(config).run(sockets=sockets)
+        Server(config).run(sockets=sockets)
 
 
 def _create_demo_admin(settings: "Settings") -> None:
