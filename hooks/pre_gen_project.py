@@ -44,7 +44,8 @@ TAKEN = frozenset(
     aiosqlite alembic annotated-doc annotated-types antlr4-python3-runtime anyio argon2-cffi
     argon2-cffi-bindings arq asyncpg attrs aws-xray-sdk blinker boto3 botocore botocore-stubs
     certifi cffi cfn-lint charset-normalizer click coverage cryptography deprecated dnspython docker
-    email-validator execnet faker fastapi flask flask-cors frozenlist graphql-core greenlet grimp
+    email-validator execnet faker fastapi fastapi-offline flask flask-cors frozenlist graphql-core
+    greenlet grimp
     gunicorn h11 harfile hiredis httpcore httpcore2 httptools httpx httpx2 hypothesis
     hypothesis-graphql idna import-linter iniconfig itsdangerous jinja2 jmespath joserfc jsonpatch
     jsonpath-ng jsonpointer jsonschema jsonschema-path jsonschema-rs jsonschema-specifications

@@ -11,13 +11,12 @@ from app.api.deps.auth import api_key
 from app.api.v1 import router as v1
 from app.config import Settings, load_settings
 from app.domain.permissions import DELEGABLE
-from app.infrastructure.http import health, jwks, metrics
+from app.infrastructure.http import docs, health, jwks, metrics
 from app.infrastructure.http.handlers import add_exception_handlers
 from app.infrastructure.http.middleware import middleware
 from app.infrastructure.http.openapi import (
-    DOCS_PATH,
+    GUIDE,
     OPENAPI_PATH,
-    REDOC_PATH,
     DocumentedApi,
     operation_id,
 )
@@ -42,13 +41,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     registry = CollectorRegistry() if settings.metrics.enabled else None
     app = DocumentedApi(
         title=about.TITLE,
-        description=about.DESCRIPTION,
+        description=f"{about.DESCRIPTION}\n\n{GUIDE}",
         version=about.VERSION,
         contact=about.CONTACT,
         license_info=about.LICENSE_INFO,
         openapi_url=OPENAPI_PATH if settings.docs_enabled else None,
-        docs_url=DOCS_PATH if settings.docs_enabled else None,
-        redoc_url=REDOC_PATH if settings.docs_enabled else None,
+        docs_url=None,  # `docs.add_routes` adds pages that work offline
+        redoc_url=None,
         openapi_tags=[*v1.TAGS, health.TAG, jwks.TAG],
         generate_unique_id_function=operation_id,
         attainable_scopes={api_key.scheme_name: DELEGABLE},
@@ -70,6 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         time_limit=settings.health.timeout_seconds,
     )
     jwks.add_routes(app, lambda request: request.app.state.resources.keys.public_jwks())
+    if settings.docs_enabled:
+        docs.add_routes(app)
     if registry is not None:
         metrics.add_routes(app, registry, settings.metrics)
     v1.include_in(app)

@@ -5,6 +5,7 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
+from app import about
 from app.config import Settings
 from app.core.config import HttpSettings
 from app.main import create_app
@@ -19,10 +20,6 @@ def policy_of(client: TestClient, path: str) -> dict[str, set[str]]:
     return {name: set(sources) for name, *sources in directives}
 
 
-def origins(pattern: str, page: str) -> set[str]:
-    return {re.sub(r"(https://[^/]+).*", r"\1", address) for address in re.findall(pattern, page)}
-
-
 @pytest.mark.parametrize("path", PAGES)
 class TestPages:
     def test_are_pages_that_read_the_document(self, client: TestClient, path: str) -> None:
@@ -30,13 +27,23 @@ class TestPages:
         assert response.headers["Content-Type"] == "text/html; charset=utf-8"
         assert "/openapi.json" in response.text
 
-    def test_may_run_their_scripts_and_styles(self, client: TestClient, path: str) -> None:
-        page, policy = client.get(path).text, policy_of(client, path)
-        scripts = origins(r'<script[^>]* src="([^"]+)', page)
-        assert scripts
-        assert scripts | {"'unsafe-inline'"} <= policy["script-src"]
-        styles = origins(r'<link(?=[^>]* rel="stylesheet")[^>]* href="([^"]+)', page)
-        assert styles | {"'unsafe-inline'"} <= policy["style-src"]
+    def test_may_run_their_scripts_and_styles_and_no_others(
+        self, client: TestClient, path: str
+    ) -> None:
+        policy = policy_of(client, path)
+        assert policy["script-src"] == policy["style-src"] == {"'self'", "'unsafe-inline'"}
+        assert policy["img-src"] == {"'self'", "data:"}
+
+    def test_load_everything_from_this_service(self, client: TestClient, path: str) -> None:
+        loaded = re.findall(r'<(?:script|link)[^>]* (?:src|href)="([^"]+)', client.get(path).text)
+        assert len(loaded) >= 2
+        for address in loaded:
+            asset = client.get(address)
+            assert (asset.status_code, asset.headers["Cache-Control"]) == (
+                200,
+                "public, max-age=86400",
+            )
+            assert len(asset.content) > 500
 
     def test_may_ask_this_service_and_do_nothing_else(self, client: TestClient, path: str) -> None:
         policy = policy_of(client, path)
@@ -44,7 +51,16 @@ class TestPages:
         assert policy["default-src"] == policy["frame-ancestors"] == {"'none'"}
 
 
+def test_swagger_ui_keeps_the_authorization(client: TestClient) -> None:
+    assert '"persistAuthorization": true' in client.get("/docs").text
+
+
 class TestDocument:
+    def test_has_a_description_with_links(self, client: TestClient) -> None:
+        description = client.get("/openapi.json").json()["info"]["description"]
+        assert description.startswith(about.DESCRIPTION)
+        assert len(re.findall(r"\]\(https://", description)) >= 3
+
     def test_is_json_of_the_version_that_it_says(self, client: TestClient) -> None:
         response = client.get("/openapi.json")
         assert response.headers["Content-Type"] == "application/json"

@@ -55,10 +55,7 @@ _RENDERED: list[RawHeader] = [
 _DEFAULT_CSP = b"default-src 'none'; frame-ancestors 'none'"
 _DOCS_CSP = (
     b"default-src 'none'; "
-    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
-    b"font-src https://fonts.gstatic.com; "
-    b"img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly; "
+    b"script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     b"connect-src 'self'; worker-src blob:; form-action 'self'; base-uri 'none'; "
     b"frame-ancestors 'none'"
 )

@@ -22,6 +22,13 @@ from app.infrastructure.http.problems import (
 DOCS_PATH = "/docs"
 REDOC_PATH = "/redoc"
 OPENAPI_PATH = "/openapi.json"
+GUIDE = """\
+Errors are [problem details](https://www.rfc-editor.org/rfc/rfc9457): branch on their `code`, and
+quote the `request_id` in reports. Lists are pages: pass `next_cursor` as `cursor`. Send an `ETag`
+as [`If-Match`](https://www.rfc-editor.org/rfc/rfc9110#name-if-match) to prevent lost updates, and
+retry a `POST` with the same
+[`Idempotency-Key`](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
+"""
 
 _SCHEMAS = "#/components/schemas/{model}"
 _DEFAULT_DESCRIPTION = "Successful Response"

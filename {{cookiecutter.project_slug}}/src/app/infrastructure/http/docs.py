@@ -1,0 +1,52 @@
+"""The documentation pages, which work without the internet.
+
+Their scripts and styles come from the package fastapi-offline: with those of a CDN, its operator
+could read the tokens that users enter.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import fastapi_offline
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from starlette.responses import FileResponse, HTMLResponse
+
+from app.infrastructure.http.openapi import DOCS_PATH, OPENAPI_PATH, REDOC_PATH
+
+_ASSETS: Final = Path(fastapi_offline.__file__).parent / "static"
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the pages and their assets."""
+
+    async def swagger_ui(request: Request) -> HTMLResponse:
+        root = request.scope.get("root_path", "")
+        return get_swagger_ui_html(
+            openapi_url=f"{root}{OPENAPI_PATH}",
+            title=app.title,
+            swagger_js_url=f"{root}{DOCS_PATH}/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}{DOCS_PATH}/swagger-ui.css",
+            swagger_favicon_url=f"{root}{DOCS_PATH}/favicon.png",
+            swagger_ui_parameters={"persistAuthorization": True},
+        )
+
+    async def redoc(request: Request) -> HTMLResponse:
+        root = request.scope.get("root_path", "")
+        return get_redoc_html(
+            openapi_url=f"{root}{OPENAPI_PATH}",
+            title=app.title,
+            redoc_js_url=f"{root}{DOCS_PATH}/redoc.standalone.js",
+            redoc_favicon_url=f"{root}{DOCS_PATH}/favicon.png",
+            with_google_fonts=False,
+        )
+
+    app.add_route(DOCS_PATH, swagger_ui)
+    app.add_route(REDOC_PATH, redoc)
+    for file in _ASSETS.iterdir():
+        app.add_route(f"{DOCS_PATH}/{file.name}", partial(_asset, file))
+
+
+async def _asset(file: Path, _: Request) -> FileResponse:
+    return FileResponse(file, headers={"cache-control": "public, max-age=86400"})
