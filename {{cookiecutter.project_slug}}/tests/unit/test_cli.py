@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -411,6 +411,69 @@ class TestDev:
         password = first.stderr.split("with the password ")[1].split()[0]
         assert f"with the password {password}" in second.stderr
         assert served == ["Server", "WatchFilesReload"]
+
+    @pytest.mark.parametrize(
+        ("statement", "message", "command"),
+        [
+            ("UPDATE alembic_version SET version_num = 'other'", "is ahead", "--fresh-database"),
+            ("DELETE FROM alembic_version", "is behind", "app migrate"),
+            ("ALTER TABLE users ADD extra INTEGER", "extra", 'app migrate new "'),
+        ],
+    )
+    def test_says_how_the_database_differs_at_each_start(
+        self,
+        migrated: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+        statement: str,
+        message: str,
+        command: str,
+    ) -> None:
+        async def start(server: uvicorn.Server, _: object) -> None:
+            server.started = True
+
+        def run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+            asyncio.run(server.startup(sockets))
+
+        monkeypatch.setattr(uvicorn.Server, "startup", start)
+        monkeypatch.setattr(uvicorn.Server, "run", run)
+        config = uvicorn.Config("app.asgi:app", log_config=None)
+        with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+            development.serve_here(config, [listening])
+            assert capfd.readouterr().err.splitlines()[1:] == []
+            execute(migrated, statement)
+            development.serve_here(config, [listening])
+        first, *others = capfd.readouterr().err.splitlines()
+        assert first.startswith("Serving on http://127.0.0.1:")
+        assert message in "".join(others)
+        assert command in others[-1]
+
+    def test_refuses_a_database_ahead_of_the_code_unless_it_is_to_be_deleted(
+        self,
+        run: Run,
+        migrated: str,
+        server_variables: dict[str, str],
+        served: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        execute(migrated, "UPDATE alembic_version SET version_num = 'other'")
+        assert_failed(run("dev"), "ahead of this code: it is at other", "app dev --fresh-database")
+        assert_failed(run("dev", "--fresh-database"), "APP_DATABASE__URL names another")
+
+        @contextmanager
+        def running(*_: object) -> Iterator[list[dev_servers.Server]]:
+            with monkeypatch.context() as patch:
+                patch.setenv("APP_DATABASE__URL", migrated)
+                yield []
+
+        monkeypatch.setattr(dev_servers, "backing_services", running)
+        monkeypatch.delenv("APP_DATABASE__URL")
+        result = run("dev", "--fresh-database")
+        assert result.exit_code == 0, result.output
+        assert "applied" in result.stderr
+        assert migrations.check_revision(migrated).state == "current"
+        assert migrations.differences(migrated) == []
+        assert served == ["WatchFilesReload"]
 
     def test_ends_with_the_process_that_watches_the_files(
         self, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """`app dev`: the service and everything it needs, without installing anything."""
 
+import asyncio
 import secrets
 import signal
 import string
@@ -47,6 +48,9 @@ def dev(
     ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Create an administrator.")] = False,
     reload: Annotated[bool, typer.Option(help="Restart when a source file changes.")] = True,
+    fresh_database: Annotated[
+        bool, typer.Option("--fresh-database", help="Delete all data in the database of .dev/.")
+    ] = False,
 ) -> None:
     """Run the service for development, with all the servers it needs.
 
@@ -66,13 +70,23 @@ def dev(
             "The development servers are not installed. Run `uv sync` in the project's directory,"
             " or use `app serve`."
         )
+    if fresh_database and "url" in settings.database.model_fields_set:
+        raise CommandFailed(
+            f"--fresh-database deletes only the database of {DEVELOPMENT_DIRECTORY}/, and"
+            " APP_DATABASE__URL names another."
+        )
     with (
         bound_socket(
             host or settings.server.host, settings.server.port if port is None else port
         ) as listening,
         runtime() as settings,
     ):
-        migrations.upgrade(settings.database.url.get_secret_value(), report=echo_status)
+        url = settings.database.url.get_secret_value()
+        if fresh_database:
+            migrations.drop_all(url)
+        if migrations.check_revision(url).state == "ahead":
+            raise CommandFailed(schema_fault(url))
+        migrations.upgrade(url, report=echo_status)
         if demo:
             _create_demo_admin(settings)
         options: dict[str, Any] = {"ws": "none"}
@@ -82,6 +96,28 @@ def dev(
         options = uvicorn_options(settings.realtime)
         # {% endif %}
         _serve(listening, options, reload=reload)
+
+
+def schema_fault(url: str) -> str:
+    """Return how the database differs from the code, with the command that mends it, or nothing."""
+    from app.infrastructure.database import migrations
+
+    check = migrations.check_revision(url)
+    if check.state == "behind":
+        return str(check)
+    if check.state == "ahead":
+        return (
+            f"The database is ahead of this code: it is at {', '.join(check.database)}. Switch to"
+            " the branch with that migration, or delete the data of development:"
+            " `app dev --fresh-database`."
+        )
+    if differences := migrations.differences(url):
+        lines = "".join(f"\n  {difference}" for difference in differences)
+        return (
+            f"The models differ from the database:{lines}\nGenerate a migration with"
+            ' `app migrate new "summary"`, and apply it with `app migrate`.'
+        )
+    return ""
 
 
 def _serve(listening: socket, options: dict[str, Any], *, reload: bool) -> None:
@@ -128,6 +164,7 @@ def serve_here(config: "uvicorn.Config", sockets: list[socket] | None) -> None:
                     f"Serving on http://{host}:{port}, documentation at {DOCS_PATH}."
                     " Press Ctrl-C to stop."
                 )
+                await asyncio.to_thread(_report_schema)
 
     stack = ExitStack()
     with stack:
@@ -135,6 +172,19 @@ def serve_here(config: "uvicorn.Config", sockets: list[socket] | None) -> None:
         stack.enter_context(worker_process())
         # {%- endif +%}
         Server(config).run(sockets=sockets)
+
+
+def _report_schema() -> None:
+    """Print how the database differs from the code: at each start, also after a reload."""
+    from app.config import load_settings
+    from app.core.errors import OperatorError
+
+    try:
+        fault = schema_fault(load_settings().database.url.get_secret_value())
+    except OperatorError as error:
+        fault = str(error)
+    if fault:
+        typer.secho(fault, err=True, fg=typer.colors.YELLOW)
 
 
 def _create_demo_admin(settings: "Settings") -> None:
