@@ -85,7 +85,7 @@ def settings_for(server: SmtpServer, **more: object) -> MailSettings:
 
 
 async def test_console_logs_recipient_and_subject_without_the_text() -> None:
-    mailer = build_mailer(MailSettings())
+    mailer = build_mailer(MailSettings(), development=False)
     assert isinstance(mailer, ConsoleMailer)
     with structlog.testing.capture_logs() as lines:
         await mailer.send(MAIL)
@@ -93,9 +93,30 @@ async def test_console_logs_recipient_and_subject_without_the_text() -> None:
     assert "hidden" not in str(lines)
 
 
+def mode_and_content(file: Path) -> tuple[int, bytes]:
+    return file.stat().st_mode & 0o777, file.read_bytes()
+
+
+async def test_development_writes_files_for_the_developer_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    link = f"https://example.com/verify?token={'a' * 200}"
+    mail = Mail("ann@example.com", "Welcome, Zoë", f"Ä link:\n{link}\n")
+    with structlog.testing.capture_logs() as lines:
+        await build_mailer(MailSettings(), development=True).send(mail)
+    assert lines[0]["file"] == f".dev/mail/{mail.id}.eml"
+    mode, written = mode_and_content(tmp_path / lines[0]["file"])
+    assert mode == 0o600
+    assert link.encode() in written.splitlines()
+    message = message_from_bytes(written, policy=SMTP)
+    assert (message["To"], message["Subject"]) == (mail.to, mail.subject)
+    assert link not in str(lines)
+
+
 class TestSmtp:
     async def test_delivers_the_mail(self, server: SmtpServer) -> None:
-        mailer = build_mailer(settings_for(server))
+        mailer = build_mailer(settings_for(server), development=True)
         assert isinstance(mailer, SmtpMailer)
         await mailer.send(MAIL)
         (delivery,) = server.deliveries

@@ -1,4 +1,4 @@
-"""Mail: by SMTP, or to the log in development."""
+"""Mail: by SMTP, to files in development, or not at all."""
 
 import asyncio
 import socket
@@ -6,6 +6,7 @@ from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
+from pathlib import Path
 
 import aiosmtplib
 import structlog
@@ -13,13 +14,16 @@ import structlog
 from app.core.config import MailSettings
 from app.core.errors import Unavailable
 from app.core.ports import Mail, Mailer
+from app.core.security.keys import write_private
 
 logger = structlog.get_logger(__name__)
 
 
-def build_mailer(settings: MailSettings) -> Mailer:
+def build_mailer(settings: MailSettings, *, development: bool) -> Mailer:
     """Return the mailer of the settings."""
-    return SmtpMailer(settings) if settings.backend == "smtp" else ConsoleMailer()
+    if settings.backend == "smtp":
+        return SmtpMailer(settings)
+    return FileMailer() if development else ConsoleMailer()
 
 
 class ConsoleMailer:
@@ -28,6 +32,19 @@ class ConsoleMailer:
     async def send(self, mail: Mail) -> None:
         """Log recipient and subject."""
         logger.info("mail", to=mail.to, subject=mail.subject, characters=len(mail.text))
+
+
+class FileMailer:
+    """Writes mails to `.dev/mail`, for the developer alone: they may hold secrets."""
+
+    async def send(self, mail: Mail) -> None:
+        """Write a mail; log its file."""
+        message = _message(mail, sender="service@localhost")
+        # Else long links would be broken.
+        message.set_content(mail.text, cte="8bit")
+        file = Path(".dev/mail") / f"{mail.id}.eml"
+        await asyncio.to_thread(write_private, file, message.as_bytes().decode())
+        logger.info("mail", to=mail.to, subject=mail.subject, file=str(file))
 
 
 class SmtpMailer:

@@ -70,11 +70,10 @@ class Resources(JobResources):
     async def open(self, stack: AsyncExitStack) -> None:
         """Open everything; the stack closes it in reverse order."""
         settings, opened = self.settings, stack.enter_async_context
-        self.keys = load_signing_keys(
-            settings.auth, development=settings.environment == "development"
-        )
+        development = settings.environment == "development"
+        self.keys = load_signing_keys(settings.auth, development=development)
         self.tokens = AccessTokens(self.keys, settings.auth)
-        self.mailer = build_mailer(settings.mail)
+        self.mailer = build_mailer(settings.mail, development=development)
         self.database = await opened(
             Database.open(settings.database, pool_size=settings.database_pool_size)
         )

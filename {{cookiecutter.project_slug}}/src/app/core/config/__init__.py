@@ -258,8 +258,8 @@ class MailSettings(SettingsGroup):
     """Delivery of mail."""
 
     backend: Literal["console", "smtp"] = "console"
-    """`smtp` sends mail; `console` logs recipient and subject and sends nothing. Production accepts
-    both: the service works without mail."""
+    """`smtp` sends mail; `console` logs recipient and subject and sends nothing; in development it
+    writes mails to `.dev/mail`. Production accepts both: the service works without mail."""
 
     host: str | None = None
     """Host name of the SMTP server; required by `smtp`."""
