@@ -4,6 +4,7 @@ import ast
 import email.parser
 import runpy
 import subprocess
+import sys
 import tomllib
 import unicodedata
 import zipfile
@@ -153,7 +154,11 @@ def test_the_wheel_has_its_metadata_and_no_development_code(
     text = '"Tom\'s" Ünïcödé \\ <service>, & "co." \U0001f600 "x"'
     project = bake({"project_slug": "odd", "description": text, "author_name": text})
     subprocess.run(
-        ["uv", "build", "--wheel", "--quiet", "--out-dir", str(tmp_path), str(project)], check=True
+        [
+            *("uv", "build", "--wheel", "--quiet", "--python", sys.executable),
+            *("--out-dir", str(tmp_path), str(project)),
+        ],
+        check=True,
     )
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
