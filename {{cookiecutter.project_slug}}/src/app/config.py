@@ -83,6 +83,20 @@ class Settings(ServiceSettings):
         return self.http.cors_origins or []
 
     @property
+    def risks(self) -> dict[str, str]:
+        """Settings and limits that are risky in production, with the reason."""
+        if not self.is_production:
+            return {}
+        from resource import RLIMIT_NOFILE, getrlimit  # noqa: PLC0415 - not on Windows
+
+        found = super().risks
+        needed = sum(group.open_files(self.server.concurrency) for group in self.groups.values())
+        limit, _ = getrlimit(RLIMIT_NOFILE)
+        if limit < needed:
+            found["RLIMIT_NOFILE"] = f"is {limit}; a process may open {needed} files and sockets"
+        return found
+
+    @property
     def database_pool_size(self) -> int:
         """Number of connections in the pool of one server process."""
         return self.database.pool_size or self.server.concurrency

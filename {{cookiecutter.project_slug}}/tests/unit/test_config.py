@@ -1,11 +1,14 @@
 """The settings: defaults, sources, refusals, `.env.example` (rules APP03, APP09, SEC02, SEC12)."""
 
+import json
 import os
 import re
+import resource
 import runpy
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +17,13 @@ from pydantic import Field, HttpUrl, SecretStr, ValidationError
 
 from app import config
 from app.config import DEVELOPMENT_ORIGINS, Settings, load_settings
-from app.core.config import ConfigurationError, PasswordSettings, ServerSettings
+from app.core.config import (
+    AuthSettings,
+    ConfigurationError,
+    MailSettings,
+    PasswordSettings,
+    ServerSettings,
+)
 from app.core.config.base import (
     ListOf,
     ServiceSettings,
@@ -25,6 +34,7 @@ from app.core.config.base import (
 )
 from app.core.config.database import DEVELOPMENT_URL
 from app.core.security.keys import SigningKeys
+from tests.support.logs import logging_restored
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 PRODUCTION = {
@@ -246,6 +256,19 @@ class TestProduction:
             ("APP_HTTP__CORS_ORIGINS", "https://a.example,*"),
             ("APP_HTTP__TRUSTED_HOSTS", "*"),
             ("APP_HTTP__FORWARDED_ALLOW_IPS", "*"),
+            *(
+                ("APP_HTTP__FORWARDED_ALLOW_IPS", networks)
+                for networks in (
+                    "10.0.0.0/8,0.0.0.0/0,::/0",
+                    "0.0.0.0/1,128.0.0.0/1",
+                    "::ffff:0:0/96",
+                    "2000::/3",
+                )
+            ),
+            ("APP_RATE_LIMITS__ENABLED", "false"),
+            ("APP_RATE_LIMITS__AUTH_ADDRESS", "1000000/hour"),
+            ("APP_RATE_LIMITS__AUTH_ACCOUNT", "2/second"),
+            ("APP_RATE_LIMITS__GENERAL_ACCOUNT", "1001/second"),
             ("APP_PASSWORDS__MEMORY_KIB", "8192"),
             ("APP_DATABASE__URL", DEVELOPMENT_URL),
         ],
@@ -255,6 +278,97 @@ class TestProduction:
     ) -> None:
         _, *lines = refusal(**{name: value}).splitlines()
         assert [line.split(":")[0] for line in lines] == [f"  {name}"]
+
+    @pytest.mark.parametrize(
+        "variables",
+        [
+            {"APP_HTTP__FORWARDED_ALLOW_IPS": "10.0.0.0/8,104.16.0.0/13,fc00::/7,2a06:98c0::/29"},
+            {"APP_RATE_LIMITS__GENERAL_ADDRESS": "60000/hour"},
+            {"APP_RATE_LIMITS__ENABLED": "false", "APP_RATE_LIMITS__ALLOW_INEFFECTIVE": "true"},
+        ],
+    )
+    def test_accepts_networks_of_operators_and_limits_off_by_an_explicit_word(
+        self, set_variables: SetVariables, production: None, variables: dict[str, str]
+    ) -> None:
+        set_variables(variables)
+        assert load_settings().is_production
+
+    def test_reports_broken_rules_with_invalid_values_of_other_groups(
+        self, refusal: Refusal, production: None
+    ) -> None:
+        message = refusal(APP_SERVER__PORT="eighty", APP_HTTP__FORWARDED_ALLOW_IPS="0.0.0.0/0")
+        assert "  APP_SERVER__PORT: " in message
+        assert "  APP_HTTP__FORWARDED_ALLOW_IPS: can't include the internet" in message
+
+    @pytest.mark.parametrize(
+        ("file_mode", "directory_mode", "fault", "risk"),
+        [
+            (0o600, 0o755, "", ""),
+            (0o440, 0o1777, "", ""),
+            (0o644, 0o755, "", "can be read by others"),
+            (0o620, 0o755, "can be written by others", ""),
+            (0o602, 0o755, "can be written by others", ""),
+            (0o600, 0o777, "can be replaced by others", ""),
+        ],
+    )
+    def test_checks_who_can_change_the_keys(
+        self, tmp_path: Path, file_mode: int, directory_mode: int, fault: str, risk: str
+    ) -> None:
+        path = tmp_path / "secrets" / "keys.json"
+        path.parent.mkdir()
+        path.touch()
+        path.chmod(file_mode)
+        path.parent.chmod(directory_mode)
+        settings = AuthSettings(signing_keys_file=path)
+        faults = [message for _, message in settings.check(production=True)]
+        assert [fault in message for message in faults] == ([True] if fault else [])
+        assert [message for _, message in settings.risks()] == ([risk] if risk else [])
+        assert list(settings.check(production=False)) == []
+
+    @pytest.mark.parametrize(
+        ("smtp", "fault", "risk"),
+        [
+            ({"host": "smtp.example.com", "starttls": False}, "starttls", ""),
+            ({"host": "192.0.2.1", "starttls": False}, "", "starttls"),
+            ({"host": "198.51.99.1"}, "username", ""),
+            ({"host": "smtp.example.com", "username": "a", "password": "b"}, "", ""),
+            ({"host": "relay", "starttls": False}, "", "starttls"),
+            ({"host": "relay.svc.cluster.local"}, "", ""),
+            ({"host": "localhost", "starttls": False}, "", ""),
+            ({"host": "::ffff:127.0.0.1", "starttls": False}, "", ""),
+        ],
+    )
+    def test_requires_encryption_and_password_of_a_public_mail_server(
+        self, smtp: dict[str, Any], fault: str, risk: str
+    ) -> None:
+        mail = MailSettings.model_validate(
+            {"backend": "smtp", "sender": "service@example.com", **smtp}
+        )
+        assert [name for name, _ in mail.check(production=True)] == ([fault] if fault else [])
+        assert [name for name, _ in mail.risks()] == ([risk] if risk else [])
+        assert list(mail.check(production=False)) == []
+
+    def test_warns_of_public_metrics_and_too_few_open_files(
+        self,
+        set_variables: SetVariables,
+        production: None,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (100_000, 100_000))
+        assert load_settings().risks == {}
+        set_variables({"APP_METRICS__ENABLED": "true"})
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (95, 100_000))
+        assert load_settings().risks.keys() == {"APP_METRICS__TOKEN", "RLIMIT_NOFILE"}
+        with logging_restored():
+            runpy.run_module("app.asgi")
+            lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [line["setting"] for line in lines if line["event"] == "risky setting"] == [
+            "APP_METRICS__TOKEN",
+            "RLIMIT_NOFILE",
+        ]
+        set_variables({"APP_ENVIRONMENT": "test"})
+        assert load_settings().risks == {}
 
 
 @pytest.mark.parametrize(
@@ -273,6 +387,7 @@ class TestProduction:
         ),
         ("HTTP__FORWARDED_ALLOW_IPS", "10.0.0.0/8,::1,proxy", "'proxy' is not an address"),
         ("RATE_LIMITS__AUTH_ADDRESS", "often", "is not a rate"),
+        ("RATE_LIMITS__AUTH_ADDRESS", "0/minute", "refuses every request"),
     ],
 )
 def test_values_are_refused(refusal: Refusal, name: str, value: str, message: str) -> None:

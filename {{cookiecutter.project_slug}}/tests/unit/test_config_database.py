@@ -62,3 +62,25 @@ class TestUrl:
     def test_has_no_guessable_password_in_production(self, url: str, faults: int) -> None:
         assert len(list(group(url).check(production=True))) == faults
         assert list(group(url).check(production=False)) == []
+
+    @pytest.mark.parametrize(
+        ("url", "fault", "is_risky"),
+        [
+            ("u:Xq81@db.example.com/app", "sslmode", False),
+            ("u:Xq81@db.example.com/app?sslmode=prefer", "sslmode", False),
+            ("u:Xq81@db.example.com/app?sslmode=require", "", False),
+            ("u@db.example.com/app?sslmode=verify-full", "password", False),
+            ("u@db.example.com/app?sslmode=verify-full&passfile=/p", "", False),
+            ("u:Xq81@/app?host=db:5432&host=198.51.99.1:5432", "sslmode", True),
+            ("u:Xq81@10.0.0.1/app", "", True),
+            ("u@/app?host=/run/postgresql", "", False),
+            ("u:Xq81@[::1]:5432/app", "", False),
+        ],
+    )
+    def test_is_safe_in_production_if_it_is_public(
+        self, url: str, fault: str, is_risky: bool
+    ) -> None:
+        settings = group(f"postgresql://{url}")
+        faults = [message for _, message in settings.check(production=True)]
+        assert [fault in message for message in faults] == ([True] if fault else [])
+        assert [name for name, _ in settings.risks()] == (["url"] if is_risky else [])

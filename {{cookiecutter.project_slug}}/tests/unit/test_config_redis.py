@@ -21,6 +21,10 @@ def test_addresses_are_accepted(url: str) -> None:
     ("name", "value"),
     [
         *(("url", url) for url in ("http://u:hidden@redis", "redis", "redis:hidden")),
+        *(
+            ("url", f"redis://:hidden@redis{rest}")
+            for rest in (":port/0", ":99999", ":0", ":6379/cache", "/0?db=cache")
+        ),
         *(("prefix", prefix) for prefix in ("", "a:b", "*", "p" * 65)),
         *((name, 0) for name in ("timeout", "connect_timeout", "breaker_seconds")),
     ],
@@ -29,6 +33,28 @@ def test_values_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=name) as refused:
         RedisSettings.model_validate({name: value})
     assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "fault", "is_risky"),
+    [
+        ("redis://:p@redis.example.com/0", "rediss://", False),
+        ("rediss://:p@redis.example.com/0?ssl_cert_reqs=none", "rediss://", False),
+        ("rediss://redis.example.com/0", "password", False),
+        ("rediss://:p@redis.example.com/0", "", False),
+        ("redis://:p@203.1.113.1/0", "rediss://", False),
+        ("redis://10.0.0.1/0", "", True),
+        ("redis://redis.apps.svc.cluster.local", "", True),
+        ("redis://[::1]/0", "", False),
+        ("unix:///run/redis.sock", "", False),
+    ],
+)
+def test_production_wants_public_addresses_safe(url: str, fault: str, is_risky: bool) -> None:
+    settings = RedisSettings.model_validate({"url": url})
+    faults = [message for _, message in settings.check(production=True)]
+    assert [fault in message for message in faults] == ([True] if fault else [])
+    assert [name for name, _ in settings.risks()] == (["url"] if is_risky else [])
+    assert list(settings.check(production=False)) == []
 
 
 def test_rules_are_checked() -> None:

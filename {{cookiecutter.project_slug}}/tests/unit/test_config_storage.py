@@ -41,6 +41,12 @@ def test_values_are_refused(name: str, value: Any, message: str) -> None:
         ({"presign_seconds": 7200}, False, ["presign_seconds"]),
         ({}, True, ["endpoint_url"]),
         ({"endpoint_url": STORE}, True, []),
+        ({"endpoint_url": "http://s3.example.com"}, True, ["endpoint_url"]),
+        (
+            {"endpoint_url": "http://minio:9000", "public_endpoint_url": "http://s3.example.com"},
+            True,
+            ["public_endpoint_url"],
+        ),
         ({"endpoint_url": STORE, "access_key_id": "me", "secret_access_key": STRONG}, True, []),
         *(
             (
@@ -55,6 +61,11 @@ def test_values_are_refused(name: str, value: Any, message: str) -> None:
 def test_rules_are_checked(given: dict[str, Any], production: bool, faults: list[str]) -> None:
     settings = StorageSettings.model_validate(given)
     assert [name for name, _ in settings.check(production=production)] == faults
+
+
+def test_warns_of_a_private_store_without_tls() -> None:
+    settings = StorageSettings(endpoint_url="http://minio:9000", public_endpoint_url=STORE)
+    assert [name for name, _ in settings.risks()] == ["endpoint_url"]
 
 
 def test_production_refuses_a_guessable_secret() -> None:

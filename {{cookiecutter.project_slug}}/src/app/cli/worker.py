@@ -41,9 +41,10 @@ def run() -> None:
 def run_worker(settings: "Settings") -> None:
     """Run jobs in this process."""
     from app import worker
-    from app.core.logging import configure_logging
+    from app.core.logging import configure_logging, log_risks
 
     configure_logging(settings.logging, production=settings.is_production)
+    log_risks(settings.risks)
     try:
         worker.run(settings)
     except OSError as error:

@@ -10,7 +10,7 @@ import linecache
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -113,6 +113,12 @@ def configure_logging(
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(as_json)
+
+
+def log_risks(risks: Mapping[str, str]) -> None:
+    """Log a warning for each risky setting."""
+    for name, reason in risks.items():
+        structlog.stdlib.get_logger(__name__).warning("risky setting", setting=name, reason=reason)
 
 
 class _Output:

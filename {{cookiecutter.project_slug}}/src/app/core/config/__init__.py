@@ -6,8 +6,9 @@
 
 import os
 import re
-from collections.abc import Iterator
-from ipaddress import ip_network
+import stat
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -15,11 +16,12 @@ from pydantic import AfterValidator, BeforeValidator, EmailStr, Field, SecretStr
 
 from app.about import DISTRIBUTION
 from app.core.config.base import ConfigurationError as ConfigurationError
-from app.core.config.base import ListOf, SettingsGroup, matching
+from app.core.config.base import ListOf, SettingsGroup, matching, network_of_host
 from app.core.config.database import DatabaseSettings as DatabaseSettings
 from app.core.config.jobs import JobSettings as JobSettings
 
 _KIBIBYTE: Final = 1024
+_FILES_OF_A_PROCESS: Final = 64
 _OWASP_MINIMUM_KIB: Final = {1: 47_104, 2: 19_456, 3: 12_288, 4: 9_216, 5: 7_168}
 """Minimum memory by number of passes (OWASP Password Storage Cheat Sheet, Argon2id)."""
 
@@ -45,6 +47,10 @@ class ServerSettings(SettingsGroup):
 
     keep_alive: Annotated[int, Field(ge=1, le=600)] = 5
     """Seconds to keep idle connections open. Use a shorter time in the load balancer in front."""
+
+    def open_files(self, concurrency: int) -> int:
+        """Return a connection per request, and some files of the process itself."""
+        return concurrency + _FILES_OF_A_PROCESS
 
 
 def _check_network(network: str) -> str:
@@ -74,6 +80,28 @@ Host = Annotated[
 ]
 Network = Annotated[str, AfterValidator(_check_network)]
 
+_SHORTEST_V4_PREFIX: Final = 8
+_SHORTEST_V6_PREFIX: Final = 16
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
+_UNROUTED: Final = (IPv6Network("fc00::/7"), IPv6Network("fe80::/10"))
+
+
+def _include_the_internet(networks: Iterable[str]) -> bool:
+    """Tell whether networks, alone or together, are larger than any operator's."""
+    v4: list[IPv4Network] = []
+    v6: list[IPv6Network] = []
+    for network in map(ip_network, networks):
+        if isinstance(network, IPv4Network):
+            v4.append(network)
+        elif network.subnet_of(_MAPPED):
+            start = int(network.network_address) & 0xFFFF_FFFF
+            v4.append(IPv4Network((start, network.prefixlen - _MAPPED.prefixlen)))
+        elif not any(network.subnet_of(unrouted) for unrouted in _UNROUTED):
+            v6.append(network)
+    return any(each.prefixlen < _SHORTEST_V4_PREFIX for each in collapse_addresses(v4)) or any(
+        each.prefixlen < _SHORTEST_V6_PREFIX for each in collapse_addresses(v6)
+    )
+
 
 class HttpSettings(SettingsGroup):
     """Clients, origins, hosts and sizes that are accepted."""
@@ -92,7 +120,8 @@ class HttpSettings(SettingsGroup):
 
     forwarded_allow_ips: ListOf[Network] = Field(default=["127.0.0.1"])
     """Addresses or networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted,
-    such as `10.0.0.0/8`. Production refuses `*`: clients could forge their address."""
+    such as `10.0.0.0/8`. Production refuses `*` and networks as large: clients could forge their
+    address."""
 
     max_body_bytes: Annotated[int, Field(ge=_KIBIBYTE, le=_KIBIBYTE**3)] = _KIBIBYTE**2
     """Maximum size of a request body, in bytes."""
@@ -116,6 +145,9 @@ class HttpSettings(SettingsGroup):
         for name, values in wildcards.items():
             if production and "*" in values:
                 yield name, "can't be '*' in production"
+        trusted = self.forwarded_allow_ips
+        if production and "*" not in trusted and _include_the_internet(trusted):
+            yield "forwarded_allow_ips", "can't include the internet in production"
 
 
 class AuthSettings(SettingsGroup):
@@ -144,9 +176,27 @@ class AuthSettings(SettingsGroup):
         """Require one source of keys in production, and at most one elsewhere."""
         if self.signing_keys and self.signing_keys_file:
             yield "signing_keys_file", "can't be set together with APP_AUTH__SIGNING_KEYS"
+        elif production and (path := self.signing_keys_file):
+            if _mode(path) & (stat.S_IWGRP | stat.S_IWOTH):
+                yield "signing_keys_file", "can be written by others; run `chmod 600` on it"
+            elif _mode(path.parent) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+                yield "signing_keys_file", "can be replaced by others: its directory is writable"
         if production and not (self.signing_keys or self.signing_keys_file):
             sentence = "must be set in production, or APP_AUTH__SIGNING_KEYS_FILE"
             yield "signing_keys", f"{sentence}; create keys with `app keys generate`"
+
+    def risks(self) -> Iterator[tuple[str, str]]:
+        """Warn about keys that others can read."""
+        if self.signing_keys_file and _mode(self.signing_keys_file) & stat.S_IROTH:
+            yield "signing_keys_file", "can be read by others"
+
+
+def _mode(path: Path) -> int:
+    """Return the permissions of a file; none if it is missing, which is reported elsewhere."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
 
 
 class PasswordSettings(SettingsGroup):
@@ -207,6 +257,8 @@ def rate_of(text: str) -> tuple[int, int]:
     if match is None:
         raise ValueError(f"{text!r} is not a rate such as '30/minute'")
     number, times, unit = match.groups()
+    if int(number) == 0:
+        raise ValueError(f"{text!r} refuses every request")
     return int(number), max(1, int(times or 1)) * _SECONDS[unit.lower()]
 
 
@@ -219,11 +271,23 @@ Rate = Annotated[str, AfterValidator(_check_rate)]
 """Requests per time: `30/minute`, `1000/hour`, `5 per 10 seconds`."""
 
 
+_MOST_A_MINUTE: Final = {
+    "auth_address": 600,
+    "auth_account": 100,
+    "general_address": 60_000,
+    "general_account": 60_000,
+}
+
+
 class RateLimitSettings(SettingsGroup):
     """Rate limits by address and by account."""
 
     enabled: bool = True
     """Limit requests."""
+
+    allow_ineffective: bool = False
+    """Let production run without limits, or with limits that stop nobody, e.g. behind a gateway
+    that has its own."""
 
     auth_address: Rate = "30/minute"
     """Requests per address under `/auth`, and requests that set a password."""
@@ -236,6 +300,18 @@ class RateLimitSettings(SettingsGroup):
 
     general_account: Rate = "600/minute"
     """Requests per account under `/api`."""
+
+    def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
+        """Refuse limits that stop nobody in production, unless they are meant."""
+        if not production or self.allow_ineffective:
+            return
+        meant = "; if that is meant, set APP_RATE_LIMITS__ALLOW_INEFFECTIVE"
+        if not self.enabled:
+            yield "enabled", f"can't be off in production{meant}"
+        for name, most in _MOST_A_MINUTE.items():
+            number, seconds = rate_of(getattr(self, name))
+            if number * max(1, 60 / seconds) > most:
+                yield name, f"allows more than {most} requests in a minute{meant}"
 
 
 Level = Annotated[
@@ -296,6 +372,20 @@ class MailSettings(SettingsGroup):
             yield missing, "must be set: user name and password go together"
         if self.username is not None and not (self.starttls or self.tls):
             yield "starttls", "can't be off: the password would be sent unencrypted"
+        elif production and self._network == "public":
+            if not (self.starttls or self.tls):
+                yield "starttls", "can't be off: the host is public"
+            elif self.username is None:
+                yield "username", "must be set, with a password: the host is public"
+
+    def risks(self) -> Iterator[tuple[str, str]]:
+        """Warn about unencrypted traffic."""
+        if self._network == "private" and not (self.starttls or self.tls):
+            yield "starttls", "is off: mail is sent unencrypted"
+
+    @property
+    def _network(self) -> str | None:
+        return network_of_host(self.host) if self.backend == "smtp" and self.host else None
 
 
 class HealthSettings(SettingsGroup):
@@ -316,6 +406,11 @@ class MetricsSettings(SettingsGroup):
 
     directory: Path | None = None
     """Directory in which the processes of a server share their metrics; `app serve` sets it."""
+
+    def risks(self) -> Iterator[tuple[str, str]]:
+        """Warn about public metrics."""
+        if self.enabled and self.token is None:
+            yield "token", "is not set: every client may read /metrics"
 
 
 class IdempotencySettings(SettingsGroup):

@@ -2,8 +2,11 @@
 
 import json
 import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 from textwrap import wrap
 from typing import Annotated, Final, Literal, Self, TypeVar
@@ -83,6 +86,26 @@ def matching(pattern: str, fault: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+_LOCAL_NAMES: Final = re.compile(r"(.+\.)?localhost")
+# Names without a dot and reserved ones (RFC 6762, 8375, 9476; ICANN's `internal`; Kubernetes).
+_PRIVATE_NAMES: Final = re.compile(r"[^.]+|.+\.(internal|local|svc|lan|home\.arpa|alt)")
+
+
+def network_of_host(host: str | None) -> Literal["local", "private", "public"]:
+    """Return the network that a host is in, by its address or name; names are not resolved."""
+    name = (host or "localhost").strip("[]").rstrip(".").lower()
+    try:
+        address = ip_address(name)
+    except ValueError:
+        if name.startswith("/") or _LOCAL_NAMES.fullmatch(name):
+            return "local"
+        return "private" if _PRIVATE_NAMES.fullmatch(name) else "public"
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback:
+        return "local"
+    return "public" if address.is_global else "private"
+
+
 class SettingsGroup(BaseModel):
     """Base of a group of settings."""
 
@@ -97,6 +120,14 @@ class SettingsGroup(BaseModel):
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
         """Yield broken rules over several settings or about production: field and message."""
         yield from ()
+
+    def risks(self) -> Iterator[tuple[str, str]]:
+        """Yield settings that production accepts with a warning: field and message."""
+        yield from ()
+
+    def open_files(self, concurrency: int) -> int:
+        """Return the files and sockets that a process opens for this many requests at once."""
+        return 0
 
 
 class ServiceSettings(BaseSettings):
@@ -138,14 +169,23 @@ class ServiceSettings(BaseSettings):
         """Whether this is the production environment."""
         return self.environment == "production"
 
+    @property
+    def groups(self) -> dict[str, SettingsGroup]:
+        """The groups by name."""
+        return {name: group for name, group in self if isinstance(group, SettingsGroup)}
+
+    @property
+    def risks(self) -> dict[str, str]:
+        """Variables that are risky in production, with the reason."""
+        return {
+            variable(name, field): message
+            for name, group in self.groups.items()
+            for field, message in group.risks()
+        }
+
     @model_validator(mode="after")
     def _check_groups(self) -> Self:
-        faults = {
-            variable(name, field): message
-            for name, group in self
-            if isinstance(group, SettingsGroup)
-            for field, message in group.check(production=self.is_production)
-        }
+        faults = _broken_rules(self.groups, production=self.is_production)
         if faults:
             raise ConfigurationError(faults)
         return self
@@ -158,8 +198,8 @@ def load(model: type[S]) -> S:
     """Read the settings from the environment and, in development, from `.env`.
 
     Raises:
-        ConfigurationError: Some are invalid. Each one by itself is checked first, then the rules
-            over several.
+        ConfigurationError: Some are invalid. All faults are reported, but for rules over several
+            settings of a group with an invalid one.
     """
     environment = EnvSettingsSource(model)
     sources = [environment]
@@ -181,12 +221,36 @@ def load(model: type[S]) -> S:
             location = (str(part) for part in found["loc"][:2])
             message = found["msg"].removeprefix("Value error, ")
             faults.setdefault(variable(*location), message)
+        faults = {**_broken_rules_of_valid_groups(model, sources), **faults}
     except ConfigurationError as error:
         faults |= error.faults
     else:
         if not faults:
             return settings
     raise ConfigurationError(faults)
+
+
+def _broken_rules(groups: Mapping[str, SettingsGroup], *, production: bool) -> dict[str, str]:
+    return {
+        variable(name, field): message
+        for name, group in groups.items()
+        for field, message in group.check(production=production)
+    }
+
+
+def _broken_rules_of_valid_groups(
+    model: type[ServiceSettings], sources: list[EnvSettingsSource]
+) -> dict[str, str]:
+    values = [source() for source in sources]
+    groups = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, SettingsGroup):
+            # A variable that is named like a group has a text.
+            with suppress(ValidationError, TypeError, ValueError):
+                given = dict(ChainMap(*(each.get(name, {}) for each in values)))
+                groups[name] = field.annotation.model_validate(given)
+    production = values[0].get("environment") == "production"
+    return _broken_rules(groups, production=production)
 
 
 def variable(*location: str) -> str:

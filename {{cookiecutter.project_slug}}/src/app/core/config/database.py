@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from app.core.config.base import SettingsGroup
+from app.core.config.base import SettingsGroup, network_of_host
 
 DEVELOPMENT_URL: Final = "postgresql+asyncpg://app:app@localhost:5432/app"
 _SCHEME: Final = "postgresql+asyncpg"
@@ -29,6 +29,7 @@ _WORDS: Final = frozenset(
     }
 )
 _TLS: Final = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_REQUIRED_TLS: Final = frozenset({"require", "verify-ca", "verify-full"})
 _GUESSABLE: Final = frozenset(
     {"app", "postgres", "password", "changeme", "change-me", "secret", "admin"}
 )
@@ -98,7 +99,37 @@ class DatabaseSettings(SettingsGroup):
         return SecretStr(f"{_SCHEME}://{rest}")
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
-        """Refuse guessable passwords in production."""
-        password = urlsplit(self.url.get_secret_value()).password
-        if production and password is not None and unquote(password).lower() in _GUESSABLE:
+        """Refuse guessable passwords and unsafe public addresses in production."""
+        if not production:
+            return
+        address = urlsplit(self.url.get_secret_value())
+        options = parse_qs(address.query)
+        password = options.get("password", [unquote(address.password or "")])[-1]
+        if password.lower() in _GUESSABLE:
             yield "url", "has a guessable password; give the database user one of its own"
+        elif "public" in self._networks:
+            if not self._requires_tls:
+                yield "url", "must have sslmode=verify-full or require: the host is public"
+            elif not password and options.keys().isdisjoint({"passfile", "service"}):
+                yield "url", "must have a password: the host is public"
+
+    def risks(self) -> Iterator[tuple[str, str]]:
+        """Warn about traffic that may be unencrypted."""
+        if "private" in self._networks and not self._requires_tls:
+            yield "url", "does not require TLS: statements and data may be sent unencrypted"
+
+    def open_files(self, concurrency: int) -> int:
+        """Return the size of the pool with its overflow."""
+        return (self.pool_size or concurrency) + self.max_overflow
+
+    @property
+    def _networks(self) -> set[str]:
+        address = urlsplit(self.url.get_secret_value())
+        hosts = ",".join(parse_qs(address.query).get("host", [address.hostname or ""]))
+        # Several hosts, each with its port.
+        return {network_of_host(re.sub(r"(?<!:):\d+$", "", host)) for host in hosts.split(",")}
+
+    @property
+    def _requires_tls(self) -> bool:
+        options = parse_qs(urlsplit(self.url.get_secret_value()).query)
+        return not _REQUIRED_TLS.isdisjoint(options.get("ssl", ())[-1:])

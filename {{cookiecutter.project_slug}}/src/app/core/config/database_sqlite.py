@@ -63,3 +63,7 @@ class DatabaseSettings(SettingsGroup):
         """Refuse the development database in production."""
         if production and self.url.get_secret_value() == DEVELOPMENT_URL:
             yield "url", "is the development database; give a path on a persistent disk"
+
+    def open_files(self, concurrency: int) -> int:
+        """Return three files per connection: the database, its log, and the log's index."""
+        return 3 * ((self.pool_size or concurrency) + self.max_overflow)

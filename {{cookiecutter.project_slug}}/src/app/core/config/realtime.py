@@ -53,3 +53,7 @@ class RealtimeSettings(SettingsGroup):
 
     presence_seconds: Annotated[float, Field(ge=1, le=3600)] = 30.0
     """Seconds after which the members of a killed server process are dropped."""
+
+    def open_files(self, concurrency: int) -> int:
+        """Return the number of connections."""
+        return self.connections

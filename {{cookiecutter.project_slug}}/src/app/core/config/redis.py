@@ -2,24 +2,39 @@
 
 from collections.abc import Iterator
 from typing import Annotated
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from app.core.config.base import SettingsGroup
+from app.core.config.base import SettingsGroup, network_of_host
 
 KeyPrefix = Annotated[str, Field(pattern=r"^[^:*?\[\]\\]{1,64}$")]
 
 
-def _check_scheme(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+def _check_url(url: SecretStr) -> SecretStr:
+    text = url.get_secret_value()
+    if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must start with redis://, rediss:// or unix://")
+    try:
+        address = urlsplit(text)
+        has_port = address.port != 0
+    except ValueError:
+        address, has_port = urlsplit(""), False
+    if not has_port:
+        raise ValueError("must have the form redis://user:password@host:port/number")
+    # The client ignores a path that is no number, and uses database 0.
+    databases = parse_qs(address.query).get("db", [])
+    if address.scheme != "unix":
+        databases.append(address.path.removeprefix("/") or "0")
+    if not all(each.isdecimal() for each in databases):
+        raise ValueError("must name the database by its number")
     return url
 
 
 class RedisSettings(SettingsGroup):
     """Redis, its time limits and circuit breaker."""
 
-    url: Annotated[SecretStr, AfterValidator(_check_scheme)] = SecretStr("redis://127.0.0.1:6379/0")
+    url: Annotated[SecretStr, AfterValidator(_check_url)] = SecretStr("redis://127.0.0.1:6379/0")
     """Address: `redis://`, `rediss://` for TLS, or `unix://` and the path of a socket, with user
     name and password if needed. Required in production."""
 
@@ -43,8 +58,30 @@ class RedisSettings(SettingsGroup):
     """Seconds until a call probes Redis again."""
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
-        """Require an address in production, and time limits that agree."""
+        """Require an address in production, a safe one, and time limits that agree."""
         if self.timeout > self.connect_timeout:
             yield "connect_timeout", "can't be less than APP_REDIS__TIMEOUT"
         if production and "url" not in self.model_fields_set:
             yield "url", "must be set in production"
+        address = urlsplit(self.url.get_secret_value())
+        if production and network_of_host(address.hostname) == "public":
+            if not self._has_tls:
+                yield "url", "must start with rediss:// and verify: the host is public"
+            elif not address.password:
+                yield "url", "must have a password: the host is public"
+
+    def risks(self) -> Iterator[tuple[str, str]]:
+        """Warn about unencrypted traffic."""
+        host = urlsplit(self.url.get_secret_value()).hostname
+        if network_of_host(host) == "private" and not self._has_tls:
+            yield "url", "has no TLS: commands and data are sent unencrypted"
+
+    def open_files(self, concurrency: int) -> int:
+        """Return the size of the pool."""
+        return self.pool_size or concurrency
+
+    @property
+    def _has_tls(self) -> bool:
+        address = urlsplit(self.url.get_secret_value())
+        verifies = parse_qs(address.query).get("ssl_cert_reqs", ["required"]) == ["required"]
+        return address.scheme == "rediss" and verifies

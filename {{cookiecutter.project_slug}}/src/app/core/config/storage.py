@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
-from app.core.config.base import ListOf, SettingsGroup, matching
+from app.core.config.base import ListOf, SettingsGroup, matching, network_of_host
 
 _MEBIBYTE: Final = 1024**2
 _GIBIBYTE: Final = 1024**3
@@ -137,3 +138,18 @@ class StorageSettings(SettingsGroup):
             yield "endpoint_url", "must be set in production"
         if self.secret_access_key and len(self.secret_access_key) < _SHORTEST_SECRET:
             yield "secret_access_key", f"must have {_SHORTEST_SECRET} random characters or more"
+        for name, network in self._unencrypted():
+            if network == "public":
+                yield name, "must start with https://: the host is public"
+
+    def risks(self) -> Iterator[tuple[str, str]]:
+        """Warn about unencrypted traffic."""
+        for name, network in self._unencrypted():
+            if network == "private":
+                yield name, "has no TLS: files and signed URLs are sent unencrypted"
+
+    def _unencrypted(self) -> Iterator[tuple[str, str]]:
+        for name in ("endpoint_url", "public_endpoint_url"):
+            address = urlsplit(getattr(self, name) or "")
+            if address.scheme == "http":
+                yield name, network_of_host(address.hostname)
