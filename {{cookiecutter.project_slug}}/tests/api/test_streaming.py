@@ -89,29 +89,42 @@ class TestFormats:
         assert [row["title"] for row in rows] == [text, text]
 
     @pytest.mark.parametrize(
-        "text",
+        ("text", "neutral"),
         [
-            "=1+1",
-            '=HYPERLINK("https://evil.example","free")',
-            "+1",
-            "-1",
-            "@SUM(A1)",
-            "\t=1",
-            "\r=1",
-            "\n=1",
-            "\uff1d1+1",
-            "\uff0b1",
-            "\uff0d1",
-            "\uff20SUM(A1)",
+            *(
+                (text, f"'{text}")
+                for text in (
+                    "=1+1",
+                    '=HYPERLINK("https://evil.example","free")',
+                    "+1",
+                    "-1",
+                    "@SUM(A1)",
+                    "\t=1",
+                    "\uff1d1+1",
+                    "\uff0b1",
+                    "\uff0d1",
+                    "\uff20SUM(A1)",
+                    "\u200b=1",
+                    "\ufeff=1",
+                    " \u2060\x00\xa0\U000e0001=1",
+                )
+            ),
+            ("\r=1", "'\r'=1"),
+            ("\n1", "'\n1"),
+            ("a\n=1\r\n\u200b+1", "a\n'=1\r\n'\u200b+1"),
+            ("a\u2028@SUM(A1)", "a\u2028'@SUM(A1)"),
+            ("a - b\nc=d", "a - b\nc=d"),
         ],
     )
-    async def test_keep_spreadsheets_from_taking_text_for_a_formula(self, text: str) -> None:
+    async def test_keep_spreadsheets_from_taking_text_for_a_formula(
+        self, text: str, neutral: str
+    ) -> None:
         rows = [ReadThing(ID, text)]
         written = await text_of(rows, columns=("title",), chosen="csv")
         for_programs = await text_of(rows, columns=("title",), chosen="ndjson")
 
         (row,) = csv.DictReader(io.StringIO(written, newline=""), strict=True)
-        assert row["title"] == f"'{text}"
+        assert row["title"] == neutral
         assert json.loads(for_programs) == {"title": text}
 
     async def test_send_each_batch_before_the_next_is_read(self) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -28,8 +29,18 @@ DOCUMENTED: Final[dict[str, Any]] = {
 }
 """Documents a response with a file of rows, but for its description."""
 
-# The last four are the full-width forms, which East Asian spreadsheets read like the others.
-_FORMULA_STARTS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+# A formula at the start of a cell or of a line in it: some spreadsheets split cells there. White
+# space and characters without a width may precede it (Unicode's Default_Ignorable_Code_Point). The
+# last four starts are the full-width forms, which East Asian spreadsheets read like the others.
+_BREAKS: Final = "\n\r\v\f\x85\u2028\u2029"
+_IGNORED: Final = (
+    r"[^\S\n\r\v\f\x85\u2028\u2029]"
+    "|[\0-\x08\x0e-\x1f\x7f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
+_FORMULA_START: Final = re.compile(
+    rf"\A(?=[\t\r\n])|(?:\A|(?<=[{_BREAKS}]))(?=(?:{_IGNORED})*[=+\-@\uff1d\uff0b\uff0d\uff20])"
+)
 
 
 async def export(
@@ -88,7 +99,7 @@ def _csv(rows: Iterable[list[object]]) -> bytes:
 def _cell(value: object) -> object:
     """Keep spreadsheets from reading text as a formula (OWASP, CSV Injection)."""
     if isinstance(value, str):
-        return f"'{value}" if value[:1] in _FORMULA_STARTS else value
+        return _FORMULA_START.sub("'", value)
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return value
