@@ -52,6 +52,10 @@ async def redis(redis_settings: RedisSettings) -> AsyncIterator[Switched]:
         yield redis
 
 
+_SET_BACK = Script("return redis.call('HINCRBY', KEYS[1], 'w', 1000000)")
+_WINDOW = Script("return tonumber(redis.call('HGET', KEYS[1], 'w'))")
+
+
 class TestRateLimiter:
     @pytest.fixture
     def limiter(self, redis: Switched, redis_settings: RedisSettings) -> RedisRateLimiter:
@@ -75,6 +79,15 @@ class TestRateLimiter:
         assert [replace(quota, reset_after=0) for quota in ours] == [
             replace(quota, reset_after=0) for quota in theirs
         ]
+
+    async def test_keeps_its_counts_when_the_clock_is_set_back(
+        self, limiter: RedisRateLimiter, redis: Switched, redis_settings: RedisSettings
+    ) -> None:
+        await self.hits(limiter)
+        key = f"{redis_settings.prefix}:limits:auth-address:somebody"
+        await redis.run(_SET_BACK, [key])
+        assert await self.allowed(limiter) == [False] * 4
+        assert await redis.run(_WINDOW, [key]) < 10**6
 
     async def test_limits_concurrent_requests(self, limiter: RedisRateLimiter) -> None:
         quotas = await asyncio.gather(*(limiter.hit("auth-address", "many") for _ in range(40)))

@@ -44,7 +44,7 @@ class Clock:
 @contextmanager
 def stopped_clock() -> Iterator[Clock]:
     clock = Clock()
-    with patch("time.time", clock):
+    with patch("app.infrastructure.limits.time", SimpleNamespace(time=clock, monotonic=clock)):
         yield clock
 
 
@@ -117,6 +117,14 @@ class TestRateLimiter:
                 if not quota.allowed:
                     clock.now += quota.reset_after
                     assert (await hit(limiter)).allowed
+
+    async def test_is_not_reset_by_a_clock_that_is_set_back(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        limiter = RateLimiter(LIMITS)
+        times = [1_700_000_000.0, 1_600_000_000.0] * 3
+        monkeypatch.setattr("time.time", times.pop)
+        assert [(await hit(limiter)).allowed for _ in range(4)] == [True, True, True, False]
 
     async def test_weighs_the_previous_window(self, clock: Clock) -> None:
         limiter = RateLimiter(LIMITS.model_copy(update={"auth_address": "10/minute"}))

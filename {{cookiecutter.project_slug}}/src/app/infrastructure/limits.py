@@ -42,6 +42,8 @@ class RateLimiter:
             "general-account": rate_of(settings.general_account),
         }
         self._max_counters = max_counters
+        # A clock that is set back must not reset the counters.
+        self._started = time.time() - time.monotonic()
         # 300 bytes each; the oldest first.
         self._counters: OrderedDict[tuple[Policy, str], _Counter] = OrderedDict()
 
@@ -52,7 +54,7 @@ class RateLimiter:
         return await self._count(policy, self._rates[policy], subject)
 
     async def _count(self, policy: Policy, rate: Rate, subject: str) -> Quota:
-        now, (limit, seconds) = time.time(), rate
+        now, (limit, seconds) = self._started + time.monotonic(), rate
         window = int(now // seconds)
         counter = self._counters.get((policy, subject))
         if counter is None:

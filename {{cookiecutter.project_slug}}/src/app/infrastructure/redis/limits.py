@@ -21,6 +21,11 @@ if tonumber(held[1]) == window then
   current, previous = tonumber(held[2]), tonumber(held[3])
 elseif tonumber(held[1]) == window - 1 then
   previous = tonumber(held[2])
+elseif held[1] and tonumber(held[1]) > window then
+  -- The clock was set back: what was counted counts in this window.
+  current, previous = tonumber(held[2]), tonumber(held[3])
+  redis.call('HSET', KEYS[1], 'w', window)
+  redis.call('PEXPIRE', KEYS[1], left + life)
 end
 local allowed = 0
 if math.floor(previous * left / life + current) + 1 <= limit then
