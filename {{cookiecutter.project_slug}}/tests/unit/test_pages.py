@@ -95,6 +95,11 @@ class TestRefusal:
         with pytest.raises(InvalidInput):
             decoded(encoded(text))
 
+    @pytest.mark.parametrize("junk", ["=", "!", "\n"])
+    def test_includes_lenient_encodings(self, junk: str) -> None:
+        with pytest.raises(InvalidInput):
+            decoded(encode_cursor(SORT, NOON, ID) + junk)
+
     def test_says_that_it_is_about_the_cursor(self) -> None:
         with pytest.raises(InvalidInput) as refused:
             decoded("garbage")

@@ -149,6 +149,21 @@ class TestVerify:
         with pytest.raises(InvalidToken):
             tokens.verify(token)
 
+    @pytest.mark.parametrize("part", range(3))
+    @pytest.mark.parametrize("junk", ["=", "!", "\n", " ", "é"])
+    def test_refuses_lenient_encodings(self, tokens: AccessTokens, part: int, junk: str) -> None:
+        parts = issued(tokens).split(".")
+        parts[part] += junk
+        with pytest.raises(InvalidToken):
+            tokens.verify(".".join(parts))
+
+    def test_refuses_unused_bits(self, tokens: AccessTokens) -> None:
+        token = issued(tokens)
+        alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        assert token[-1] in alphabet[::16], "the last character of 64 bytes has two bits"
+        with pytest.raises(InvalidToken):
+            tokens.verify(token[:-1] + alphabet[alphabet.index(token[-1]) + 1])
+
     @settings(max_examples=50)
     @given(st.text() | st.text("ey.-_aA0"))
     def test_refuses_any_text(self, text: str) -> None:

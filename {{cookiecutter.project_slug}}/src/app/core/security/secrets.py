@@ -6,6 +6,7 @@ let secret scanners and the log's redaction recognize them.
 
 import hashlib
 import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
 REFRESH_TOKEN_PREFIX: Final = "rt_"  # noqa: S105 - a prefix, not a secret
@@ -30,3 +31,15 @@ def new_api_key() -> str:
 def digest(secret: str) -> str:
     """Return the SHA-256 of a secret, in hexadecimal."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def decode_base64url(text: str) -> bytes:
+    """Decode base64url without padding (RFC 7515 §2).
+
+    Raises:
+        ValueError: The text has other characters, which the standard library skips, or unused bits.
+    """
+    content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if urlsafe_b64encode(content).rstrip(b"=") != text.encode():
+        raise ValueError("not base64url")
+    return content

@@ -1,6 +1,6 @@
 """Base of all repositories."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.errors import FieldError, InvalidInput
 from app.core.pages import Page, PageRequest
+from app.core.security.secrets import decode_base64url
 from app.infrastructure.database.database import AfterCommit, Session
 from app.infrastructure.database.models import Base
 
@@ -172,7 +173,7 @@ def decode_cursor(text: str, sort: str, kind: type[SortKey]) -> tuple[SortKey, U
     """
     message = "This is not a cursor that a page of this list gave."
     try:
-        content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        content = decode_base64url(text)
         order, key, entity_id = _POSITIONS[kind].validate_json(content, strict=True)
         if order == sort:
             return key.astimezone(UTC) if isinstance(key, datetime) else key, entity_id
