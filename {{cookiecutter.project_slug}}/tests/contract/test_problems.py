@@ -139,6 +139,11 @@ class TestNotFound:
     def test_answers_an_unknown_path(self, client: TestClient, method: str, path: str) -> None:
         assert require_problem(client.request(method, path), 404)["code"] == "path_not_found"
 
+    @pytest.mark.parametrize("path", sorted(URLS))
+    def test_answers_a_path_with_a_line_break(self, client: TestClient, path: str) -> None:
+        response = client.get(f"{path}%0a")
+        assert (response.status_code, response.json()["code"]) == (404, "path_not_found")
+
     @pytest.mark.parametrize(
         "operation", [each for each in documenting(404) if "{" in each.path], ids=str
     )

@@ -45,9 +45,11 @@ class TestIfMatch:
     def test_lists_versions(self, listed: list[int], gap: str) -> None:
         assert versions_in(gap.join(map(tag_of, listed))) == frozenset(listed)
 
-    @pytest.mark.parametrize("header", ["*", '"1", *'])
-    def test_matches_any_version_by_an_asterisk(self, header: str) -> None:
-        assert versions_in(header) is None
+    def test_matches_any_version_by_an_asterisk_alone(self) -> None:
+        assert versions_in("*") is None
+        assert versions_in('"1", *') == frozenset({1})
+        assert versions_in("*, *") == frozenset()
+        assert not names_tag('*, "2"', '"1"', weak=True)
 
     @pytest.mark.parametrize("header", ["", "1", 'W/"1"', '"01"', '"a"', '"1', '"-1"', '"\u0661"'])
     def test_leaves_out_everything_else(self, header: str) -> None:

@@ -35,6 +35,7 @@ from app.infrastructure.http.middleware import (
     ErrorBoundary,
     RequestMiddleware,
     TrustedHosts,
+    UnambiguousRequests,
     middleware,
 )
 from tests.support.serving import served
@@ -231,6 +232,7 @@ class TestOrder:
             "RequestMiddleware",
             "TrustedHosts",
             "Cors",
+            "UnambiguousRequests",
             "BodyLimit",
             "Compression",
             "IdempotencyMiddleware",
@@ -504,6 +506,23 @@ class TestCors:
 CHUNKED = (b"transfer-encoding", b"chunked")
 
 
+class TestUnambiguousRequests:
+    @pytest.mark.parametrize(
+        "name",
+        ["authorization", "content-type", "host", "if-match", "if-none-match", "if-range", "range"],
+    )
+    async def test_have_each_header_of_one_value_once(self, name: str) -> None:
+        header = (name.encode(), b"a")
+        for headers, status in (([header], 200), ([header, header], 400)):
+            sent = await drive(UnambiguousRequests(OK), http_scope(headers=headers))
+            assert sent[0]["status"] == status
+
+    @pytest.mark.parametrize("path", ["*", "", "/live\n", "/a\x00", "/a\x7f"])
+    async def test_have_a_path_that_routes_can_have(self, path: str) -> None:
+        sent = await drive(UnambiguousRequests(must_not_run), http_scope(path))
+        assert sent[0]["status"] == 404
+
+
 class TestBodyLimit:
     @given(st.integers(min_value=0, max_value=3 * MAX_BYTES))
     async def test_holds_for_an_announced_length(self, size: int) -> None:
@@ -560,6 +579,23 @@ class TestBodyLimit:
             sent = await drive(BodyLimit(must_not_run, max_bytes=10), scope, [])
             assert sent[0]["status"] == status
             assert headers_of(sent)[b"connection"] == b"close"
+
+    @pytest.mark.parametrize(
+        ("coding", "version", "status"),
+        [
+            (b"Chunked", "1.1", 200),
+            (b"gzip, chunked", "1.1", 501),
+            (b"identity", "1.1", 501),
+            (b"chunked", "1.0", 400),
+        ],
+    )
+    async def test_refuses_unknown_transfer_codings(
+        self, coding: bytes, version: str, status: int
+    ) -> None:
+        headers = [(b"transfer-encoding", coding)]
+        scope = {**http_scope(method="POST", headers=headers), "http_version": version}
+        sent = await drive(BodyLimit(OK, max_bytes=10), scope)
+        assert sent[0]["status"] == status
 
     async def test_refuses_what_is_no_length(self) -> None:
         lengths = {b"010": 200, b"": 400, b"-1": 400, b"1e3": 400, b"\xb2": 400, b"9" * 5000: 413}

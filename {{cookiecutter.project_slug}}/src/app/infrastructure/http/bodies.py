@@ -19,6 +19,8 @@ from app.infrastructure.http.problems import (
     ENCODED,
     MALFORMED,
     TOO_LARGE,
+    UNKNOWN_CODING,
+    ProblemType,
     problem_response,
     problem_type,
 )
@@ -134,6 +136,13 @@ async def _drain(receive: Receive) -> None:
                 pass
 
 
+def _coding_fault(scope: Scope, value: bytes) -> ProblemType | None:
+    """Return the fault of a `Transfer-Encoding` (RFC 9112 §6.1)."""
+    if scope["http_version"] == "1.0":
+        return MALFORMED
+    return None if value.strip().lower() == b"chunked" else UNKNOWN_CODING
+
+
 def _refusal(scope: Scope, limit: int) -> Response | None:
     """Return the response to a body that its headers rule out, or to too many parameters."""
     if _has_many_parameters(scope):
@@ -142,6 +151,8 @@ def _refusal(scope: Scope, limit: int) -> Response | None:
     for name, value in scope["headers"]:
         if name == b"content-encoding":
             is_encoded |= value.strip().lower() not in {b"", b"identity"}
+        elif name == b"transfer-encoding" and (problem := _coding_fault(scope, value)):
+            return problem_response(scope, problem)
         elif name == b"content-length":
             if not value.isdigit():
                 return problem_response(scope, MALFORMED)

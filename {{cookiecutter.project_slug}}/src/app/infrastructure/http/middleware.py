@@ -33,6 +33,8 @@ from app.infrastructure.http.openapi import DOCS_PATH, REDOC_PATH
 from app.infrastructure.http.problems import (
     CORS_REFUSED,
     INVALID_HOST,
+    PATH_NOT_FOUND,
+    REPEATED,
     instance_of,
     problem_response,
 )
@@ -66,6 +68,22 @@ _NO_STORE: RawHeader = (b"cache-control", b"no-store")
 _JSON = (b"application/json", b"application/problem+json")
 # Orchestrators call these by address; their responses do not depend on the host.
 _PROBES = frozenset({"/health", "/live", "/ready"})
+
+# Servers and proxies differ in which of two they use (RFC 9110 §5.3).
+_SINGLETONS = frozenset(
+    {
+        b"authorization",
+        b"content-type",
+        b"host",
+        b"if-match",
+        b"if-none-match",
+        b"if-range",
+        b"origin",
+        b"range",
+    }
+)
+# `$` of a route's pattern matches before a final line break, too; and `*` is no path.
+_PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 REQUEST_HEADERS = (
@@ -134,6 +152,7 @@ def middleware(
         )
     return [
         *layers,
+        Middleware(UnambiguousRequests),
         # Before anything reads the body.
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes, of_paths=body_limits),
         Middleware(Compression),
@@ -309,6 +328,25 @@ class TrustedHosts:
     def _is_trusted(self, scope: Scope) -> bool:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         return len(hosts) == 1 and self._trusted.fullmatch(hosts[0]) is not None
+
+
+class UnambiguousRequests:
+    """Refuse repeated headers that have one value, and paths that no route has."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] != "lifespan":
+            singletons = [name for name, _ in scope["headers"] if name in _SINGLETONS]
+            if len(singletons) != len({*singletons}):
+                await problem_response(scope, REPEATED)(scope, receive, send)
+                return
+            if not _PATH.fullmatch(scope["path"]):
+                await problem_response(scope, PATH_NOT_FOUND)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class Cors(CORSMiddleware):

@@ -142,6 +142,13 @@ INVALID_HOST: Final = ProblemType(
 CORS_REFUSED: Final = ProblemType(
     400, "cors_refused", "Cross-origin request refused", "The origin is not allowed."
 )
+REPEATED: Final = replace(MALFORMED, detail="A header that has one value was sent more than once.")
+UNKNOWN_CODING: Final = ProblemType(
+    501,
+    "transfer_coding_unsupported",
+    "Transfer coding not supported",
+    "`Transfer-Encoding` must be `chunked`.",
+)
 PATH_NOT_FOUND: Final = ProblemType(
     404, "path_not_found", "Path not found", "No operation has this path."
 )

@@ -142,7 +142,7 @@ def names_tag(header: str, tag: str, *, weak: bool = False) -> bool:
     tags = [each.strip() for each in header.split(",")]
     if weak:
         tags = [each.removeprefix("W/") for each in tags]
-    return "*" in tags or tag in tags
+    return tags == ["*"] or tag in tags
 
 
 def tag_of(version: int) -> str:
@@ -151,8 +151,11 @@ def tag_of(version: int) -> str:
 
 
 def versions_in(header: str) -> frozenset[int] | None:
-    """Return the versions in an `If-Match` header; `None` for `*`, which matches any."""
+    """Return the versions in an `If-Match` header; `None` for `*`, which matches any.
+
+    In a list, `*` is ignored (RFC 9110 §13.1.1).
+    """
     tags = [each.strip() for each in header.split(",")]
-    if "*" in tags:
+    if tags == ["*"]:
         return None
     return frozenset(int(each[1:-1]) for each in tags if _VERSION.fullmatch(each))
