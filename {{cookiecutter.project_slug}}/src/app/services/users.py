@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from app.core.clock import utc_now
+from app.core.errors import FieldError, InvalidInput
 from app.core.pages import Page, PageRequest
 from app.core.ports import Jobs, Mail, SendMail
 from app.core.security.passwords import PasswordHasher
@@ -33,8 +34,18 @@ async def register(
 ) -> UserProfile:
     """Create an account; needs only a database."""
     new["email"] = normalized_email(new["email"])
+    _require_strong(hasher, "password", password, new["username"], new["email"])
     password_hash = await hasher.hash(password)
     return await users.create(**new, password_hash=password_hash, role=role)
+
+
+def _require_strong(
+    hasher: PasswordHasher, field: str, password: str, username: str, email: str
+) -> None:
+    name, _, host = email.partition("@")
+    if faults := hasher.faults(password, username, name, host.partition(".")[0]):
+        message = f"The password needs {', '.join(faults)}"
+        raise InvalidInput(FieldError(f"body.{field}", message, "weak_password"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,7 @@ class UserService:
         Raises:
             EmailTaken: Another account has the address.
             UsernameTaken: Another account has the name.
+            InvalidInput: The password is weak.
             PasswordHashingBusy: Too many passwords are waiting to be hashed.
         """
         return await register(self.users, self.hasher, new, password, role)
@@ -111,10 +123,13 @@ class UserService:
         no more guesses than the login form.
 
         Raises:
+            InvalidInput: The new password is weak.
             WrongPassword: The current password is wrong.
             TooManyLoginAttempts: It was wrong too often.
             PasswordHashingBusy: Too many passwords are waiting to be hashed.
         """
+        user = principal.user
+        _require_strong(self.hasher, "new_password", new, user.username, user.email)
         async with self.database.read() as connection:
             attempt = await self.throttle.begin(connection, str(principal.id), client.ip_address)
             credentials = await UserRepository(connection).credentials_of(principal.id)

@@ -4,7 +4,6 @@ from typing import Annotated, cast
 
 from pydantic import (
     MISSING,
-    AfterValidator,
     BeforeValidator,
     EmailStr,
     Field,
@@ -13,7 +12,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.core.security.passwords import MAX_LENGTH, MIN_LENGTH, password_faults
+from app.core.security.passwords import MAX_LENGTH, MIN_LENGTH
 from app.domain.permissions import Role
 from app.domain.users import NewUser, ProfileFields, UserChanges, UserFilter, UserSort
 from app.infrastructure.http.schemas import (
@@ -30,14 +29,6 @@ from app.infrastructure.http.schemas import (
 _EMAIL = "ada@example.com"
 _PASSWORD = "Analytical1Engine"  # noqa: S105 - an example
 _LONGEST_LOCAL_PART = 64
-
-
-def _is_strong(password: Secret[str]) -> Secret[str]:
-    if faults := password_faults(password.get_secret_value()):
-        raise PydanticCustomError(
-            "weak_password", "The password needs {faults}", {"faults": ", ".join(faults)}
-        )
-    return password
 
 
 def _is_bare_address(value: object) -> object:
@@ -75,12 +66,11 @@ NewPassword = Annotated[
             ),
         ]
     ],
-    AfterValidator(_is_strong),
     Field(
         json_schema_extra=PASSWORD_FORMAT,
         description=(
-            f"{MIN_LENGTH} to {MAX_LENGTH} characters, with an upper-case letter, a lower-case "
-            "letter and a digit."
+            f"{MIN_LENGTH} to {MAX_LENGTH} characters of any script. Common passwords and "
+            "variations of the names of the account or the service are refused."
         ),
     ),
 ]

@@ -200,7 +200,15 @@ def _mode(path: Path) -> int:
 
 
 class PasswordSettings(SettingsGroup):
-    """Cost and concurrency of password hashing (Argon2id, RFC 9106)."""
+    """Rules for new passwords, and cost and concurrency of hashing (Argon2id, RFC 9106)."""
+
+    min_length: Annotated[int, Field(ge=8, le=64)] = 8
+    """Minimum length of a new password. NIST recommends 15 where there is no second factor
+    (SP 800-63B-4)."""
+
+    composition_rules: bool = False
+    """Require an upper-case letter, a lower-case letter and a digit. NIST and OWASP advise
+    against it."""
 
     time_cost: Annotated[int, Field(ge=1, le=100)] = 2
     """Number of passes over the memory."""

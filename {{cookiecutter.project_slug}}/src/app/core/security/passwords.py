@@ -6,26 +6,32 @@ settings, each password is rehashed at the next login.
 
 import asyncio
 import os
+import re
 import sys
 import threading
 import unicodedata
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Final, TypeVar
 
 from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import ARGON2_VERSION
 
+from app.about import DISTRIBUTION, TITLE
 from app.core.config import PasswordSettings
 from app.core.errors import PasswordHashingBusy
 
 T = TypeVar("T")
 MIN_LENGTH: Final = 8
 MAX_LENGTH: Final = 128
+_SHORTEST_NAME: Final = 3
+_LIST: Final = "common_passwords.txt"
+_SUBSTITUTES: Final = str.maketrans("013457@$!", "oieastasi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ class PasswordHasher:
         self._capacity = settings.concurrency + settings.max_waiting
         self._pending = 0
         self._decoy = _decoy(self._argon2)
+        self._settings = settings
+        self._common = _common_passwords()
 
     @classmethod
     @asynccontextmanager
@@ -65,6 +73,43 @@ class PasswordHasher:
             yield hasher
         finally:
             hasher._threads.shutdown(wait=False, cancel_futures=True)
+
+    def faults(self, password: str, *names: str) -> list[str]:
+        """Return the requirements that a new password does not meet (ASVS 5.0 §6.2).
+
+        Args:
+            password: The password.
+            names: Names of the account, of which it must be more than a variation.
+        """
+        settings = self._settings
+        password = normalized_password(password)
+        plain = password.casefold()
+        requirements = {
+            f"{settings.min_length} to {MAX_LENGTH} characters": (
+                settings.min_length <= len(password) <= MAX_LENGTH
+            ),
+            "to be less common": not self._is_common(plain),
+            "to have less of the names of the account or the service": not _consists_of(
+                plain, (DISTRIBUTION, TITLE, *names)
+            ),
+        }
+        if settings.composition_rules:
+            requirements |= {
+                "an upper-case letter": any(map(str.isupper, password)),
+                "a lower-case letter": any(map(str.islower, password)),
+                "a digit": any(map(str.isdigit, password)),
+            }
+        return [name for name, is_met in requirements.items() if not is_met]
+
+    def _is_common(self, plain: str) -> bool:
+        unit = plain[: (plain + plain).find(plain, 1)]
+        words = {_stripped(unit), _stripped(unit.translate(_SUBSTITUTES))}
+        words |= {word.translate(_SUBSTITUTES) for word in words}
+        return (
+            len(unit) < min(MIN_LENGTH, len(plain))
+            or not self._common.isdisjoint({plain, unit})
+            or any(word in self._common and len(unit) - len(word) < MIN_LENGTH for word in words)
+        )
 
     async def hash(self, password: str) -> str:
         """Return the hash of a password in the PHC string format."""
@@ -119,13 +164,23 @@ def normalized_password(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def password_faults(password: str) -> list[str]:
-    """Return the requirements that a password does not meet."""
-    password = normalized_password(password)
-    requirements = {
-        f"{MIN_LENGTH} to {MAX_LENGTH} characters": MIN_LENGTH <= len(password) <= MAX_LENGTH,
-        "an upper-case letter": any(map(str.isupper, password)),
-        "a lower-case letter": any(map(str.islower, password)),
-        "a digit": any(map(str.isdigit, password)),
-    }
-    return [name for name, is_met in requirements.items() if not is_met]
+def _common_passwords() -> frozenset[str]:
+    lines = files(__package__).joinpath(_LIST).read_text(encoding="ascii").splitlines()
+    return frozenset(word for line in lines if not line.startswith("# ") for word in line.split())
+
+
+def _stripped(text: str) -> str:
+    """Return a text without the digits and signs around it."""
+    return re.sub(r"^[\W\d_]+|[\W\d_]+$", "", text)
+
+
+def _consists_of(plain: str, names: Iterable[str]) -> bool:
+    """Tell whether a password without these names, or the words in them, is too short."""
+    normal = map(normalized_password, names)
+    words = {word for name in normal for word in (name, *re.split(r"[\W_]+", name))}
+    words |= {re.sub(r"[\W_]+", "", word) for word in words}
+    rest = plain
+    for word in sorted((word.casefold() for word in words), key=len, reverse=True):
+        if len(word) >= _SHORTEST_NAME:
+            rest = rest.replace(word, "")
+    return rest != plain and len(rest) < MIN_LENGTH
