@@ -49,5 +49,7 @@ def test_is_what_development_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(development, "runtime", lambda: nullcontext(SETTINGS))
     monkeypatch.setattr(config, "load_settings", lambda: SETTINGS)
     monkeypatch.setattr(migrations, "upgrade", lambda *_, **__: None)
+    current = migrations.RevisionCheck((), (), "current")
+    monkeypatch.setattr(migrations, "check_revision", lambda _: current)
     development.dev(port=0, reload=False)
     assert {name: getattr(made[0], name) for name in OPTIONS} == OPTIONS

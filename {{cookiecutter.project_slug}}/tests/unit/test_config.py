@@ -361,6 +361,7 @@ class TestProduction:
         set_variables({"APP_METRICS__ENABLED": "true"})
         monkeypatch.setattr(resource, "getrlimit", lambda _: (95, 100_000))
         assert load_settings().risks.keys() == {"APP_METRICS__TOKEN", "RLIMIT_NOFILE"}
+        monkeypatch.delitem(sys.modules, "app.asgi", raising=False)
         with logging_restored():
             runpy.run_module("app.asgi")
             lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
