@@ -48,6 +48,7 @@ from tests.support.files import (
     files_of,
     key_of,
     keys_of,
+    reservations_of,
     uploads_of,
     with_storage_settings,
 )
@@ -91,7 +92,10 @@ class Files:
         """A direct upload that was sent and not completed."""
         digest = hashlib.sha256(TEXT).hexdigest()
         announced = AnnouncedFile("a.txt", "text/plain", len(TEXT), digest)
-        upload = await uploads_of(self.resources).announce(self.owner.id, announced)
+        async with self.resources.database.transaction() as session:
+            upload = await reservations_of(self.resources, session).announce(
+                self.owner.id, announced
+            )
         await self.put(incoming_key(upload.id))
         return upload.id
 

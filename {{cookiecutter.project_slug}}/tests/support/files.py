@@ -13,10 +13,13 @@ from app import models
 from app.core.clock import utc_now
 from app.core.ids import new_id
 from app.domain.files import INCOMING, STORED, ContentId, FileId, stored_key
+from app.infrastructure.database import Session
 from app.infrastructure.storage import Storage
+from app.repositories.files import FileRepository
+from app.repositories.users import UserRepository
 from app.resources import Resources
 from app.services.files import FileService
-from app.services.uploads import Uploads
+from app.services.uploads import Reservations, Uploads
 from tests.support.resources import replaced
 
 FILES: Final = "/api/v1/files"
@@ -84,6 +87,12 @@ def files_of(resources: Resources) -> FileService:
 def uploads_of(resources: Resources) -> Uploads:
     """The service of uploads."""
     return Uploads(resources.database, resources.storage, resources.settings.storage)
+
+
+def reservations_of(resources: Resources, session: Session) -> Reservations:
+    """The service of announcements."""
+    files, users = FileRepository(session), UserRepository(session)
+    return Reservations(files, users, resources.storage, resources.settings.storage)
 
 
 async def keys_of(resources: Resources) -> set[str]:

@@ -60,8 +60,80 @@ class SignedUpload:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservations:
+    """Reserve space for files, in the transaction of the repositories."""
+
+    files: FileRepository
+    users: UserRepository
+    storage: Storage
+    settings: StorageSettings
+
+    async def announce(self, owner_id: UserId, file: AnnouncedFile) -> SignedUpload:
+        """Reserve space for a direct upload, and sign its request.
+
+        Raises:
+            InvalidToken: The account was deleted meanwhile.
+            QuotaExceeded: The quota has no room for it.
+            TooManyUploads: Too many uploads of the account are unfinished.
+            FileTooLarge: It is too large.
+            UnsupportedFileType: Its type is not allowed.
+            FileStoreUnavailable: There are no credentials to sign with.
+        """
+        if file.size > self.settings.max_file_bytes:
+            raise FileTooLarge(f"The maximum size is {self.settings.max_file_bytes} bytes.")
+        require_allowed(file.media_type, self.settings.media_types)
+        file_id, seconds = FileId(new_id()), self.settings.presign_seconds
+        expires_at = utc_now() + timedelta(seconds=seconds)
+        # Signed first: it may wait for credentials, and the reservation locks the owner's row.
+        request = await self.storage.signed_put(
+            incoming_key(file_id),
+            size=file.size,
+            media_type=file.media_type,
+            sha256=file.sha256,
+            seconds=seconds,
+        )
+        pending = await self.reserve(file_id, owner_id, file, file.size)
+        if pending.size < file.size:
+            raise QuotaExceeded
+        return SignedUpload(pending.id, pending.created_at, request, expires_at)
+
+    async def reserve(
+        self, file_id: FileId, owner_id: UserId, file: IncomingFile | AnnouncedFile, at_most: int
+    ) -> PendingFile:
+        """Reserve space for a file: `at_most` bytes, or as many as the quota has left.
+
+        The owner's row is locked until the end of the transaction, so that no two uploads get the
+        same space. Expired uploads of the owner are removed first.
+        """
+        now = utc_now()
+        signed_until = now + timedelta(seconds=self.settings.presign_seconds)
+        if await self.users.lock(owner_id) is None:
+            raise InvalidToken
+        expired = map(incoming_key, await self.files.give_up_expired(now, owner_id=owner_id))
+        self.files.after_commit(partial(remove, self.storage, self.settings, *expired))
+        usage = await self.files.usage(owner_id)
+        room = self.settings.quota_bytes - usage.size
+        if room <= 0 or usage.files >= self.settings.quota_files:
+            raise QuotaExceeded(files=usage.files, size=usage.size)
+        if usage.unfinished >= self.settings.unfinished_uploads:
+            raise TooManyUploads("Complete or delete one first, or wait until one expires.")
+        return await self.files.create(
+            owner_id,
+            id=file_id,
+            name=safe_name(file.name),
+            # The declared type of an incoming file is checked with its content.
+            media_type=file.media_type if isinstance(file, AnnouncedFile) else UNKNOWN,
+            size=min(at_most, room),
+            sha256=file.sha256 if isinstance(file, AnnouncedFile) else None,
+            signed_until=signed_until if isinstance(file, AnnouncedFile) else None,
+            created_at=now,
+            expires_at=now + timedelta(seconds=self.settings.upload_seconds),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Uploads:
-    """Uploads through the service, and directly to the store; opens short transactions."""
+    """Uploads through the service, and the end of direct ones; opens short transactions."""
 
     database: Database
     storage: Storage
@@ -83,7 +155,10 @@ class Uploads:
         """
         largest = self.settings.max_file_bytes
         at_most = largest if incoming.at_most is None else min(largest, incoming.at_most)
-        pending = await self._reserve(owner_id, incoming, at_most)
+        async with self.database.transaction() as session:
+            files, users = FileRepository(session), UserRepository(session)
+            reservations = Reservations(files, users, self.storage, self.settings)
+            pending = await reservations.reserve(FileId(new_id()), owner_id, incoming, at_most)
         content_id, stored = ContentId(new_id()), None
         key = stored_key(pending.id, content_id)
         try:
@@ -96,39 +171,6 @@ class Uploads:
             if isinstance(error, TimeoutError):
                 raise UploadExpired("The upload took too long.") from error
             raise
-
-    async def announce(self, owner_id: UserId, file: AnnouncedFile) -> SignedUpload:
-        """Reserve space for a direct upload, and sign its request.
-
-        Raises:
-            InvalidToken: The account was deleted meanwhile.
-            QuotaExceeded: The quota has no room for it.
-            TooManyUploads: Too many uploads of the account are unfinished.
-            FileTooLarge: It is too large.
-            UnsupportedFileType: Its type is not allowed.
-            FileStoreUnavailable: There are no credentials to sign with.
-        """
-        if file.size > self.settings.max_file_bytes:
-            raise FileTooLarge(f"The maximum size is {self.settings.max_file_bytes} bytes.")
-        require_allowed(file.media_type, self.settings.media_types)
-        pending = await self._reserve(owner_id, file, file.size)
-        if pending.size < file.size:
-            await self._give_up(pending.id)
-            raise QuotaExceeded
-        seconds = self.settings.presign_seconds
-        try:
-            request = await self.storage.signed_put(
-                incoming_key(pending.id),
-                size=file.size,
-                media_type=file.media_type,
-                sha256=file.sha256,
-                seconds=seconds,
-            )
-        except FileStoreUnavailable:
-            await self._give_up(pending.id)
-            raise
-        expires_at = pending.created_at + timedelta(seconds=seconds)
-        return SignedUpload(pending.id, pending.created_at, request, expires_at)
 
     async def complete(self, owner_id: UserId, file_id: FileId) -> File:
         """Verify the content of a direct upload, and make it a file.
@@ -175,40 +217,6 @@ class Uploads:
             await remove(self.storage, self.settings, key)
             raise UploadIncomplete("The SHA-256 differs from the announced one.")
         return await self._make_ready(file_id, content_id, media_type, stored)
-
-    async def _reserve(
-        self, owner_id: UserId, file: IncomingFile | AnnouncedFile, at_most: int
-    ) -> PendingFile:
-        """Reserve space for a file: `at_most` bytes, or as many as the quota has left.
-
-        The owner's row is locked meanwhile, so that no two uploads get the same space. Expired
-        uploads of the owner are removed first.
-        """
-        now = utc_now()
-        signed_until = now + timedelta(seconds=self.settings.presign_seconds)
-        async with self.database.transaction() as session:
-            files = FileRepository(session)
-            if await UserRepository(session).lock(owner_id) is None:
-                raise InvalidToken
-            expired = await files.give_up_expired(now, owner_id=owner_id)
-            session.after_commit(self._removal(*map(incoming_key, expired)))
-            usage = await files.usage(owner_id)
-            room = self.settings.quota_bytes - usage.size
-            if room <= 0 or usage.files >= self.settings.quota_files:
-                raise QuotaExceeded(files=usage.files, size=usage.size)
-            if usage.unfinished >= self.settings.unfinished_uploads:
-                raise TooManyUploads("Complete or delete one first, or wait until one expires.")
-            return await files.create(
-                owner_id,
-                name=safe_name(file.name),
-                # The declared type of an incoming file is checked with its content.
-                media_type=file.media_type if isinstance(file, AnnouncedFile) else UNKNOWN,
-                size=min(at_most, room),
-                sha256=file.sha256 if isinstance(file, AnnouncedFile) else None,
-                signed_until=signed_until if isinstance(file, AnnouncedFile) else None,
-                created_at=now,
-                expires_at=now + timedelta(seconds=self.settings.upload_seconds),
-            )
 
     async def _store(
         self, key: str, declared: str | None, chunks: AsyncIterator[bytes]

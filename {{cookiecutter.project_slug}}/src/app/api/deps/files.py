@@ -6,7 +6,7 @@ from fastapi import Depends, Query, Security
 from starlette.requests import Request
 
 from app.api.deps.auth import get_principal
-from app.api.deps.common import ReadSessionDep, ResourcesDep
+from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep
 from app.api.schemas.files import FileListQuery
 from app.core.errors import DatabaseUnavailable
 from app.core.storage import FileStoreUnavailable
@@ -14,8 +14,9 @@ from app.domain.auth import Principal
 from app.domain.files import IdempotencyKeyNotTaken
 from app.infrastructure.http.problems import raises
 from app.repositories.files import FileRepository
+from app.repositories.users import UserRepository
 from app.services.files import FileQueries, FileService
-from app.services.uploads import Uploads
+from app.services.uploads import Reservations, Uploads
 
 FileViewer = Annotated[Principal, Security(get_principal, scopes=["files:read"])]
 FileEditor = Annotated[Principal, Security(get_principal, scopes=["files:write"])]
@@ -49,6 +50,13 @@ async def get_uploads(resources: ResourcesDep) -> Uploads:
     return Uploads(resources.database, resources.storage, resources.settings.storage)
 
 
+@raises(FileStoreUnavailable)
+async def get_reservations(session: SessionDep, resources: ResourcesDep) -> Reservations:
+    """Return the service of announcements, in the request's transaction."""
+    files, users = FileRepository(session), UserRepository(session)
+    return Reservations(files, users, resources.storage, resources.settings.storage)
+
+
 @raises(IdempotencyKeyNotTaken)
 async def refuse_idempotency_key(request: Request) -> None:
     """Refuse an idempotency key, which the operation does not support.
@@ -63,4 +71,5 @@ async def refuse_idempotency_key(request: Request) -> None:
 FileQueriesDep = Annotated[FileQueries, Depends(get_file_queries)]
 FileServiceDep = Annotated[FileService, Depends(get_file_service)]
 UploadsDep = Annotated[Uploads, Depends(get_uploads)]
+ReservationsDep = Annotated[Reservations, Depends(get_reservations)]
 NoIdempotencyDep = Annotated[None, Depends(refuse_idempotency_key)]

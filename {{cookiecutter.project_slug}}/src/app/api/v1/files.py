@@ -14,6 +14,7 @@ from app.api.deps.files import (
     FileServiceDep,
     FileViewer,
     NoIdempotencyDep,
+    ReservationsDep,
     UploadsDep,
 )
 from app.api.deps.idempotency import IdempotencyDep
@@ -178,7 +179,7 @@ async def create_upload(
     owner: FileEditor,
     _: IdempotencyDep,
     body: UploadCreate,
-    uploads: UploadsDep,
+    reservations: ReservationsDep,
     response: Response,
 ) -> UploadResponse:
     """Announce a file, and get a signed request that uploads its content to the store.
@@ -187,7 +188,7 @@ async def create_upload(
     the upload expires. `Location` is the path of the file once the upload is complete. A response
     replayed for an `Idempotency-Key` contains the original request with its original expiry.
     """
-    upload = await uploads.announce(owner.id, body.announced())
+    upload = await reservations.announce(owner.id, body.announced())
     path = request.scope["path"].removesuffix("/uploads")
     response.headers["Location"] = f"{path}/{upload.id}"
     return UploadResponse(
