@@ -107,16 +107,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_refresh_tokens_session_id"), "refresh_tokens", ["session_id"])
     op.create_index(op.f("ix_refresh_tokens_used_at"), "refresh_tokens", ["used_at"])
-    # {% if not cookiecutter.use_redis %}
     op.create_table(
         "idempotency_keys",
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
-        sa.Column("token", sa.String(length=32), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("status", sa.Integer(), nullable=True),
-        sa.Column("headers", sa.Text(), nullable=True),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("headers", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(
             ["user_id"],
@@ -126,15 +124,16 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_idempotency_keys")),
     )
-    op.create_index(op.f("ix_idempotency_keys_user_id"), "idempotency_keys", ["user_id"])
     op.create_index(op.f("ix_idempotency_keys_expires_at"), "idempotency_keys", ["expires_at"])
-    # {% endif %}
+    op.create_index(
+        op.f("ix_idempotency_keys_user_id_expires_at"),
+        "idempotency_keys",
+        ["user_id", "expires_at"],
+    )
 
 
 def downgrade() -> None:
-    # {% if not cookiecutter.use_redis %}
     op.drop_table("idempotency_keys")
-    # {% endif %}
     op.drop_table("refresh_tokens")
     op.drop_table("auth_sessions")
     op.drop_table("api_keys")

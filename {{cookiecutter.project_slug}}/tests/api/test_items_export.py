@@ -16,8 +16,6 @@ from app.core.ids import new_id
 from app.core.jobs import QueueUnavailable
 from app.infrastructure.jobs import JobStore, open_job_redis
 from app.resources import Resources
-from app.services.jobs import JobService
-from tests.conftest import async_client_of
 from tests.support.arrange import ArrangeSync, Someone
 from tests.support.items import store_items
 from tests.support.queues import Witness, on, quick, working
@@ -108,23 +106,12 @@ class TestStartExport:
         assert start(client, arrange.someone(), **active)["id"] != first["id"]
 
     def test_is_carried_out_once_for_an_idempotency_key(
-        self, client: TestClient, ada: Someone, work: Work, monkeypatch: pytest.MonkeyPatch
+        self, client: TestClient, ada: Someone, work: Work
     ) -> None:
         headers = {**ada.headers, "Idempotency-Key": new_id().hex}
-        start_job, meanwhile = JobService.start, []
-
-        async def asked_twice(service: JobService, *args: Any, **named: Any) -> Any:
-            monkeypatch.undo()
-            assert isinstance(client.app, FastAPI)
-            async with async_client_of(client.app) as other:
-                meanwhile.append(await other.post(EXPORT, headers=headers, json={}))
-            return await start_job(service, *args, **named)
-
-        monkeypatch.setattr(JobService, "start", asked_twice)
         first = client.post(EXPORT, headers=headers, json={})
         work(first.json())
         again = client.post(EXPORT, headers=headers, json={})
-        assert status_and_code(meanwhile[0]) == (409, "idempotency_key_in_use")
         assert again.json() == first.json()
         assert again.headers["Location"] == first.headers["Location"]
 

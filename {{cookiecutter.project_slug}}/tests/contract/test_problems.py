@@ -18,6 +18,7 @@ from app.core.idempotency import IdempotencyKeyInUse
 from app.core.ports import HealthCheck
 from app.domain.permissions import ROLES
 from app.infrastructure.database import Database
+from app.infrastructure.idempotency import IdempotencyKeys
 from app.infrastructure.limits import RateLimiter
 from tests.support.arrange import ArrangeSync, gone
 from tests.support.document import OPERATIONS, PROBLEM, Json, Operation, documenting, faults
@@ -176,18 +177,14 @@ class TestMethodNotAllowed:
             assert declared <= allowed <= declared | {"HEAD"}
 
 
-class InUse:
-    """A store in which every key belongs to a request that is under way."""
-
-    async def claim(self, *_: object) -> Never:
-        raise IdempotencyKeyInUse
-
-
 class TestConflict:
     def test_answers_a_key_whose_first_request_is_under_way(
-        self, client: TestClient, headers: dict[str, str], use: Callable[..., None]
+        self, client: TestClient, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        use(idempotency=InUse())
+        async def in_use(*_: object) -> Never:
+            raise IdempotencyKeyInUse
+
+        monkeypatch.setattr(IdempotencyKeys, "claim", in_use)
         headers["Idempotency-Key"] = "a-key"
         for operation in OPERATIONS:
             if "Idempotency-Key" in {each["name"] for each in operation.parameters}:

@@ -1,4 +1,4 @@
-"""Rate limits and idempotency keys, with Redis and while it is unavailable."""
+"""Rate limits, with Redis and while it is unavailable."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,24 +7,11 @@ from typing import Any
 
 import pytest
 
-from app.core.config import IdempotencySettings, RateLimitSettings
+from app.core.config import RateLimitSettings
 from app.core.config.redis import RedisSettings
-from app.core.idempotency import (
-    Answer,
-    Claim,
-    IdempotencyKey,
-    IdempotencyKeyInUse,
-    IdempotencyUnavailable,
-)
-from app.core.ids import new_id
 from app.infrastructure.limits import Quota, RateLimiter
-from app.infrastructure.outbox import Outbox
 from app.infrastructure.redis import GuardedRedis, RedisUnavailable, Script
-from app.infrastructure.redis.idempotency import RedisIdempotency
 from app.infrastructure.redis.limits import RedisRateLimiter
-
-KEY = IdempotencyKey(new_id(), "POST /widgets", "key")
-ANSWER = Answer(201, (("etag", '"1"'),), b"{}")
 
 
 class Switched(GuardedRedis):
@@ -133,48 +120,3 @@ class TestRateLimiter:
         (key,) = await redis.command("KEYS", f"{redis_settings.prefix}:*")
         assert key.decode() == f"{redis_settings.prefix}:limits:auth-address:somebody"
         assert 0 < await redis.command("TTL", key) <= 7200
-
-
-class TestIdempotency:
-    @pytest.fixture
-    async def outbox(self) -> AsyncIterator[Outbox]:
-        async with Outbox.open("redis", RedisUnavailable, retry_seconds=60) as outbox:
-            yield outbox
-
-    @pytest.fixture
-    def store(
-        self, redis: Switched, outbox: Outbox, redis_settings: RedisSettings
-    ) -> RedisIdempotency:
-        settings = IdempotencySettings(answer_seconds=60, claim_seconds=60)
-        return RedisIdempotency(redis, outbox, redis_settings.prefix, settings)
-
-    async def claimed(self, store: RedisIdempotency) -> Claim:
-        claim = await store.claim(KEY, "f")
-        assert isinstance(claim, Claim)
-        return claim
-
-    async def test_stores_an_answer_when_redis_is_back(
-        self, store: RedisIdempotency, redis: Switched, outbox: Outbox
-    ) -> None:
-        claim = await self.claimed(store)
-        redis.is_there = False
-        with pytest.raises(IdempotencyUnavailable):
-            await store.claim(replace(KEY, text="another"), "f")
-        await store.keep(claim, ANSWER)
-        with pytest.raises(IdempotencyKeyInUse):
-            await store.claim(KEY, "f")
-        redis.is_there = True
-        await outbox.close()
-        assert await store.claim(KEY, "f") == ANSWER
-
-    async def test_stores_answers_of_lost_claims_under_keys_that_expire(
-        self, store: RedisIdempotency, redis: Switched, redis_settings: RedisSettings
-    ) -> None:
-        claim = await self.claimed(store)
-        (key,) = await redis.command("KEYS", f"{redis_settings.prefix}:*")
-        assert 0 < await redis.command("TTL", key) <= 60
-        assert KEY.text not in key.decode().rpartition(":")[2]
-        await redis.command("DEL", key)
-        await store.keep(claim, ANSWER)
-        assert 0 < await redis.command("TTL", key) <= 60
-        assert await store.claim(KEY, "f") == ANSWER

@@ -1,4 +1,4 @@
-"""Two processes of the service: limits, sessions and idempotency keys are shared."""
+"""Two processes of the service: limits and sessions are shared."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -6,18 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx2
 import pytest
-from sqlalchemy import func, select
 
 from app.config import Settings
-from app.core.ids import new_id
-from app.main import create_app
 from app.resources import Resources, open_resources
 from app.tasks import TASKS
-from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone
 from tests.support.databases import TestDatabases
 from tests.support.processes import server_process
-from tests.support.things import CREATE_TABLE, THINGS, Thing, with_things
 from tests.support.waiting import PATIENCE
 
 ME = "/api/v1/users/me"
@@ -88,20 +83,3 @@ class TestTwoProcesses:
             assert (await one.post("/api/v1/auth/logout", json=body)).status_code == 204
             for client in (other, one):
                 assert (await client.get(ME)).status_code == 401
-
-    async def test_share_idempotency_keys(
-        self, shared: Settings, someone: Someone, resources: Resources, password_hash: str
-    ) -> None:
-        """In this process: a service in its own has no operation that takes a key."""
-        headers = {**someone.headers, "Idempotency-Key": new_id().hex}
-        await Arrange(lambda: resources, password_hash).execute(CREATE_TABLE)
-        answers = []
-        for _ in range(2):
-            app = with_things(create_app(shared))
-            async with app.router.lifespan_context(app), async_client_of(app) as client:
-                answers.append(await client.post(THINGS, json={"title": "A"}, headers=headers))
-        first, second = answers
-        assert (first.status_code, first.json()) == (201, second.json())
-        assert second.headers["idempotency-replayed"] == "true"
-        async with resources.database.read() as connection:
-            assert await connection.scalar(select(func.count()).select_from(Thing)) == 1

@@ -91,6 +91,17 @@ class LoginThrottleFactory(RowFactory[models.LoginThrottle]):
     last_failed_at = Use(utc_now)
 
 
+class IdempotencyKeyFactory(RowFactory[models.IdempotencyKey]):
+    """The key of a request that created something, a moment ago."""
+
+    name = Use(lambda: digest(new_id().hex))
+    fingerprint = Use(lambda: digest(""))
+    expires_at = Use(lambda: utc_now() + timedelta(days=1))
+    status = 201
+    headers = "{}"
+    body = b"{}"
+
+
 def a_row_of_each_table(user: models.User) -> dict[str, models.Base]:
     """Return a row of each table, by its name: all belong to a user, directly or not."""
     mapped = {mapper.local_table: mapper.class_ for mapper in models.Base.registry.mappers}

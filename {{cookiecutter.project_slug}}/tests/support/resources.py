@@ -3,8 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import is_dataclass, replace
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
@@ -56,13 +54,10 @@ async def isolated(resources: Resources) -> AsyncIterator[Resources]:
     async with resources.database.writers.connect() as connection:
         transaction = await connection.begin()
         database = IsolatedDatabase(connection)
-        store: Any = resources.idempotency
         try:
             yield replaced(
                 resources,
                 database=database,
-                # A dataclass where the store is in the database.
-                idempotency=replace(store, database=database) if is_dataclass(store) else store,  # type: ignore[type-var]
                 rate_limiter=RateLimiter(resources.settings.rate_limits),
                 jobs=RecordedJobs(),
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from polyfactory import Use
 from pydantic import Field
@@ -25,7 +25,7 @@ from app.core.ids import new_id
 from app.infrastructure.database import Session
 from app.infrastructure.database.models import Base
 from app.infrastructure.database.repository import table_of
-from app.infrastructure.http.routes import location_of, tag_of
+from app.infrastructure.http.routes import FeatureRouter, location_of, tag_of
 from app.infrastructure.http.schemas import InputModel
 from app.infrastructure.http.streaming import Format, export
 from tests.support.factories import RowFactory
@@ -35,7 +35,7 @@ THINGS = "/api/v1/things"
 EXPORT = f"{THINGS}/export"
 COLUMNS = ("id", "title")
 
-router = APIRouter(prefix=THINGS, include_in_schema=False)
+router = FeatureRouter(prefix=THINGS, tags=["things"])
 
 
 class Thing(Base):
@@ -88,7 +88,7 @@ async def get_things(session: SessionDep) -> Things:
     return Things(session)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, include_in_schema=False)
 async def create_thing(
     request: Request,
     owner: CurrentUser,
@@ -103,7 +103,12 @@ async def create_thing(
     return {"id": str(thing.id), "title": thing.title}
 
 
-@router.api_route("/export", methods=["GET", "HEAD"], response_class=StreamingResponse)
+@router.api_route(
+    "/export",
+    methods=["GET", "HEAD"],
+    response_class=StreamingResponse,
+    include_in_schema=False,
+)
 async def export_things(
     request: Request, owner: CurrentUser, snapshot: SnapshotDep, chosen: Format = "csv"
 ) -> StreamingResponse:
@@ -121,5 +126,5 @@ async def things_of(owner_id: UUID, connection: AsyncConnection) -> AsyncIterato
 
 def with_things(app: FastAPI) -> FastAPI:
     """Add the routes of things to an application."""
-    app.include_router(router)
+    router.include_in(app, prefix="", dependencies=())
     return app

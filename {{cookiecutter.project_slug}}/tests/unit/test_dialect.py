@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
+import httpx2
 import pytest
 from sqlalchemy import (
     Dialect,
@@ -25,15 +26,19 @@ from sqlalchemy.exc import DBAPIError
 
 from app.config import Settings
 from app.core.errors import DatabaseUnavailable
+from app.core.ids import new_id
 from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import (
     DirectQuery,
     create_migration_engine,
     lock_migrations,
+    try_lock,
 )
 from app.infrastructure.database.migrations import MigrationError
+from tests.support.arrange import Arrange
 from tests.support.models import measure, open_database
-from tests.support.waiting import eventually
+from tests.support.things import CREATE_TABLE, THINGS, Thing, Things
+from tests.support.waiting import PATIENCE, eventually
 
 _SLEEP = select(func.pg_sleep(bindparam("seconds", type_=Double)))
 _DIRECT = DirectQuery(_SLEEP)
@@ -118,6 +123,47 @@ async def test_a_failed_connection_gives_its_reason(
             await database.ping()
 
     assert reason in str(refused.value.context["reason"])
+
+
+class TestLocks:
+    async def test_are_refused_at_once_until_the_transaction_ends(self, database: Database) -> None:
+        last = 2**64 - 1
+        async with database.transaction() as first, database.transaction() as second:
+            assert await try_lock(first, last)
+            assert not await try_lock(second, last)
+            assert await try_lock(second, 0)
+        async with database.transaction() as third:
+            assert await try_lock(third, last)
+
+    async def test_refuse_a_concurrent_duplicate_of_a_request(
+        self,
+        own_client: httpx2.AsyncClient,
+        arrange_own: Arrange,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        await arrange_own.execute(CREATE_TABLE)
+        headers = (await arrange_own.someone()).headers | {"Idempotency-Key": new_id().hex}
+        under_way, may_end = asyncio.Event(), asyncio.Event()
+        create = Things.create
+
+        async def slow(service: Things, *args: Any) -> Any:
+            thing = await create(service, *args)
+            under_way.set()
+            await may_end.wait()
+            return thing
+
+        monkeypatch.setattr(Things, "create", slow)
+        async with asyncio.timeout(PATIENCE):
+            first = asyncio.create_task(
+                own_client.post(THINGS, json={"title": "A"}, headers=headers)
+            )
+            await under_way.wait()
+            second = await own_client.post(THINGS, json={"title": "A"}, headers=headers)
+            may_end.set()
+            assert (await first).status_code == 201
+        assert (second.status_code, second.json()["code"]) == (409, "idempotency_key_in_use")
+        assert second.headers["retry-after"] == "1"
+        assert await arrange_own.rows(select(Thing.title)) == [("A",)]
 
 
 class TestIdleConnections:

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from alembic import op
 from alembic.util import CommandError
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -22,12 +23,15 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from app.cli.runtime import with_resources
 from app.config import Settings
 from app.core.errors import DatabaseUnavailable
+from app.core.ids import new_id
 from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import constraint_of, why_unavailable
 from app.infrastructure.database.migrations import MigrationError
 from app.resources import Resources
 from dev_servers.sqlite import opened
+from tests.support.arrange import Arrange
 from tests.support.models import Author, Note, open_database
+from tests.support.things import CREATE_TABLE, THINGS, Thing
 from tests.support.waiting import PATIENCE
 
 DIALECT = sqlite.dialect()
@@ -197,6 +201,18 @@ class TestUnitsOfWork:
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 other.execute("BEGIN IMMEDIATE")
         other.close()
+
+
+async def test_a_concurrent_duplicate_of_a_request_waits_for_the_first_answer(
+    own_client: httpx2.AsyncClient, arrange_own: Arrange
+) -> None:
+    await arrange_own.execute(CREATE_TABLE)
+    headers = (await arrange_own.someone()).headers | {"Idempotency-Key": new_id().hex}
+    requests = [own_client.post(THINGS, json={"title": "A"}, headers=headers) for _ in range(3)]
+    responses = await asyncio.gather(*requests)
+    assert [each.status_code for each in responses] == [201] * 3
+    assert len({each.content for each in responses}) == 1
+    assert await arrange_own.rows(select(Thing.title)) == [("A",)]
 
 
 @pytest.mark.parametrize(

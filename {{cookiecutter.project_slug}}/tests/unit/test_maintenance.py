@@ -11,7 +11,12 @@ from app import models
 from app.core.clock import utc_now
 from app.tasks.pruning import delete_expired
 from tests.support.arrange import Arrange
-from tests.support.factories import AuthSessionFactory, LoginThrottleFactory, RefreshTokenFactory
+from tests.support.factories import (
+    AuthSessionFactory,
+    IdempotencyKeyFactory,
+    LoginThrottleFactory,
+    RefreshTokenFactory,
+)
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -44,15 +49,23 @@ async def test_deletes_what_is_over_and_leaves_what_is_in_use(
         AuthSessionFactory.build(user_id=user.id, revoked_at=now - SECOND),
         RefreshTokenFactory.build(session_id=user.session_id, used_at=now - 31 * DAY),
         LoginThrottleFactory.build(window_started_at=now - 61 * MINUTE),
+        IdempotencyKeyFactory.build(user_id=user.id, expires_at=now - SECOND),
     ]
-    await arrange_async.store(living, used)
+    kept = IdempotencyKeyFactory.build(user_id=user.id, expires_at=now + MINUTE)
+    await arrange_async.store(living, used, kept)
     assert await prune() == {}
     await arrange_async.store(*over, RefreshTokenFactory.build(session_id=expired.id))
 
-    assert await prune() == {"sessions": 2, "refresh_tokens": 1, "login_throttles": 1}
+    assert await prune() == {
+        "sessions": 2,
+        "refresh_tokens": 1,
+        "login_throttles": 1,
+        "idempotency_keys": 1,
+    }
 
     (session,) = await arrange_async.rows(select(models.AuthSession.id))
     tokens = await arrange_async.rows(select(models.RefreshToken.session_id))
+    assert await arrange_async.rows(select(models.IdempotencyKey.name)) == [(kept.name,)]
     (throttle,) = await arrange_async.rows(select(models.LoginThrottle.key))
     assert session.id == user.session_id
     assert [token.session_id for token in tokens] == [user.session_id] * 2

@@ -235,7 +235,6 @@ class TestOrder:
             "UnambiguousRequests",
             "BodyLimit",
             "Compression",
-            "IdempotencyMiddleware",
             "ErrorBoundary",
         ]
         fewer = {name_of(layer) for layer in middleware(HttpSettings())}

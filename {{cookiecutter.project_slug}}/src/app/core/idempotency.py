@@ -3,11 +3,12 @@
 See draft-ietf-httpapi-idempotency-key-header.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 from uuid import UUID
 
-from app.core.errors import Conflict, FieldError, InvalidInput, Unavailable
+from app.core.errors import Conflict, FieldError, InvalidInput, TooManyRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,70 +19,31 @@ class IdempotencyKey:
         account: Owner of the key; keys of different accounts never collide.
         operation: Method and path of the request.
         text: The header's value.
+        fingerprint: Digest of the request, in hexadecimal.
     """
 
     account: UUID
     operation: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to carry out the request of a key.
-
-    Attributes:
-        fingerprint: Digest of the request.
-        token: Distinguishes this claim from later ones of the same key.
-    """
-
-    key: IdempotencyKey
     fingerprint: str
-    token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A stored response.
+    """A response.
 
     Attributes:
-        headers: Names in lower case, and values.
+        headers: Values by name in lower case.
+        body: `None` if it is not stored.
     """
 
     status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-
-class IdempotencyStore(Protocol):
-    """Remembers claims and responses."""
-
-    async def claim(self, key: IdempotencyKey, fingerprint: str) -> Claim | Answer:
-        """Claim a key, or return the response of its first request.
-
-        A claim whose request never ends expires.
-
-        Args:
-            key: The key.
-            fingerprint: Digest of the request, of at most 64 characters.
-
-        Raises:
-            IdempotencyKeyInUse: The first request of this key has not ended.
-            IdempotencyKeyReused: The key was used for a different request.
-            IdempotencyUnavailable: The store does not answer.
-        """
-
-    async def keep(self, claim: Claim, answer: Answer) -> None:
-        """Store the response of a claimed request, once its effect is committed."""
-
-    async def release(self, claim: Claim) -> None:
-        """Free the key of a request that had no effect."""
-
-    async def prune(self) -> int:
-        """Delete expired keys, and return their number."""
+    headers: Mapping[str, str]
+    body: bytes | None
 
 
 class IdempotencyKeyInUse(Conflict):
-    """The first request of the key has not ended, or its outcome is unknown.
+    """The first request of the key has not ended.
 
     Attributes:
         retry_after: Seconds until a retry makes sense.
@@ -90,6 +52,29 @@ class IdempotencyKeyInUse(Conflict):
     code = "idempotency_key_in_use"
     title = "A request with this idempotency key is in progress"
     retry_after: ClassVar[int] = 1
+
+
+class IdempotencyAnswerNotKept(Conflict):
+    """The request was carried out, and its response was too large to be stored.
+
+    Attributes:
+        location: Path of the resource that it created, if any.
+    """
+
+    code = "idempotency_answer_not_kept"
+    title = "Request already carried out; its response was too large to be stored"
+    location: str | None = None
+
+    def __init__(self, location: str | None) -> None:
+        super().__init__()
+        self.location = location
+
+
+class TooManyIdempotencyKeys(TooManyRequests):
+    """The account has the maximum number of unexpired keys."""
+
+    code = "too_many_idempotency_keys"
+    title = "Too many idempotency keys"
 
 
 class IdempotencyKeyRefused(InvalidInput):
@@ -119,10 +104,3 @@ class IdempotencyKeyReused(IdempotencyKeyRefused):
     code = "idempotency_key_reused"
     title = "Idempotency key used for a different request"
     advice = "Use a new key, or repeat the original request unchanged"
-
-
-class IdempotencyUnavailable(Unavailable):
-    """The store does not answer."""
-
-    code = "idempotency_unavailable"
-    title = "Idempotency keys unavailable"

@@ -7,10 +7,7 @@ from app.models.api_keys import ApiKey as ApiKey
 from app.models.files import File as File
 
 # {%- endif +%}
-# {%- if not cookiecutter.use_redis +%}
 from app.models.idempotency_keys import IdempotencyKey as IdempotencyKey
-
-# {%- endif +%}
 from app.models.items import Item as Item
 from app.models.login_throttles import LoginThrottle as LoginThrottle
 from app.models.sessions import AuthSession as AuthSession

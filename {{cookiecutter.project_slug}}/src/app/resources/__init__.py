@@ -6,7 +6,6 @@ from typing import Any
 
 import app.models  # noqa: F401 - statements find tables by name
 from app.config import Settings
-from app.core.idempotency import IdempotencyStore
 from app.core.ports import Cache, Events, HealthCheck, Job, Mailer
 from app.core.security.keys import SigningKeys, load_signing_keys
 from app.core.security.passwords import PasswordHasher
@@ -19,11 +18,7 @@ from app.infrastructure.mail import build_mailer
 # {%- if cookiecutter.use_redis +%}
 from app.infrastructure.redis import GuardedRedis
 from app.infrastructure.redis.cache import RedisCache
-from app.infrastructure.redis.idempotency import RedisIdempotency
 from app.infrastructure.redis.limits import RedisRateLimiter
-
-# {%- else +%}
-from app.infrastructure.replays import DatabaseIdempotency
 
 # {%- endif +%}
 # {%- if cookiecutter.use_s3 or cookiecutter.use_arq +%}
@@ -51,7 +46,6 @@ class Resources(JobResources):
     database: Database
     rate_limiter: RateLimiter
     cache: Cache
-    idempotency: IdempotencyStore
     events: Events
     health_checks: tuple[HealthCheck, ...]
 
@@ -87,15 +81,9 @@ class Resources(JobResources):
         prefix = settings.redis.prefix
         self.rate_limiter = RedisRateLimiter(settings.rate_limits, redis, prefix)
         self.cache = RedisCache(redis, prefix)
-        self.idempotency = await opened(
-            RedisIdempotency.open(redis, settings.redis, settings.idempotency)
-        )
         # {% else %}
         self.rate_limiter = RateLimiter(settings.rate_limits)
         self.cache = Cache()
-        self.idempotency = await opened(
-            DatabaseIdempotency.open(self.database, settings.idempotency)
-        )
         # {% endif %}
         # {% if cookiecutter.use_s3 or cookiecutter.use_arq %}
         self.storage = await opened(open_storage(settings.storage))

@@ -4,7 +4,9 @@ from datetime import timedelta
 
 from app.core.clock import utc_now
 from app.domain.auth import TooManyLoginAttempts
+from app.infrastructure.idempotency import delete_expired_keys
 from app.infrastructure.throttle import Throttle
+from app.models.idempotency_keys import IdempotencyKey
 from app.models.login_throttles import LoginThrottle
 from app.repositories.sessions import SessionRepository
 from app.resources import Resources
@@ -27,7 +29,7 @@ async def delete_expired(resources: Resources) -> dict[str, int]:
             "refresh_tokens": await sessions.delete_used_tokens(used_before),
             "login_throttles": await throttle.prune(session),
         }
-    report["idempotency_keys"] = await resources.idempotency.prune()
+        report["idempotency_keys"] = await delete_expired_keys(session, IdempotencyKey)
     # {% if cookiecutter.use_s3 %}
     report |= await FileSweep(resources.database, resources.storage, settings.storage).prune()
     # {% endif %}

@@ -1,33 +1,33 @@
 """`Idempotency-Key`: a request that is sent twice is carried out once.
 
-See draft-ietf-httpapi-idempotency-key-header. The key is claimed before the session of the request
-is opened, after the body was parsed as JSON and before it is validated: malformed JSON (400) leaves
-the key unused; an invalid body (422) or media type (415) uses it up. Middleware stores responses.
+See draft-ietf-httpapi-idempotency-key-header. The key is claimed in the transaction of the request,
+and the route stores the response in it: a request that fails or is refused leaves the key unused.
 """
 
 import hashlib
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import Depends, Header
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.deps.common import resources_of
+from app.api.deps.common import SessionDep, resources_of
 from app.core.idempotency import (
     Answer,
-    Claim,
+    IdempotencyAnswerNotKept,
     IdempotencyKey,
     IdempotencyKeyInUse,
     IdempotencyKeyRepeated,
     IdempotencyKeyReused,
-    IdempotencyStore,
-    IdempotencyUnavailable,
+    TooManyIdempotencyKeys,
 )
 from app.infrastructure.http.context import request_context
 from app.infrastructure.http.handlers import EarlyResponse
 from app.infrastructure.http.problems import raises
+from app.infrastructure.idempotency import IdempotencyKeys
+
+_STORED: Final = ("content-type", "etag", "location")
 
 IdempotencyKeyHeader = Annotated[
     str | None,
@@ -40,22 +40,28 @@ IdempotencyKeyHeader = Annotated[
             "Unique key for this request, such as a UUID. If you receive no response, repeat the "
             "same request with the same key: it is carried out once, and you get the original "
             "response with `Idempotency-Replayed: true`. Responses are stored for a day by "
-            "default. Responses with a 5xx status are not stored: retry with the same key. Errors "
-            "such as a 422 are stored: after correcting the request, use a new key. A request "
-            "rejected before its key is checked does not use it up: a malformed, encoded or too "
-            "large body, missing credentials or permissions, or an exceeded rate limit."
+            "default. Errors are not stored: correct the request or retry with the same key. A "
+            "response over 64 KiB is not stored either: a retry gets a 409 with `Location`."
         ),
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
     ),
 ]
 
 
-@raises(IdempotencyKeyInUse, IdempotencyKeyRepeated, IdempotencyKeyReused, IdempotencyUnavailable)
-async def claim_idempotency_key(request: Request, key: IdempotencyKeyHeader = None) -> None:
+@raises(
+    IdempotencyAnswerNotKept,
+    IdempotencyKeyInUse,
+    IdempotencyKeyRepeated,
+    IdempotencyKeyReused,
+    TooManyIdempotencyKeys,
+)
+async def claim_idempotency_key(
+    request: Request, session: SessionDep, key: IdempotencyKeyHeader = None
+) -> None:
     """Claim the key of a request, if it has one.
 
-    A route takes it after the principal, who owns the key, and before the service that opens a
-    session. The route must not read the body itself.
+    A route takes it after the principal, who owns the key, and before its service, whose effect
+    must be in the transaction of the request. The route must not read the body itself.
 
     Raises:
         EarlyResponse: The request was answered before; this is that response.
@@ -67,33 +73,26 @@ async def claim_idempotency_key(request: Request, key: IdempotencyKeyHeader = No
     context = request_context(request.scope)
     if context.user_id is None:
         raise RuntimeError("The route must authenticate the user before it claims the key.")
-    path = request.scope["path"]
-    idempotency = resources_of(request).idempotency
-    name = IdempotencyKey(UUID(context.user_id), f"{request.method} {path}", key)
-    claimed = await idempotency.claim(name, await _fingerprint(request))
-    if isinstance(claimed, Answer):
-        headers = {**dict(claimed.headers), "Idempotency-Replayed": "true"}
-        raise EarlyResponse(Response(claimed.body, claimed.status, headers))
-    context.claim = HeldKey(idempotency, claimed)
+    operation = f"{request.method} {request.scope['path']}"
+    name = IdempotencyKey(UUID(context.user_id), operation, key, await _fingerprint(request))
+    keys = IdempotencyKeys(session, resources_of(request).settings.idempotency)
+    answer = await keys.claim(name)
+    if answer is not None:
+        if answer.body is None:
+            raise IdempotencyAnswerNotKept(answer.headers.get("location"))
+        headers = {**answer.headers, "Idempotency-Replayed": "true"}
+        raise EarlyResponse(Response(answer.body, answer.status, headers))
+
+    async def keep(response: Response) -> None:
+        headers = {each: response.headers[each] for each in _STORED if each in response.headers}
+        # A stream has no body yet.
+        body = getattr(response, "body", None)
+        await keys.keep(name, Answer(response.status_code, headers, body))
+
+    context.before_commit = keep
 
 
 IdempotencyDep = Annotated[None, Depends(claim_idempotency_key)]
-
-
-@dataclass(frozen=True, slots=True)
-class HeldKey:
-    """The key of a request, for the middleware that stores the response."""
-
-    store: IdempotencyStore
-    claim: Claim
-
-    async def keep(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Store the response."""
-        await self.store.keep(self.claim, Answer(status, tuple(headers), body))
-
-    async def release(self) -> None:
-        """Free the key."""
-        await self.store.release(self.claim)
 
 
 async def _fingerprint(request: Request) -> str:

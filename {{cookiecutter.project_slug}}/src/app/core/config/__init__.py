@@ -427,9 +427,8 @@ class IdempotencySettings(SettingsGroup):
     answer_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
     """Seconds to keep a response for repeated requests."""
 
-    claim_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
-    """Seconds after which the key of a request without an answer is free again, e.g. because its
-    process was killed. Must exceed the duration of any request."""
+    keys_per_user: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Stored responses per user; beyond them a new key gets a 429."""
 
 
 class ThrottleSettings(SettingsGroup):

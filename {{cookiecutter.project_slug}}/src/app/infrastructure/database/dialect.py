@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
-from sqlalchemy import AdaptedConnection, Connection, DateTime, Select, Table, event
+from sqlalchemy import (
+    AdaptedConnection,
+    BigInteger,
+    Connection,
+    DateTime,
+    Select,
+    Table,
+    event,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -186,6 +197,17 @@ def lock_migrations(connection: Connection) -> bool:
     # The lock belongs to the connection, so Alembic is free to begin its own transactions.
     connection.commit()
     return locked
+
+
+async def try_lock(session: AsyncSession, number: int) -> bool:
+    """Take a lock until the end of the transaction; return False at once if another one has it.
+
+    Args:
+        session: The transaction.
+        number: An unsigned integer of 64 bits.
+    """
+    statement = select(func.pg_try_advisory_xact_lock(literal(number - 2**63, BigInteger())))
+    return bool(await session.scalar(statement))
 
 
 def constraint_of(

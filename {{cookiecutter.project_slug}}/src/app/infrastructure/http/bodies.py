@@ -1,4 +1,4 @@
-"""Bodies: size limits of requests, compression of responses, and stored responses."""
+"""Bodies: size limits of requests, and compression of responses."""
 
 import asyncio
 import re
@@ -7,14 +7,12 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
-import structlog
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipResponder
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.errors import FieldError, InvalidInput
-from app.infrastructure.http.context import Claim, request_context
 from app.infrastructure.http.problems import (
     ENCODED,
     MALFORMED,
@@ -24,8 +22,6 @@ from app.infrastructure.http.problems import (
     problem_response,
     problem_type,
 )
-
-logger = structlog.stdlib.get_logger(__name__)
 
 # Level 9 takes twice the time of level 5 for one percent of the size, on JSON.
 _COMPRESSION_LEVEL: Final = 5
@@ -41,7 +37,6 @@ _TOO_MANY_PARAMETERS: Final = FieldError(
 )
 # It matches an unterminated string, too: to look for the end again and again would take forever.
 _JSON_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)', re.DOTALL)
-_STORED: Final = frozenset({b"content-type", b"etag", b"location"})
 
 
 class BodyLimit:
@@ -212,78 +207,3 @@ def _accepts_gzip(scope: Scope) -> bool:
                 if coding == b"gzip":
                     return not weight or bool(weight.strip(b"q=0."))
     return False
-
-
-class IdempotencyMiddleware:
-    """Store the response of each request that has claimed a key, before it is sent.
-
-    By then the transaction of the request is committed. Refusals are stored, too. After a failure
-    of the service, or a response that was broken off, the key is free again.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request."""
-        if scope["type"] != "http" or scope["method"] == "GET" or not _has_key(scope):
-            await self.app(scope, receive, send)
-            return
-        context = request_context(scope)
-        held: list[Message] = []
-
-        async def hold(message: Message) -> None:
-            claim = context.claim
-            if claim is None:
-                await send(message)
-                return
-            if message["type"] == "http.response.start":
-                held.clear()  # of a response that failed half-way, and that this one replaces
-            held.append(message)
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
-                context.claim = None
-                await _end(scope, claim, held)
-                # The start of the response, and then its body.
-                for each in held:
-                    await send(each)
-
-        try:
-            await self.app(scope, receive, hold)
-        except Exception:
-            await _release(scope)
-            raise
-        await _release(scope)
-
-
-async def _release(scope: Scope) -> None:
-    """Free the key of a request that has no response, such as one whose client is gone.
-
-    Not that of a cancelled request, whose effect is unknown.
-    """
-    if (claim := request_context(scope).claim) is not None:
-        await _end(scope, claim, [])
-
-
-async def _end(scope: Scope, claim: Claim, messages: list[Message]) -> None:
-    """Store a response or, without one to be stored, free the key; the request has had its effect.
-
-    A failure is logged, and the response is sent all the same.
-    """
-    try:
-        if not messages or messages[0]["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            await claim.release()
-        else:
-            start, *body = messages
-            headers = [
-                (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in start["headers"]
-                if name in _STORED
-            ]
-            content = b"".join(message.get("body", b"") for message in body)
-            await claim.keep(start["status"], headers, content)
-    except Exception:
-        logger.exception("idempotency key not stored", method=scope["method"], path=scope["path"])
-
-
-def _has_key(scope: Scope) -> bool:
-    return any(name == b"idempotency-key" for name, _ in scope["headers"])

@@ -1,12 +1,13 @@
 """State of a request, kept in its ASGI scope."""
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from structlog.contextvars import bind_contextvars
 from uuid_utils import uuid7
 
@@ -22,16 +23,6 @@ _WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 Scope = MutableMapping[str, Any]
 
 
-class Claim(Protocol):
-    """The idempotency key of a request."""
-
-    async def keep(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Store the response."""
-
-    async def release(self) -> None:
-        """Free the key."""
-
-
 @dataclass(slots=True)
 class RequestContext:
     """Facts about a request for its log line and its response headers.
@@ -44,7 +35,7 @@ class RequestContext:
         events: Published events, for the log.
         user_id: The authenticated user.
         quotas: The state of each rate limit that was checked.
-        claim: The idempotency key, until the response is stored.
+        before_commit: Takes the response to a request before its transaction is committed.
     """
 
     request_id: str
@@ -54,7 +45,7 @@ class RequestContext:
     events: RequestEvents = field(default_factory=RequestEvents)
     user_id: str | None = None
     quotas: list[Quota] = field(default_factory=list)
-    claim: Claim | None = None
+    before_commit: Callable[[Response], Awaitable[None]] | None = None
 
 
 def request_context(scope: Scope) -> RequestContext:

@@ -145,8 +145,11 @@ def _headers(error: DomainError) -> dict[str, str]:
         case Unauthenticated():
             challenge = "Bearer"
         case _:
-            retry_after = getattr(error, "retry_after", None)
-            return {} if retry_after is None else {"Retry-After": str(retry_after)}
+            headers = {
+                "Retry-After": getattr(error, "retry_after", None),
+                "Location": getattr(error, "location", None),
+            }
+            return {name: str(value) for name, value in headers.items() if value is not None}
     return {"WWW-Authenticate": challenge}
 
 

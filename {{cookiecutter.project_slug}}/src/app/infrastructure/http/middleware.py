@@ -21,7 +21,7 @@ from app.core.logging import ACCESS_LOG, LoggedError
 from app.infrastructure.database.statistics import DatabaseStatistics, statistics
 from app.infrastructure.events import request_events
 from app.infrastructure.http import metrics
-from app.infrastructure.http.bodies import BodyLimit, Compression, IdempotencyMiddleware
+from app.infrastructure.http.bodies import BodyLimit, Compression
 from app.infrastructure.http.context import (
     HEAD,
     RequestContext,
@@ -156,8 +156,6 @@ def middleware(
         # Before anything reads the body.
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes, of_paths=body_limits),
         Middleware(Compression),
-        # Inside compression: stored responses are replayed to clients that may not accept gzip.
-        Middleware(IdempotencyMiddleware),
         # Last: its response passes through all others.
         Middleware(ErrorBoundary),
     ]

@@ -117,6 +117,7 @@ class ProblemType:
     Attributes:
         detail: Used where an occurrence has none of its own.
         retryable: Whether the response names a time to wait.
+        located: Whether the response may name another resource.
     """
 
     status: int
@@ -124,13 +125,15 @@ class ProblemType:
     title: str
     detail: str
     retryable: bool = False
+    located: bool = False
 
 
 def problem_type(error: type[DomainError]) -> ProblemType:
     """Return the problem type of an error; the status is that of its family, 500 without one."""
     status = next((_STATUSES[base] for base in error.__mro__ if base in _STATUSES), 500)
     retryable = issubclass(error, TooManyRequests) or hasattr(error, "retry_after")
-    return ProblemType(status, error.code, error.title, f"{error.title}.", retryable)
+    located = hasattr(error, "location")
+    return ProblemType(status, error.code, error.title, f"{error.title}.", retryable, located)
 
 
 MALFORMED: Final = ProblemType(
@@ -247,6 +250,8 @@ def document(responses: dict[Any, dict[str, Any]], problem: ProblemType, *, key:
         # Only some conflicts resolve by themselves.
         always = problem.status != _STATUSES[Conflict]
         response.setdefault("headers", {})["Retry-After"] = {**_RETRY_AFTER, "required": always}
+    if problem.located:
+        response.setdefault("headers", {})["Location"] = _LOCATION
 
 
 _WWW_AUTHENTICATE: Final = {
@@ -257,6 +262,11 @@ _WWW_AUTHENTICATE: Final = {
 _RETRY_AFTER: Final = {
     "description": "Seconds to wait before a retry (RFC 9110 §10.2.3).",
     "schema": {"type": "integer", "minimum": 1, "examples": [30]},
+}
+_LOCATION: Final = {
+    "description": "Path of the resource, with some of these problems (RFC 9110 §10.2.2).",
+    "required": False,
+    "schema": {"type": "string", "examples": [_EXAMPLE_PATH]},
 }
 
 

@@ -1,7 +1,7 @@
 """Helpers for routes: a router, the headers of responses, entity tags."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,9 +9,11 @@ from fastapi import APIRouter, FastAPI
 from fastapi.params import Depends
 from fastapi.routing import APIRoute
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
+from app.infrastructure.http.context import request_context
 from app.infrastructure.http.problems import Responses
 from app.infrastructure.http.schemas import EXAMPLE_ID
 
@@ -96,12 +98,27 @@ class FeatureRouter(APIRouter):
 
 
 class _Operation(APIRoute):
-    """An operation whose pattern is tried only if the literal part of its path matches."""
+    """An operation, whose response may be stored in the transaction of its request.
+
+    Its pattern is tried only if the literal part of its path matches.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
         self._literal, parameter, _ = path.partition("{")
         self._is_literal = not parameter
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler; function-scoped dependencies are open until it has returned."""
+        handle = super().get_route_handler()
+
+        async def handle_and_store(request: Request) -> Response:
+            response = await handle(request)
+            if (store := request_context(request.scope).before_commit) is not None:
+                await store(response)
+            return response
+
+        return handle_and_store
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match a request."""
