@@ -250,8 +250,8 @@ def test_workflows_satisfy_their_linters(bake: Bake) -> None:
         files = _workflows(root)
         workflows = [file for file in files if file.parent.name == "workflows"]
         for command in (
-            [programs / "zizmor", "--offline", "--no-progress", *files],
-            [programs / "actionlint", *workflows],
+            [f"{programs}/zizmor", "--offline", "--no-progress", *map(str, files)],
+            [f"{programs}/actionlint", *map(str, workflows)],
         ):
             done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr
