@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 from app.config import Settings
 from app.core.errors import DatabaseUnavailable, TooManyRequests
 from app.domain.auth import Client
-from app.infrastructure.database import Database, Session
+from app.infrastructure.database import Session
 from app.infrastructure.http.context import request_context
 from app.infrastructure.http.problems import raises
 from app.infrastructure.http.routes import versions_in
@@ -47,15 +47,6 @@ async def get_settings(connection: HTTPConnection) -> Settings:
 
 
 SettingsDep = Annotated[Settings, Depends(get_settings)]
-
-
-@raises(DatabaseUnavailable)
-async def get_database(connection: HTTPConnection) -> Database:
-    """Return the database, for services that open transactions of their own."""
-    return resources_of(connection).database
-
-
-DatabaseDep = Annotated[Database, Depends(get_database)]
 
 
 @raises(DatabaseUnavailable)
