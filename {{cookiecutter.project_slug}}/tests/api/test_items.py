@@ -35,11 +35,6 @@ WRITES: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.fixture
-def ada(arrange: ArrangeSync) -> Someone:
-    return arrange.someone()
-
-
-@pytest.fixture
 def item(client: TestClient, arrange: ArrangeSync, ada: Someone) -> models.Item:
     """An item of Ada's that has been changed twice."""
     (item,) = store_items(arrange, ada, title="Original", description="Brand new")

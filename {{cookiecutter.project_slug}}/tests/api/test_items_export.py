@@ -18,7 +18,7 @@ from app.infrastructure.jobs import JobStore, open_job_redis
 from app.resources import Resources
 from tests.support.arrange import ArrangeSync, Someone
 from tests.support.items import store_items
-from tests.support.queues import Witness, on, quick, working
+from tests.support.queues import Witness, on, open_store, quick, working
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
 
@@ -30,11 +30,6 @@ Work = Callable[[Json], Json]
 
 
 @pytest.fixture
-def ada(arrange: ArrangeSync) -> Someone:
-    return arrange.someone()
-
-
-@pytest.fixture
 def own(settings: Settings) -> Settings:
     return quick(settings, max_tries=1)
 
@@ -42,10 +37,7 @@ def own(settings: Settings) -> Settings:
 @pytest.fixture
 def queue(client: TestClient, use: Callable[..., None], own: Settings) -> Iterator[JobStore]:
     """A queue of the test's own, used by the application."""
-    assert client.portal is not None
-    opening = open_job_redis(own.redis, own.jobs, guarded=True)
-    with client.portal.wrap_async_context_manager(opening) as redis:
-        store = JobStore(redis, own.jobs)
+    with open_store(client, own) as store:
         use(job_store=store)
         yield store
 

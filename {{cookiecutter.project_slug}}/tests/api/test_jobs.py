@@ -1,7 +1,6 @@
 """Jobs over HTTP: status, cancellation and files, of a job of the tests' own."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,10 +12,10 @@ from starlette.testclient import TestClient
 from app.config import Settings
 from app.core.jobs import JobFile, TooManyJobs, TrackedJob
 from app.core.ports import Job
-from app.infrastructure.jobs import JobStore, open_job_redis
+from app.infrastructure.jobs import JobStore
 from app.services.jobs import EXPORTS, JobService
 from tests.support.arrange import ArrangeSync, Someone
-from tests.support.queues import Run, Witness, on, quick, working
+from tests.support.queues import Run, Witness, on, open_store, quick, working
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
 
@@ -38,11 +37,6 @@ class Report(TrackedJob):
 
 
 @pytest.fixture
-def ada(arrange: ArrangeSync) -> Someone:
-    return arrange.someone()
-
-
-@pytest.fixture
 def own(settings: Settings) -> Settings:
     return quick(settings, max_tries=1)
 
@@ -50,17 +44,9 @@ def own(settings: Settings) -> Settings:
 @pytest.fixture
 def queue(client: TestClient, use: Callable[..., None], own: Settings) -> Iterator[JobStore]:
     """A queue of the test's own, used by the application."""
-    with opened(client, own) as store:
+    with open_store(client, own) as store:
         use(job_store=store)
         yield store
-
-
-@contextmanager
-def opened(client: TestClient, settings: Settings) -> Iterator[JobStore]:
-    assert client.portal is not None
-    opening = open_job_redis(settings.redis, settings.jobs, guarded=True)
-    with client.portal.wrap_async_context_manager(opening) as redis:
-        yield JobStore(redis, settings.jobs)
 
 
 @pytest.fixture
@@ -166,7 +152,7 @@ class TestReadJob:
         start: Start,
     ) -> None:
         job_id, server = start(ada), own_redis()
-        with opened(client, on(own, server)) as store:
+        with open_store(client, on(own, server)) as store:
             use(job_store=store)
             server.kill()
             for method in ("GET", "DELETE"):

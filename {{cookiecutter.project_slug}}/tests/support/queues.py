@@ -1,12 +1,13 @@
 """The job queue of this variant, and workers on it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
+from starlette.testclient import TestClient
 
 from app.config import Settings
 from app.core.ids import new_id
@@ -19,6 +20,15 @@ from app.infrastructure.jobs.worker import Cron, JobWorker
 from app.tasks import TASKS
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import PATIENCE, eventually
+
+
+@contextmanager
+def open_store(client: TestClient, settings: Settings) -> Iterator[JobStore]:
+    """Open the queue in the loop of a client."""
+    assert client.portal is not None
+    opening = open_job_redis(settings.redis, settings.jobs, guarded=True)
+    with client.portal.wrap_async_context_manager(opening) as redis:
+        yield JobStore(redis, settings.jobs)
 
 
 class Witness(JobMetrics):
