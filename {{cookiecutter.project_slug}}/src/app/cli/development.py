@@ -194,7 +194,7 @@ def _create_demo_admin(settings: "Settings") -> None:
 
     file = DEVELOPMENT_DIRECTORY / "demo-password"
     if not file.exists():
-        # The rules ask for a letter of each case and a digit.
+        # A letter of each case and a digit: composition rules may be on.
         letters = "".join(secrets.choice(string.ascii_letters) for _ in range(16))
         write_private(file, f"A{letters}{secrets.choice(string.digits)}a")
     password = file.read_text()
