@@ -222,6 +222,7 @@ def service(project: Project, behind: Stores, **settings: str) -> App:
         **behind.environment,
         "APP_ENVIRONMENT": "production",
         "APP_HTTP__TRUSTED_HOSTS": HOST,
+        "APP_RATE_LIMITS__ALLOW_INEFFECTIVE": "true",
         "APP_RATE_LIMITS__GENERAL_ADDRESS": _UNLIMITED,
         "APP_RATE_LIMITS__GENERAL_ACCOUNT": _UNLIMITED,
         "APP_RATE_LIMITS__AUTH_ADDRESS": _UNLIMITED,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.servers import Project, Stores, service
 from tools import variant
 
 INSIDE = Path(__file__).with_name("inside")
@@ -40,3 +41,28 @@ def test_tests_inside_a_project_pass(name: str, project: Path, tmp_path: Path) -
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["sqlite"], indirect=True)
+def test_production_accepts_the_settings_of_the_benchmarks(
+    name: str, project: Path, tmp_path: Path
+) -> None:
+    own = {"APP_DATABASE__URL": f"sqlite+aiosqlite:///{tmp_path}/app.db"}
+    stores = Stores("", 0, tmp_path / "log", {**own, "APP_AUTH__SIGNING_KEYS": "{}"})
+    copy = Project(name, tmp_path / project.name)
+    shutil.copytree(project, copy.directory)
+    program = "from app.config import load_settings; load_settings()"
+
+    done = subprocess.run(
+        ["uv", "run", "--quiet", "python", "-c", program],
+        cwd=copy.directory,
+        env={
+            **variant.environment(name, str(Path(sys.executable).resolve())),
+            **service(copy, stores).environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
