@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 from app.config import Settings
 from app.core.ids import new_id
 from app.domain.permissions import DELEGABLE
-from app.infrastructure.database.repository import table_of
 from app.main import create_app
 from app.models import Base
 from tests.conftest import async_client_of
@@ -63,13 +62,13 @@ async def request_of(operation: Operation, owner: Someone, arrange: Arrange) -> 
     return request | own.get(operation.id, {})
 
 
-def referred(rows: Mapping[str, Base]) -> dict[str, str]:
+def referred(rows: Mapping[str, Json]) -> dict[str, str]:
     """Return the ids that rows refer to, by the columns of the foreign keys."""
     return {
-        column.name: str(getattr(row, column.name))
-        for row in rows.values()
-        for column in table_of(type(row)).columns
-        if column.foreign_keys
+        key.parent.name: str(rows[table.name][key.parent.name])
+        for table in Base.metadata.sorted_tables
+        for key in table.foreign_keys
+        if key.parent.name in rows[table.name]
     }
 
 

@@ -195,9 +195,7 @@ async def fill(connection: AsyncConnection) -> None:
     """Store a row in each table."""
     rows = a_row_of_each_table(UserFactory.build())
     for table in Base.metadata.sorted_tables:
-        row = vars(rows[table.name])
-        values = {name: value for name, value in row.items() if name in table.columns}
-        await connection.execute(table.insert().values(values))
+        await connection.execute(table.insert().values(rows[table.name]))
 
 
 async def count(connection: AsyncConnection, table: Table) -> int:
@@ -226,7 +224,11 @@ def _reflected(connection: Connection) -> dict[str, Any]:
     return {
         table.name: {
             "columns": {
-                column.name: (repr(column.type), column.nullable, str(column.server_default))
+                column.name: (
+                    repr(column.type),
+                    column.nullable,
+                    str(getattr(column.server_default, "arg", None)),
+                )
                 for column in table.columns
             },
             "indexes": {

@@ -79,11 +79,13 @@ class Arrange:
             refresh_token=refresh_token,
         )
 
-    async def a_row_of_each_table(self, owner: Someone) -> dict[str, Base]:
+    async def a_row_of_each_table(self, owner: Someone) -> dict[str, dict[str, Any]]:
         """Store a row in each table, all of which belong to a user; return them by table."""
         async with self._resources().database.transaction() as session:
             rows = a_row_of_each_table(await session.get_one(models.User, owner.id))
-            session.add_all(rows.values())
+            for table in Base.metadata.sorted_tables:
+                if table.name != "users":
+                    await session.execute(table.insert().values(rows[table.name]))
         return rows
 
     async def api_key(self, owner: Someone, permissions: frozenset[Permission]) -> str:
@@ -127,7 +129,7 @@ class ArrangeSync:
     ) -> Someone:
         return self._portal.call(lambda: self._arrange.someone(role, permissions, **fields))
 
-    def a_row_of_each_table(self, owner: Someone) -> dict[str, Base]:
+    def a_row_of_each_table(self, owner: Someone) -> dict[str, dict[str, Any]]:
         return self._portal.call(self._arrange.a_row_of_each_table, owner)
 
     def api_key(self, owner: Someone, permissions: frozenset[Permission]) -> str:

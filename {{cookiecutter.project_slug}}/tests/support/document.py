@@ -139,7 +139,7 @@ def with_ids(example: Any, ids: Mapping[str, str]) -> Any:
     return example
 
 
-def ids_in(path: str, rows: Mapping[str, Any]) -> dict[str, str]:
+def ids_in(path: str, rows: Mapping[str, Json]) -> dict[str, str]:
     """Return the ids of the rows that a path is about: `/things/{thing_id}` of the table `things`.
 
     Args:
@@ -147,7 +147,7 @@ def ids_in(path: str, rows: Mapping[str, Any]) -> dict[str, str]:
         rows: By table.
     """
     return {
-        parameter[1:-1]: str(row.id)
+        parameter[1:-1]: str(row["id"])
         for collection, parameter in pairwise(path.split("/"))
         if parameter.startswith("{")
         for table, row in rows.items()

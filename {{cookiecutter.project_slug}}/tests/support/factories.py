@@ -1,16 +1,19 @@
 """Rows with plausible values: a test states only what it is about."""
 
-from datetime import datetime, timedelta
-from functools import cache
+import re
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
 
 from polyfactory import Use
 from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory
 from polyfactory.field_meta import FieldMeta
-from sqlalchemy import Column
+from sqlalchemy import CheckConstraint, Column
 
 from app import models
 from app.core.clock import utc_now
@@ -19,6 +22,7 @@ from app.core.security.secrets import digest, new_api_key, new_refresh_token
 from app.infrastructure.database.repository import table_of
 
 Model = TypeVar("Model", bound=models.Base)
+_NUMBERS = count(1)
 
 
 class RowFactory(SQLAlchemyFactory[Model]):
@@ -102,40 +106,57 @@ class IdempotencyKeyFactory(RowFactory[models.IdempotencyKey]):
     body = b"{}"
 
 
-def a_row_of_each_table(user: models.User) -> dict[str, models.Base]:
-    """Return a row of each table, by its name: all belong to a user, directly or not."""
+def a_row_of_each_table(user: models.User) -> dict[str, dict[str, Any]]:
+    """Return the values of a row of each table, by its name: all belong to a user, in the end."""
     mapped = {mapper.local_table: mapper.class_ for mapper in models.Base.registry.mappers}
-    rows: dict[str, models.Base] = {"users": user}
+    rows = {"users": _values(user)}
     for table in models.Base.metadata.sorted_tables:
         if table.name not in rows:
             parents = {
-                column.name: getattr(rows[key.column.table.name], key.column.name)
-                for column in table.columns
-                for key in column.foreign_keys
+                key.parent.name: rows[key.column.table.name][key.column.name]
+                for key in table.foreign_keys
+                if key.column.table is not table
             }
-            rows[table.name] = _row(mapped[table], table.name, parents)
+            factory = _factory_of(table.name, mapped.get(table))
+            rows[table.name] = (
+                _values(factory.build(**parents))
+                if factory
+                else {
+                    column.name: _value(column)
+                    for column in table.columns
+                    if column.primary_key
+                    or not (column.nullable or column.default or column.server_default)
+                }
+                | parents
+            )
     return rows
 
 
-def _row(model: type[models.Base], table: str, parents: dict[str, Any]) -> models.Base:
-    """Build a row by its factory, here or in a module named like the table, or by its types."""
+def _values(row: models.Base) -> dict[str, Any]:
+    return {name: value for name, value in vars(row).items() if name in table_of(type(row)).columns}
+
+
+def _factory_of(table: str, model: type | None) -> type[RowFactory[Any]] | None:
+    """Return the factory of a model: from here, or from a module named like the table."""
     for module in (__name__, f"tests.support.{table}", f"tests.api.test_{table}"):
-        found = import_module(module) if find_spec(module) else None
-        factory = getattr(found, f"{model.__name__}Factory", None)
-        if factory is not None:
-            built: models.Base = factory.build(**parents)
-            return built
-    values = {
-        column.name: _value(column)
-        for column in table_of(model).columns
-        if not (column.nullable or column.default or column.server_default)
-    }
-    return model(**values | parents)
+        if model and find_spec(module):
+            name = f"{model.__name__}Factory"
+            found: type[RowFactory[Any]] | None = getattr(import_module(module), name, None)
+            if found is not None:
+                return found
+    return None
 
 
 def _value(column: Column[Any]) -> object:
+    """Return a value of a column's type, or one that the type or a constraint lists."""
+    checks = (each for each in column.table.constraints if isinstance(each, CheckConstraint))
+    text = " ".join(str(each.sqltext) for each in checks)
+    listed = re.findall(rf"\b{column.name} IN \('(.*?)'", text)
+    if listed := listed or getattr(column.type, "enums", []):
+        return listed[0]
     kind = column.type.python_type
     if kind is str:
         return new_id().hex[: getattr(column.type, "length", None) or 32]
-    known: dict[type, Any] = {UUID: new_id, datetime: utc_now, int: lambda: 1}
+    known: dict[type, Any] = dict.fromkeys((int, float, Decimal), partial(next, _NUMBERS))
+    known |= {UUID: new_id, datetime: utc_now, date: lambda: utc_now().date(), object: dict}
     return known.get(kind, kind)()

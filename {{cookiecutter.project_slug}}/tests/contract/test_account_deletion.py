@@ -1,0 +1,58 @@
+"""An account can be deleted, whatever it owns, and takes that with it."""
+
+from collections.abc import Collection
+
+import pytest
+from sqlalchemy import ForeignKey, func, select
+from starlette.testclient import TestClient
+
+from app.models import Base
+from tests.support.arrange import ArrangeSync
+
+TABLES = Base.metadata.sorted_tables
+KEYS = [key for table in TABLES for key in table.foreign_keys]
+
+
+def owned(keys: Collection[ForeignKey]) -> set[str]:
+    """Return the tables from which keys lead to `users`, and that itself."""
+    tables = {"users"}
+    for key in keys:
+        if key.column.table.name in tables:
+            tables.add(key.parent.table.name)
+    return tables
+
+
+def counted(arrange: ArrangeSync, tables: Collection[str]) -> dict[str, int]:
+    """Return the number of rows of tables."""
+    return {
+        table.name: arrange.rows(select(func.count()).select_from(table))[0][0]
+        for table in TABLES
+        if table.name in tables
+    }
+
+
+@pytest.mark.parametrize(
+    "key",
+    [each for each in KEYS if each.column.table.name in owned(KEYS)],
+    ids=lambda each: str(each.parent),
+)
+def test_no_foreign_key_keeps_a_row_of_an_account(key: ForeignKey) -> None:
+    assert key.ondelete == "CASCADE" or (key.ondelete == "SET NULL" and key.parent.nullable)
+
+
+@pytest.mark.parametrize("by_administrator", [False, True])
+def test_takes_its_rows_with_it(
+    client: TestClient, arrange: ArrangeSync, by_administrator: bool
+) -> None:
+    """Rows stay where no key says `CASCADE`."""
+    tables = owned([each for each in KEYS if each.ondelete == "CASCADE"])
+    admin = arrange.someone(role="admin")
+    before = counted(arrange, tables)
+    owner = arrange.someone()
+    arrange.a_row_of_each_table(owner)
+    assert all(number > before[table] for table, number in counted(arrange, tables).items())
+
+    headers = admin.headers if by_administrator else owner.headers
+    path = str(owner.id) if by_administrator else "me"
+    assert client.delete(f"/api/v1/users/{path}", headers=headers).status_code == 204
+    assert counted(arrange, tables) == before
