@@ -101,6 +101,11 @@ class Settings(ServiceSettings):
         """Number of connections in the pool of one server process."""
         return self.database.pool_size or self.server.concurrency
 
+    @property
+    def concurrent_requests(self) -> int:
+        """Number of requests of an account that a server process handles at once."""
+        return self.rate_limits.concurrent_requests or max(1, self.database_pool_size // 2)
+
 
 def load_settings() -> Settings:
     """Read the settings from the environment and, in development, from `.env`."""

@@ -138,6 +138,13 @@ class TooManyRequests(DomainError):
         self.retry_after = retry_after
 
 
+class TooManyConcurrentRequests(TooManyRequests):
+    """The account has as many requests in progress as it may have in a process."""
+
+    code = "too_many_concurrent_requests"
+    title = "Too many concurrent requests"
+
+
 class Unavailable(DomainError):
     """A dependency of the service is down; retry after `retry_after` seconds."""
 

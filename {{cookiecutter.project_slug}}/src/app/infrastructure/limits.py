@@ -1,13 +1,16 @@
-"""Rate limits: a sliding window counter per policy and subject."""
+"""Rate limits, by a sliding window counter per policy and subject, and concurrency limits."""
 
 import ipaddress
 import math
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from app.core.config import RateLimitSettings, rate_of
+from app.core.errors import TooManyConcurrentRequests
 
 Policy = Literal["auth-address", "auth-account", "general-address", "general-account"]
 Rate = tuple[int, int]  # requests, seconds
@@ -113,6 +116,32 @@ def quota(
         reset_after=max(0, math.floor(wait)) + 1,
         allowed=allowed,
     )
+
+
+class ConcurrencyLimiter:
+    """Limits the requests that each subject has in progress in this process."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._running: dict[str, int] = {}
+
+    def acquire(self, subject: str) -> Callable[[], None]:
+        """Count a request; return the function to call at its end.
+
+        Raises:
+            TooManyConcurrentRequests: The limit is reached.
+        """
+        running = self._running.get(subject, 0)
+        if running >= self._limit:
+            detail = f"You have {running} requests of this kind in progress. Wait until one ends."
+            raise TooManyConcurrentRequests(1, detail)
+        self._running[subject] = running + 1
+        return partial(self._release, subject)
+
+    def _release(self, subject: str) -> None:
+        self._running[subject] -= 1
+        if not self._running[subject]:
+            del self._running[subject]
 
 
 def network_of(address: str) -> str:

@@ -12,7 +12,7 @@ from app.core.security.passwords import PasswordHasher
 from app.core.security.tokens import AccessTokens
 from app.infrastructure.database import Database
 from app.infrastructure.events import LoggedEvents
-from app.infrastructure.limits import RateLimiter
+from app.infrastructure.limits import ConcurrencyLimiter, RateLimiter
 from app.infrastructure.mail import build_mailer
 
 # {%- if cookiecutter.use_redis +%}
@@ -45,6 +45,8 @@ class Resources(JobResources):
     mailer: Mailer
     database: Database
     rate_limiter: RateLimiter
+    request_limiter: ConcurrencyLimiter
+    transfer_limiter: ConcurrencyLimiter
     cache: Cache
     events: Events
     health_checks: tuple[HealthCheck, ...]
@@ -72,6 +74,8 @@ class Resources(JobResources):
             Database.open(settings.database, pool_size=settings.database_pool_size)
         )
         self.hasher = await opened(PasswordHasher.open(settings.passwords))
+        self.request_limiter = ConcurrencyLimiter(settings.concurrent_requests)
+        self.transfer_limiter = ConcurrencyLimiter(settings.rate_limits.concurrent_transfers)
         checks = [HealthCheck("database", self.database.ping, required=True)]
         # {% if cookiecutter.use_redis %}
         redis = await opened(

@@ -11,11 +11,17 @@ from fastapi.security import (
 )
 from starlette.requests import HTTPConnection
 
-from app.api.deps.common import ResourcesDep, limit_account, resources_of
+from app.api.deps.common import (
+    ResourcesDep,
+    limit_account,
+    limit_concurrency,
+    resources_of,
+)
 from app.core.errors import (
     DatabaseUnavailable,
     InsufficientScope,
     InvalidToken,
+    TooManyConcurrentRequests,
     TooManyRequests,
     Unauthenticated,
 )
@@ -71,21 +77,28 @@ async def get_auth_service(resources: ResourcesDep) -> AuthService:
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
 
 
-@raises(Unauthenticated, InvalidToken, InsufficientScope, TooManyRequests, DatabaseUnavailable)
+@raises(
+    Unauthenticated,
+    InvalidToken,
+    InsufficientScope,
+    TooManyRequests,
+    TooManyConcurrentRequests,
+    DatabaseUnavailable,
+)
 async def get_principal(
     connection: HTTPConnection,
     required: SecurityScopes,
     token: Annotated[str | None, Depends(access_token)],
     key: Annotated[HTTPAuthorizationCredentials | None, Depends(api_key)],
 ) -> Principal:
-    """Authenticate a request, apply the limit of its account, and require permissions.
+    """Authenticate a request, apply the limits of its account, and require permissions.
 
     Both schemes read the same header: an access token and an API key differ by their prefix.
 
     Raises:
         Unauthenticated: The request has no bearer token.
         InvalidToken: The token is not valid.
-        TooManyRequests: The account's limit is reached.
+        TooManyRequests: A limit of the account is reached.
         InsufficientScope: A permission is missing.
     """
     bearer = token or (key.credentials if key else None)
@@ -100,6 +113,8 @@ async def get_principal(
         api_key_id=principal.api_key_id,
     )
     await limit_account(connection, resources.rate_limiter, principal.id)
+    if connection.scope["type"] == "http":  # another kind of connection may last for hours
+        limit_concurrency(connection, resources.request_limiter)
     principal.require(tuple(required.scopes))
     return principal
 

@@ -10,14 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import HTTPConnection
 
 from app.config import Settings
-from app.core.errors import DatabaseUnavailable, TooManyRequests
+from app.core.errors import DatabaseUnavailable, TooManyConcurrentRequests, TooManyRequests
 from app.domain.auth import Client
 from app.infrastructure.database import Session
 from app.infrastructure.http.context import request_context
 from app.infrastructure.http.problems import raises
 from app.infrastructure.http.routes import versions_in
 from app.infrastructure.http.schemas import LINE, PageQuery
-from app.infrastructure.limits import Policy, RateLimiter, network_of
+from app.infrastructure.limits import ConcurrencyLimiter, Policy, RateLimiter, network_of
 from app.resources import Resources
 
 _USER_AGENT_LENGTH = 255
@@ -77,10 +77,16 @@ async def get_read_session(connection: HTTPConnection) -> AsyncIterator[AsyncCon
 ReadSessionDep = Annotated[AsyncConnection, Depends(get_read_session, scope="function")]
 
 
-@raises(DatabaseUnavailable)
+@raises(DatabaseUnavailable, TooManyConcurrentRequests)
 async def get_snapshot(connection: HTTPConnection) -> AsyncIterator[AsyncConnection]:
-    """Yield the connection of a response that streams rows, until its last byte is sent."""
-    async with resources_of(connection).database.snapshot() as snapshot:
+    """Yield the connection of a response that streams rows, until its last byte is sent.
+
+    Raises:
+        TooManyConcurrentRequests: The account has too many transfers in progress.
+    """
+    resources = resources_of(connection)
+    limit_concurrency(connection, resources.transfer_limiter)
+    async with resources.database.snapshot() as snapshot:
         yield snapshot
 
 
@@ -181,6 +187,16 @@ async def limit_password_change(
         TooManyRequests: The limit is reached.
     """
     await _hit(connection, limiter, "auth-account", str(user_id))
+
+
+def limit_concurrency(connection: HTTPConnection, limiter: ConcurrencyLimiter) -> None:
+    """Count a request of an account, or of an address, until its response has ended.
+
+    Raises:
+        TooManyConcurrentRequests: The limit is reached.
+    """
+    context = request_context(connection.scope)
+    context.on_end.append(limiter.acquire(context.user_id or _address_of(connection)))
 
 
 async def _hit(

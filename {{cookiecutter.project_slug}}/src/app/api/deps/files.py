@@ -6,9 +6,9 @@ from fastapi import Depends, Query, Security
 from starlette.requests import Request
 
 from app.api.deps.auth import get_principal
-from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep
+from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep, limit_concurrency
 from app.api.schemas.files import FileListQuery
-from app.core.errors import DatabaseUnavailable
+from app.core.errors import DatabaseUnavailable, TooManyConcurrentRequests
 from app.core.storage import FileStoreUnavailable
 from app.domain.auth import Principal
 from app.domain.files import IdempotencyKeyNotTaken
@@ -44,9 +44,14 @@ async def get_file_service(resources: ResourcesDep) -> FileService:
     return FileService(resources.database, resources.storage, resources.settings.storage)
 
 
-@raises(DatabaseUnavailable, FileStoreUnavailable)
-async def get_uploads(resources: ResourcesDep) -> Uploads:
-    """Return the service of uploads, which opens transactions of its own."""
+@raises(DatabaseUnavailable, FileStoreUnavailable, TooManyConcurrentRequests)
+async def get_uploads(request: Request, resources: ResourcesDep) -> Uploads:
+    """Return the service of uploads, which opens transactions of its own.
+
+    Raises:
+        TooManyConcurrentRequests: The account has too many transfers in progress.
+    """
+    limit_concurrency(request, resources.transfer_limiter)
     return Uploads(resources.database, resources.storage, resources.settings.storage)
 
 

@@ -309,6 +309,13 @@ class RateLimitSettings(SettingsGroup):
     general_account: Rate = "600/minute"
     """Requests per account under `/api`."""
 
+    concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Requests of an account that a server process handles at once. Unset: half of its database
+    connections."""
+
+    concurrent_transfers: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """Transfers of an account, such as exports, that a server process handles at once."""
+
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
         """Refuse limits that stop nobody in production, unless they are meant."""
         if not production or self.allow_ineffective:

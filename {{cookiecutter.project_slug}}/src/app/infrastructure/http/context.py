@@ -35,6 +35,7 @@ class RequestContext:
         events: Published events, for the log.
         user_id: The authenticated user.
         quotas: The state of each rate limit that was checked.
+        on_end: Called when the response has ended.
         before_commit: Takes the response to a request before its transaction is committed.
     """
 
@@ -45,6 +46,7 @@ class RequestContext:
     events: RequestEvents = field(default_factory=RequestEvents)
     user_id: str | None = None
     quotas: list[Quota] = field(default_factory=list)
+    on_end: list[Callable[[], None]] = field(default_factory=list)
     before_commit: Callable[[Response], Awaitable[None]] | None = None
 
 

@@ -203,6 +203,8 @@ class RequestMiddleware:
         try:
             await self.app(routed, receive, send_completed)
         finally:
+            for action in context.on_end:
+                action()
             _log(scope, route_template(routed), context, time.perf_counter() - started, database)
             context.events.is_logged = True
             statistics.reset(token)
