@@ -84,9 +84,8 @@ async def get_snapshot(connection: HTTPConnection) -> AsyncIterator[AsyncConnect
     Raises:
         TooManyConcurrentRequests: The account has too many transfers in progress.
     """
-    resources = resources_of(connection)
-    limit_concurrency(connection, resources.transfer_limiter)
-    async with resources.database.snapshot() as snapshot:
+    limit_concurrency(connection, resources_of(connection).transfer_limiter)
+    async with resources_of(connection).database.snapshot() as snapshot:
         yield snapshot
 
 
