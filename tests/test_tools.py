@@ -53,6 +53,19 @@ def test_the_oldest_dependencies_are_a_factor() -> None:
     assert variant.environment("sqlite-lowest", "python")["UV_RESOLUTION"] == "lowest-direct"
 
 
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        ("sqlite", ("check",)),
+        ("postgresql-redis-arq-websockets-s3-removed", ("check",)),
+        ("sqlite-redis", variant.UNMEASURED),
+        ("sqlite-py312", variant.UNMEASURED),
+    ],
+)
+def test_coverage_is_measured_at_both_ends(name: str, targets: tuple[str, ...]) -> None:
+    assert variant.targets(name) == targets
+
+
 def test_a_factor_runs_the_tests_in_parallel() -> None:
     assert "PYTEST_ADDOPTS" in variant.environment("sqlite", "python")
     assert "PYTEST_ADDOPTS" not in variant.environment("sqlite-py312", "python")
