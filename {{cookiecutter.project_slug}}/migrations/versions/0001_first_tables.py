@@ -51,7 +51,7 @@ def upgrade() -> None:
         sa.Column("hint", sa.String(length=4), nullable=False),
         sa.Column("scope", sa.String(length=500), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_api_keys_user_id_users"), ondelete="CASCADE"
@@ -89,6 +89,10 @@ def upgrade() -> None:
         "auth_sessions",
         ["user_id", "created_at", "id"],
     )
+    op.execute(
+        "CREATE INDEX ix_auth_sessions_user_id_last_used_at_id"
+        " ON auth_sessions (user_id, last_used_at, id) WHERE revoked_at IS NULL"
+    )
     op.create_table(
         "refresh_tokens",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -106,7 +110,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash", name=op.f("uq_refresh_tokens_token_hash")),
     )
     op.create_index(op.f("ix_refresh_tokens_session_id"), "refresh_tokens", ["session_id"])
-    op.create_index(op.f("ix_refresh_tokens_used_at"), "refresh_tokens", ["used_at"])
     op.create_table(
         "idempotency_keys",
         sa.Column("name", sa.String(length=64), nullable=False),

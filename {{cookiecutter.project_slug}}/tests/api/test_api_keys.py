@@ -1,5 +1,6 @@
 """API keys: how machines come in (rule SEC07)."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,15 +12,20 @@ from starlette.testclient import TestClient
 
 from app import models
 from app.api.deps.auth import get_principal
+from app.config import Settings
 from app.core.clock import utc_now
 from app.core.ids import new_id
+from app.core.ports import SendMail
 from app.core.security.secrets import digest
 from app.domain.permissions import DELEGABLE
 from tests.support.arrange import ArrangeSync, Someone, bearer, gone
 from tests.support.factories import ApiKeyFactory
+from tests.support.resources import RecordedJobs
 
 KEYS = "/api/v1/users/me/api-keys"
 ME = "/api/v1/users/me"
+
+Limit = Callable[[int], None]
 
 
 def status_and_code(response: httpx2.Response) -> tuple[int, str]:
@@ -43,6 +49,17 @@ def user(arrange: ArrangeSync) -> Someone:
     return arrange.someone()
 
 
+@pytest.fixture
+def limit(use: Callable[..., None], settings: Settings) -> Limit:
+    """Set the maximum lifetime of keys, in days."""
+
+    def to(days: int) -> None:
+        auth = settings.auth.model_copy(update={"api_key_max_days": days})
+        use(settings=settings.model_copy(update={"auth": auth}))
+
+    return to
+
+
 class TestCreateApiKey:
     def test_gives_a_key_that_lets_a_machine_in(self, client: TestClient, user: Someone) -> None:
         response = create(client, user)
@@ -52,7 +69,7 @@ class TestCreateApiKey:
         assert key["key"].startswith("ak_")
         assert key["hint"] == key["key"][-4:]
         assert (key["name"], key["scopes"]) == ("import", ["profile:read"])
-        assert (key["expires_at"], key["last_used_at"]) == (None, None)
+        assert key["last_used_at"] is None
         assert client.get(ME, headers=bearer(key["key"])).status_code == 200
 
     def test_shows_the_key_this_once(
@@ -67,10 +84,37 @@ class TestCreateApiKey:
         assert row.key_hash == digest(key)
         assert key not in map(str, row)
 
-    def test_ends_it_after_so_many_days(self, client: TestClient, user: Someone) -> None:
-        key = create(client, user, expires_in_days=90).json()
+    @pytest.mark.parametrize(
+        ("most", "asked", "days"),
+        [(365, {}, 90), (365, {"expires_in_days": 365}, 365), (30, {}, 30)],
+    )
+    def test_ends_it_after_so_many_days(
+        self, client: TestClient, user: Someone, limit: Limit, most: int, asked: Any, days: int
+    ) -> None:
+        limit(most)
+        key = create(client, user, **asked).json()
         created, ends = (datetime.fromisoformat(key[name]) for name in ("created_at", "expires_at"))
-        assert ends - created == timedelta(days=90)
+        assert ends - created == timedelta(days=days)
+
+    @pytest.mark.parametrize("most", [365, 30])
+    def test_refuses_one_that_lasts_too_long(
+        self, client: TestClient, user: Someone, limit: Limit, most: int
+    ) -> None:
+        limit(most)
+        response = create(client, user, expires_in_days=most + 1)
+        assert status_and_code(response) == (422, "validation_error")
+        (error,) = response.json()["errors"]
+        assert (error["field"], error["code"]) == ("body.expires_in_days", "less_than_equal")
+        assert error["message"] == f"Input should be less than or equal to {most}"
+
+    def test_tells_the_owner(self, client: TestClient, jobs: RecordedJobs, user: Someone) -> None:
+        key = create(client, user).json()
+        (job,) = jobs.jobs
+        assert isinstance(job, SendMail)
+        assert job.mail.to == user.email
+        assert "import" in job.mail.text
+        assert key["hint"] in job.mail.text
+        assert key["key"] not in job.mail.text
 
     def test_refuses_a_name_that_the_owner_has_given_already(
         self, client: TestClient, arrange: ArrangeSync, user: Someone
@@ -113,6 +157,7 @@ class TestCreateApiKey:
             {"expires_in_days": 0},
             {"expires_in_days": 3651},
             {"expires_in_days": "soon"},
+            {"expires_in_days": None},
             {"user_id": str(new_id())},
         ],
     )
@@ -161,6 +206,7 @@ class TestUseApiKey:
             ("POST", KEYS),
             ("GET", KEYS),
             ("DELETE", f"{KEYS}/01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"),
+            ("POST", "/api/v1/auth/step-up"),
             ("GET", "/api/v1/auth/sessions"),
             ("DELETE", "/api/v1/auth/sessions/01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"),
         ],

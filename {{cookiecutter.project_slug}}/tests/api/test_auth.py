@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -22,6 +22,7 @@ from app.domain.permissions import ROLES, scope_of
 from app.repositories.users import UserRepository
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
 
+API = "/api/v1"
 TOKEN = "/api/v1/auth/token"
 REFRESH = "/api/v1/auth/refresh"
 LOGOUT = "/api/v1/auth/logout"
@@ -314,6 +315,131 @@ class TestRefresh:
         arrange.execute(ended)
         response = refresh(client, user.refresh_token)
         assert status_and_code(response) == (401, "invalid_refresh_token")
+
+
+class TestLifetime:
+    """Of a session, in days since its login and since its last use."""
+
+    @pytest.mark.parametrize(("age", "days"), [(0, 14), (16, 30), (17, 30), (29, 30)])
+    def test_is_prolonged_by_a_refresh_up_to_its_end(
+        self, client: TestClient, arrange: ArrangeSync, age: int, days: int
+    ) -> None:
+        user = arrange.someone(logged_in=timedelta(days=age))
+        assert refresh(client, user.refresh_token).status_code == 200
+        (session,) = client.get(f"{API}/auth/sessions", headers=user.headers).json()["items"]
+        created, ends = (
+            datetime.fromisoformat(session[name]) for name in ("created_at", "expires_at")
+        )
+        assert timedelta(days=days) <= ends - created < timedelta(days=days, minutes=5)
+
+    def test_follows_a_setting_that_was_lowered(
+        self, client: TestClient, arrange: ArrangeSync
+    ) -> None:
+        user = arrange.someone(logged_in=timedelta(days=30))
+        response = refresh(client, user.refresh_token)
+        assert status_and_code(response) == (401, "invalid_refresh_token")
+
+    def test_is_that_of_an_unused_one_after_a_login(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        token = log_in(client, "ada").json()["access_token"]
+        session = client.get(f"{API}/auth/sessions", headers=bearer(token)).json()["items"][0]
+        created, ends = (
+            datetime.fromisoformat(session[name]) for name in ("created_at", "expires_at")
+        )
+        assert ends - created == timedelta(days=14)
+
+
+class TestStepUp:
+    def step_up(self, client: TestClient, token: str, password: str = PASSWORD) -> httpx2.Response:
+        body = {"password": password}
+        return client.post(f"{API}/auth/step-up", json=body, headers=bearer(token))
+
+    def may_delete(self, client: TestClient, token: str) -> bool:
+        """Whether a token counts as a recent login: else deleting the last admin is a 401."""
+        status = client.delete(ME, headers=bearer(token)).status_code
+        assert status in {401, 409}
+        return status == 409
+
+    def test_gives_a_token_that_counts_as_a_recent_login(
+        self, client: TestClient, arrange: ArrangeSync
+    ) -> None:
+        admin = arrange.someone(role="admin", logged_in=timedelta(seconds=301))
+        assert not self.may_delete(client, admin.access_token)
+        response = self.step_up(client, admin.access_token)
+        assert response.status_code == 200
+        assert response.headers["cache-control"] == "no-store"
+        body = response.json()
+        assert body.keys() == {"access_token", "token_type", "expires_in", "scope"}
+        assert (body["expires_in"], body["scope"]) == (900, scope_of(ROLES["admin"]))
+        assert self.may_delete(client, body["access_token"])
+        assert not self.may_delete(client, admin.access_token)
+
+    def test_does_not_make_refreshed_tokens_recent(
+        self, client: TestClient, arrange: ArrangeSync
+    ) -> None:
+        old = arrange.someone(role="admin", logged_in=timedelta(seconds=301))
+        assert self.step_up(client, old.access_token).status_code == 200
+        pair = refresh(client, old.refresh_token).json()
+        assert not self.may_delete(client, pair["access_token"])
+
+    def test_is_not_needed_after_a_login_nor_after_its_refresh(
+        self, client: TestClient, arrange: ArrangeSync
+    ) -> None:
+        admin = arrange.someone(role="admin")
+        pair = log_in(client, admin.username).json()
+        assert self.may_delete(client, pair["access_token"])
+        pair = refresh(client, pair["refresh_token"]).json()
+        assert self.may_delete(client, pair["access_token"])
+
+    def test_grants_no_more_than_the_token(self, client: TestClient, arrange: ArrangeSync) -> None:
+        narrow = arrange.someone(permissions=frozenset({"account:manage", "profile:read"}))
+        body = self.step_up(client, narrow.access_token).json()
+        assert body["scope"] == "account:manage profile:read"
+
+    def test_ends_with_the_session(self, client: TestClient, user: Someone) -> None:
+        token = self.step_up(client, user.access_token).json()["access_token"]
+        assert is_let_in(client, token)
+        log_out(client, user.refresh_token)
+        assert not is_let_in(client, token)
+
+    def test_counts_a_wrong_password_like_a_change_of_it(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        for _ in range(4):
+            response = self.step_up(client, user.access_token, "Wrong1Password")
+            assert status_and_code(response) == (403, "wrong_password")
+        change = {"current_password": "Wrong1Password", "new_password": "Difference2Engine"}
+        wrong = client.put(f"{ME}/password", json=change, headers=user.headers)
+        assert status_and_code(wrong) == (403, "wrong_password")
+        response = self.step_up(client, user.access_token)
+        assert status_and_code(response) == (429, "too_many_login_attempts")
+        assert log_in(client, "ada").status_code == 200
+
+    def test_forgets_the_wrong_ones_after_the_right_one(
+        self, client: TestClient, user: Someone
+    ) -> None:
+        for _ in range(2):
+            for _ in range(4):
+                assert self.step_up(client, user.access_token, "Wrong1").status_code == 403
+            assert self.step_up(client, user.access_token).status_code == 200
+
+    async def test_does_not_take_a_password_that_was_changed_meanwhile(
+        self, own_client: httpx2.AsyncClient, own_app: FastAPI, arrange_own: Arrange
+    ) -> None:
+        user = await arrange_own.someone()
+        hasher = own_app.state.resources.hasher
+        verify = hasher.verify
+
+        async def verify_meanwhile(password: str, password_hash: str | None) -> Verification:
+            await arrange_own.execute(update(models.User).values(password_hash="changed"))
+            checked: Verification = await verify(password, password_hash)
+            return checked
+
+        hasher.verify = verify_meanwhile
+        body = {"password": PASSWORD}
+        response = await own_client.post(f"{API}/auth/step-up", json=body, headers=user.headers)
+        assert status_and_code(response) == (403, "wrong_password")
 
 
 class TestConcurrency:

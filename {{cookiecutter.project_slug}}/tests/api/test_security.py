@@ -85,6 +85,7 @@ class TestForgedTokens:
                 "iat": utc_now(),
                 "nbf": utc_now(),
                 "exp": utc_now() + timedelta(minutes=5),
+                "auth_time": int(utc_now().timestamp()),
                 **changes,
             }
             secret: Any = keys.signing.private if algorithm == "ES256" else ""
@@ -417,6 +418,7 @@ class TestRateLimits:
             ("POST", f"{API}/auth/logout"),
             ("GET", f"{API}/auth/sessions"),
             ("POST", USERS),
+            ("POST", f"{API}/auth/step-up"),
             ("PUT", f"{ME}/password"),
         ],
     )

@@ -119,7 +119,7 @@ class TestCommit:
 
         response = await change_password(caller, ada)
 
-        assert response.status_code == 204
+        assert response.status_code == 200
         (seen,) = witness.seen
         assert seen != password_hash
 

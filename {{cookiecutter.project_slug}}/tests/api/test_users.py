@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -35,6 +36,13 @@ def status_and_code(response: httpx2.Response) -> tuple[int, str]:
 
 def fields_of(response: httpx2.Response) -> list[str]:
     return [error["field"] for error in response.json()["errors"]]
+
+
+def recipients(jobs: RecordedJobs, subject: str) -> list[str]:
+    """Return whom the mails were sent to, all of which have this subject."""
+    mails = [job.mail for job in jobs.jobs if isinstance(job, SendMail)]
+    assert {mail.subject for mail in mails} == {subject}
+    return [mail.to for mail in mails]
 
 
 def can_log_in(client: TestClient, username: str, password: str = PASSWORD) -> bool:
@@ -238,14 +246,27 @@ class TestChangeProfile:
         assert can_log_in(client, "new@example.com")
         assert not can_log_in(client, user.email)
 
-    def test_tells_the_address_until_now(
+    def test_tells_both_addresses(
         self, client: TestClient, jobs: RecordedJobs, user: Someone
     ) -> None:
-        self.change(client, user, email="new@example.com")
-        (job,) = jobs.jobs
-        assert isinstance(job, SendMail)
-        assert job.mail.to == user.email
-        assert job.mail.subject == "Your e-mail address was changed"
+        self.change(client, user, email="New@example.com")
+        assert recipients(jobs, "Your e-mail address was changed") == [
+            user.email,
+            "new@example.com",
+        ]
+
+    @pytest.mark.parametrize("age", [299, 301])
+    def test_asks_for_a_recent_login_only_for_a_new_address(
+        self, client: TestClient, arrange: ArrangeSync, jobs: RecordedJobs, age: int
+    ) -> None:
+        user = arrange.someone(logged_in=timedelta(seconds=age))
+        same = self.change(client, user, email=user.email.upper(), full_name="Ada King")
+        assert same.status_code == 200
+        response = self.change(client, user, email="new@example.com", full_name="Ada")
+        assert response.status_code == (200 if age < 300 else 401)
+        profile = client.get(ME, headers=user.headers).json()
+        assert profile["full_name"] == ("Ada" if age < 300 else "Ada King")
+        assert len(jobs.jobs) == (2 if age < 300 else 0)
 
     def test_tells_nobody_when_the_address_stays(
         self, client: TestClient, jobs: RecordedJobs, user: Someone
@@ -288,21 +309,30 @@ class TestDeleteAccount:
         assert (response.status_code, response.content) == (204, b"")
         assert client.get(ME, headers=user.headers).status_code == 401
 
+    def test_tells_the_owner(self, client: TestClient, jobs: RecordedJobs, user: Someone) -> None:
+        assert client.delete(ME, headers=user.headers).status_code == 204
+        assert recipients(jobs, "Your account was deleted") == [user.email]
+
 
 class TestChangePassword:
     NEW_PASSWORD = " Difference2Engine"
 
     def change(
-        self, client: TestClient, user: Someone, current: str = PASSWORD, new: str = NEW_PASSWORD
+        self,
+        client: TestClient,
+        user: Someone,
+        current: str = PASSWORD,
+        new: str = NEW_PASSWORD,
+        **more: Any,
     ) -> httpx2.Response:
-        body = {"current_password": current, "new_password": new}
+        body = {"current_password": current, "new_password": new, **more}
         return client.put(f"{ME}/password", json=body, headers=user.headers)
 
     def test_lets_the_new_password_in_and_not_the_old_one(
         self, client: TestClient, user: Someone
     ) -> None:
         response = self.change(client, user)
-        assert (response.status_code, response.content) == (204, b"")
+        assert (response.status_code, response.json()) == (200, {"api_keys": []})
         assert can_log_in(client, user.username, self.NEW_PASSWORD)
         assert not can_log_in(client, user.username)
 
@@ -311,7 +341,7 @@ class TestChangePassword:
     ) -> None:
         form = {"username": user.username, "password": PASSWORD}
         other = client.post(TOKEN, data=form).json()
-        assert self.change(client, user).status_code == 204
+        assert self.change(client, user).status_code == 200
         assert client.get(ME, headers=bearer(other["access_token"])).status_code == 401
         refresh = "/api/v1/auth/refresh"
         stolen = client.post(refresh, json={"refresh_token": other["refresh_token"]})
@@ -320,6 +350,23 @@ class TestChangePassword:
         own = client.post(refresh, json={"refresh_token": user.refresh_token})
         assert own.status_code == 200
         assert client.get(ME, headers=admin.headers).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("asked", "left"),
+        [({}, 2), ({"revoke_api_keys": False}, 2), ({"revoke_api_keys": True}, 0)],
+    )
+    def test_shows_the_api_keys_and_revokes_them_if_asked(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone, asked: Any, left: int
+    ) -> None:
+        other = arrange.api_key(arrange.someone(), frozenset({"profile:read"}))
+        keys = [arrange.api_key(user, frozenset({"profile:read"})) for _ in range(2)]
+        response = self.change(client, user, **asked)
+        shown = response.json()["api_keys"]
+        assert [key["hint"] for key in shown] == [key[-4:] for key in reversed(keys)][:left]
+        listed = client.get(f"{ME}/api-keys", headers=user.headers).json()["items"]
+        assert listed == shown
+        statuses = [client.get(ME, headers=bearer(key)).status_code for key in (*keys, other)]
+        assert statuses == [200 if left else 401] * 2 + [200]
 
     def test_tells_the_owner(self, client: TestClient, jobs: RecordedJobs, user: Someone) -> None:
         self.change(client, user)
@@ -378,7 +425,7 @@ class TestChangePassword:
         for _ in range(2):
             for _ in range(4):
                 assert self.change(client, user, current="Wrong1Password").status_code == 403
-            assert self.change(client, user, current, new).status_code == 204
+            assert self.change(client, user, current, new).status_code == 200
             current, new = new, current
 
     @pytest.mark.parametrize("by", ["username", "id"])
@@ -391,7 +438,7 @@ class TestChangePassword:
             assert client.post(TOKEN, data=guess).status_code == 401
         assert status_and_code(client.post(TOKEN, data=guess)) == (429, "too_many_login_attempts")
         assert status_and_code(client.post(TOKEN, data=guess)) == (429, "too_many_requests")
-        assert self.change(client, user).status_code == 204
+        assert self.change(client, user).status_code == 200
 
 
 class TestGetUser:
@@ -532,8 +579,11 @@ class TestAdministerUser:
 
 
 class TestDeleteUser:
-    def test_ends_all_access(self, client: TestClient, admin: Someone, user: Someone) -> None:
+    def test_ends_all_access(
+        self, client: TestClient, jobs: RecordedJobs, admin: Someone, user: Someone
+    ) -> None:
         response = client.delete(f"{USERS}/{user.id}", headers=admin.headers)
         assert (response.status_code, response.content) == (204, b"")
         assert client.get(ME, headers=user.headers).status_code == 401
         assert client.get(f"{USERS}/{user.id}", headers=admin.headers).status_code == 404
+        assert recipients(jobs, "Your account was deleted") == [user.email]

@@ -5,6 +5,7 @@ names an operation: one that is added is tested, too.
 """
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, Never
 
 import pytest
@@ -28,6 +29,11 @@ SECRET = "database://app:hunter2@database"
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
 URLS = {operation.path: operation.request()["url"] for operation in OPERATIONS}
 SECURED = [operation for operation in OPERATIONS if operation.scopes]
+RECENT = [
+    operation
+    for operation in SECURED
+    if "insufficient_user_authentication" in operation.responses[401]["description"]
+]
 
 
 class Broken:
@@ -111,6 +117,19 @@ class TestUnauthorized:
         response = client.request(**operation.request(), headers=forged)
         assert require_problem(response, 401, operation)["code"] == "invalid_token"
         assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+
+    @pytest.mark.parametrize("operation", RECENT, ids=str)
+    def test_answers_a_login_too_long_ago(
+        self, client: TestClient, arrange: ArrangeSync, operation: Operation
+    ) -> None:
+        user = arrange.someone(role="admin", logged_in=timedelta(seconds=301))
+        response = client.request(**operation.request(), headers=user.headers)
+        code = "insufficient_user_authentication"
+        assert require_problem(response, 401, operation)["code"] == code
+        assert response.headers["WWW-Authenticate"] == (
+            f'Bearer error="{code}", error_description="More recent authentication required",'
+            " max_age=300"
+        )
 
     @pytest.mark.parametrize(
         "operation", [each for each in documenting(401) if not each.scopes], ids=str

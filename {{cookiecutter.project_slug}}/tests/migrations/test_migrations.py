@@ -42,9 +42,9 @@ SORTED_AND_FILTERED = [
     # What is looked up, and what is cleaned up.
     ("api_keys", ("key_hash",)),
     ("refresh_tokens", ("token_hash",)),
+    ("auth_sessions", ("user_id", "last_used_at", "id")),
     ("auth_sessions", ("expires_at",)),
     ("auth_sessions", ("revoked_at",)),
-    ("refresh_tokens", ("used_at",)),
     ("login_throttles", ("window_started_at",)),
 ]
 REVISIONS = [revision for revision, _ in reversed(migrations.history())]

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from anyio.from_thread import BlockingPortal
 from sqlalchemy import Executable, Row
 
 from app import models
+from app.core.clock import utc_now
 from app.core.security.secrets import digest, new_api_key, new_refresh_token
 from app.domain.auth import Principal, SessionId
 from app.domain.permissions import ROLES, Permission, Role, scope_of
@@ -48,7 +50,8 @@ def bearer(token: str) -> dict[str, str]:
 
 def gone() -> Principal:
     """Somebody who was there when the request was authenticated, and is no longer."""
-    return Principal(read_as(UserProfile, UserFactory.build()), ROLES["user"])
+    now = utc_now().timestamp()
+    return Principal(read_as(UserProfile, UserFactory.build()), ROLES["user"], authenticated_at=now)
 
 
 class Arrange:
@@ -59,12 +62,21 @@ class Arrange:
         self._password_hash = password_hash
 
     async def someone(
-        self, role: Role = "user", permissions: frozenset[Permission] | None = None, **fields: Any
+        self,
+        role: Role = "user",
+        permissions: frozenset[Permission] | None = None,
+        *,
+        logged_in: timedelta = timedelta(),
+        **fields: Any,
     ) -> Someone:
-        """Store a user with a login; the token has all permissions of the role, or those given."""
+        """Store a user who logged in so long ago.
+
+        The token has all permissions of the role, or those given.
+        """
+        login_time = utc_now() - logged_in
         user = UserFactory.build(role=role, password_hash=self._password_hash, **fields)
         scope = scope_of(ROLES[role] if permissions is None else permissions)
-        login = AuthSessionFactory.build(user_id=user.id, scope=scope)
+        login = AuthSessionFactory.build(user_id=user.id, scope=scope, created_at=login_time)
         refresh_token = new_refresh_token()
         token = models.RefreshToken(session_id=login.id, token_hash=digest(refresh_token))
         await self.store(user, login, token)
@@ -75,7 +87,7 @@ class Arrange:
             username=user.username,
             password=PASSWORD,
             session_id=session_id,
-            access_token=self._resources().tokens.issue(user_id, session_id, scope),
+            access_token=self._resources().tokens.issue(user_id, session_id, scope, login_time),
             refresh_token=refresh_token,
         )
 
@@ -97,6 +109,7 @@ class Arrange:
             key_hash=digest(key),
             hint=key[-4:],
             scope=scope_of(permissions),
+            expires_at=utc_now() + timedelta(days=1),
         )
         await self.store(row)
         return key

@@ -74,7 +74,7 @@ class RefreshTokenFactory(RowFactory[models.RefreshToken]):
 
 
 class ApiKeyFactory(RowFactory[models.ApiKey]):
-    """A key that does not expire, for reading the profile."""
+    """A key that has not expired, for reading the profile."""
 
     id = Use(new_id)
     name = Use(lambda: f"key {new_id().hex[-6:]}")
@@ -82,7 +82,7 @@ class ApiKeyFactory(RowFactory[models.ApiKey]):
     hint = "x9Qe"
     scope = "profile:read"
     created_at = Use(utc_now)
-    expires_at = None
+    expires_at = Use(lambda: utc_now() + timedelta(days=1))
     last_used_at = None
 
 

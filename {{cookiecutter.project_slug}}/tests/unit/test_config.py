@@ -415,6 +415,10 @@ def test_values_are_refused(refusal: Refusal, name: str, value: str, message: st
             {"THROTTLE__BASE_SECONDS": "10", "THROTTLE__MAX_SECONDS": "5"},
             "THROTTLE__MAX_SECONDS: can't be less",
         ),
+        (
+            {"AUTH__REFRESH_TOKEN_DAYS": "15", "AUTH__SESSION_DAYS": "14"},
+            "AUTH__REFRESH_TOKEN_DAYS: can't be more",
+        ),
     ],
 )
 def test_combinations_are_refused(

@@ -31,7 +31,7 @@ def prune(arrange_async: Arrange, running_async: FastAPI) -> Prune:
 
     async def deleted() -> dict[str, int]:
         report = await delete_expired(running_async.state.resources)
-        rows = {"sessions", "refresh_tokens", "login_throttles", "idempotency_keys"}
+        rows = {"sessions", "login_throttles", "idempotency_keys"}
         return {name: number for name, number in report.items() if number and name in rows}
 
     return deleted
@@ -47,7 +47,6 @@ async def test_deletes_what_is_over_and_leaves_what_is_in_use(
     over = [
         expired,
         AuthSessionFactory.build(user_id=user.id, revoked_at=now - SECOND),
-        RefreshTokenFactory.build(session_id=user.session_id, used_at=now - 31 * DAY),
         LoginThrottleFactory.build(window_started_at=now - 61 * MINUTE),
         IdempotencyKeyFactory.build(user_id=user.id, expires_at=now - SECOND),
     ]
@@ -58,7 +57,6 @@ async def test_deletes_what_is_over_and_leaves_what_is_in_use(
 
     assert await prune() == {
         "sessions": 2,
-        "refresh_tokens": 1,
         "login_throttles": 1,
         "idempotency_keys": 1,
     }

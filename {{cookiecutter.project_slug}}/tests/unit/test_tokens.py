@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.config import AuthSettings
-from app.core.errors import InvalidToken
+from app.core.errors import InsufficientUserAuthentication, InvalidToken
 from app.core.ids import new_id
 from app.core.security.keys import SigningKeys
 from app.core.security.tokens import AccessTokens
@@ -27,6 +27,7 @@ KEYS = SigningKeys.generate()
 PUBLIC_PEM = KEYS.signing.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 USER, SESSION = UserId(new_id()), SessionId(new_id())
 NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
+LOGIN = NOW - timedelta(hours=1)
 
 Move = Callable[[timedelta], None]
 
@@ -48,13 +49,14 @@ def tokens() -> AccessTokens:
 
 
 def issued(tokens: AccessTokens, scope: str = "profile:read") -> str:
-    return tokens.issue(USER, SESSION, scope)
+    return tokens.issue(USER, SESSION, scope, LOGIN)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
     now = int(datetime.now(UTC).timestamp())
     names = {"iss": "issuer", "aud": "audience", "sub": str(USER), "sid": str(SESSION)}
     rest = {"scope": "profile:read", "jti": "1", "iat": now, "nbf": now, "exp": now + 3600}
+    rest["auth_time"] = int(LOGIN.timestamp())
     return without_none(names | rest | changes)
 
 
@@ -106,6 +108,7 @@ class TestVerify:
         claims = tokens.verify(issued(tokens, "profile:read users:read unheard:of"))
         assert (claims.user_id, claims.session_id) == (USER, SESSION)
         assert claims.scope == {"profile:read", "users:read", "unheard:of"}
+        assert claims.authenticated_at == LOGIN.timestamp()
 
     def test_accepts_a_token_made_by_hand(self, tokens: AccessTokens) -> None:
         # Otherwise the refusals below would prove nothing.
@@ -121,6 +124,7 @@ class TestVerify:
             {"scope": ["profile:read"]},
             {"exp": "soon"},
             {"nbf": "soon"},
+            {"auth_time": "soon"},
             *({name: None} for name in claims()),
         ],
         ids=str,
@@ -193,6 +197,32 @@ class TestVerify:
         move(timedelta(minutes=15, seconds=5))
         with pytest.raises(InvalidToken, match="expired"):
             tokens.verify(token)
+
+
+class TestRequireRecent:
+    @pytest.mark.parametrize("age", [-5, 0, 300])
+    def test_accepts_a_login_of_the_last_minutes(
+        self, tokens: AccessTokens, move: Move, age: int
+    ) -> None:
+        tokens.require_recent(NOW.timestamp() - age)
+
+    @pytest.mark.parametrize("age", [-3600, -6, 300.001, 3600])
+    def test_refuses_an_earlier_one_and_one_in_the_future(
+        self, tokens: AccessTokens, move: Move, age: float
+    ) -> None:
+        with pytest.raises(InsufficientUserAuthentication) as refused:
+            tokens.require_recent(NOW.timestamp() - age)
+        assert refused.value.max_age == 300
+
+    def test_refuses_credentials_that_had_none(self, tokens: AccessTokens) -> None:
+        with pytest.raises(InsufficientUserAuthentication):
+            tokens.require_recent(None)
+
+    def test_has_the_time_of_the_settings(self, move: Move) -> None:
+        tokens = AccessTokens(KEYS, SETTINGS.model_copy(update={"step_up_seconds": 60}))
+        tokens.require_recent(NOW.timestamp() - 60)
+        with pytest.raises(InsufficientUserAuthentication):
+            tokens.require_recent(NOW.timestamp() - 61)
 
 
 class TestCache:

@@ -41,6 +41,17 @@ class InvalidToken(Unauthenticated):
     title = "Invalid token"
 
 
+class InsufficientUserAuthentication(Unauthenticated):
+    """The password was entered too long ago for the operation (RFC 9470 §3)."""
+
+    code = "insufficient_user_authentication"
+    title = "More recent authentication required"
+
+    def __init__(self, max_age: int) -> None:
+        super().__init__(f"Enter your password again: it counts for {max_age} seconds.")
+        self.max_age = max_age
+
+
 class Forbidden(DomainError):
     """The user may not do this."""
 

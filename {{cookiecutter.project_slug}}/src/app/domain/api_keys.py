@@ -41,7 +41,7 @@ class ApiKey:
     hint: str
     scope: str
     created_at: datetime
-    expires_at: datetime | None
+    expires_at: datetime
     last_used_at: datetime | None
 
     @property

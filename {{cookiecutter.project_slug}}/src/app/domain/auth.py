@@ -69,23 +69,35 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenPair:
-    """Result of a login or a refresh; `expires_in` is the life of the access token in seconds."""
+class AccessToken:
+    """Result of a step-up; `expires_in` is the life of the access token in seconds."""
 
     access_token: str
-    refresh_token: str
     expires_in: int
     scope: str
 
 
 @dataclass(frozen=True, slots=True)
+class TokenPair(AccessToken):
+    """Result of a login or a refresh."""
+
+    refresh_token: str
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated user, with the permissions of their access token or API key."""
+    """An authenticated user, with the permissions of their access token or API key.
+
+    Attributes:
+        authenticated_at: Time at which the user entered the password, in seconds since 1970; only
+            access tokens have one.
+    """
 
     user: UserProfile
     permissions: frozenset[Permission]
     session_id: SessionId | None = None
     api_key_id: ApiKeyId | None = None
+    authenticated_at: float | None = None
 
     @property
     def id(self) -> UserId:

@@ -27,5 +27,5 @@ class ApiKey(Identified, Base):
     hint: Mapped[str] = mapped_column(String(4))
     scope: Mapped[str] = mapped_column(String(500))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
-    expires_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]

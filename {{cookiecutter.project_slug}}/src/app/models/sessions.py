@@ -7,6 +7,7 @@ from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.core.clock import utc_now
+from app.infrastructure.database.dialect import only_where
 from app.infrastructure.database.models import Base, Identified
 from app.models.users import User
 
@@ -20,6 +21,8 @@ class AuthSession(Identified, Base):
     __tablename__ = "auth_sessions"
     __table_args__ = (
         Index(None, "user_id", "created_at", "id"),
+        # A login ends the live sessions beyond the quota that were unused for longest.
+        Index(None, "user_id", "last_used_at", "id", **only_where("revoked_at IS NULL")),
         Index(None, "expires_at"),
         Index(None, "revoked_at"),
     )
@@ -46,6 +49,6 @@ class RefreshToken(Identified, Base):
     )
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
-    used_at: Mapped[datetime | None] = mapped_column(index=True)
+    used_at: Mapped[datetime | None]
 
     session: Mapped[AuthSession] = relationship(lazy="raise")

@@ -26,7 +26,7 @@ _HOLDER = DirectQuery(
     .where(
         _keys.key_hash == bindparam("key_hash"),
         _users.is_active,
-        _keys.expires_at.is_(None) | (_keys.expires_at > bindparam("now")),
+        _keys.expires_at > bindparam("now"),
     )
 )
 
@@ -69,3 +69,7 @@ class ApiKeyRepository(Repository[ApiKeyRow]):
         statement = delete(_table).where(_keys.id == key_id, _keys.user_id == user_id)
         deleted = await self.session.scalar(statement.returning(_keys.id))
         return deleted is not None
+
+    async def revoke_all(self, user_id: UserId) -> None:
+        """Delete all keys of a user."""
+        await self.session.execute(delete(_table).where(_keys.user_id == user_id))

@@ -154,7 +154,3 @@ class SessionRepository(Repository[AuthSession]):
         """Insert a refresh token of a session."""
         self.session.add(RefreshToken(session_id=session_id, token_hash=token_hash))
         await self.session.flush()
-
-    async def delete_used_tokens(self, before: datetime) -> int:
-        """Delete the refresh tokens that were used before a moment; return their number."""
-        return await delete_where(self.session, RefreshToken, RefreshToken.used_at < before)

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from app.core.clock import utc_now
-from app.core.errors import InsufficientScope
+from app.core.errors import FieldError, InsufficientScope, InvalidInput
 from app.core.pages import Page, PageRequest
+from app.core.ports import Jobs, Mail, SendMail
 from app.core.security.secrets import digest, new_api_key
 from app.domain.api_keys import ApiKey, ApiKeyId, ApiKeyNotFound, NewApiKey, TooManyApiKeys
 from app.domain.auth import Principal
@@ -14,6 +16,7 @@ from app.domain.users import UserId
 from app.repositories.api_keys import ApiKeyRepository
 
 _HINT_LENGTH = 4
+_DEFAULT_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,9 @@ class ApiKeyService:
     """Use cases of API keys."""
 
     keys: ApiKeyRepository
+    jobs: Jobs
     quota: int
+    max_days: int
 
     async def list(self, user_id: UserId, request: PageRequest) -> Page[ApiKey]:
         """Return a page of a user's keys, latest first."""
@@ -34,14 +39,19 @@ class ApiKeyService:
         scopes: frozenset[DelegablePermission],
         expires_in_days: int | None,
     ) -> NewApiKey:
-        """Create a key; without `expires_in_days` it lasts until it is revoked.
+        """Create a key, for 90 days or fewer by default; notify the user.
 
         Raises:
+            InvalidInput: The key would last too long.
             InsufficientScope: The principal lacks one of the permissions.
             TooManyApiKeys: The user has as many as the quota allows.
             ApiKeyNameTaken: The user has a key of this name.
             InvalidToken: The user was deleted in the meantime.
         """
+        days = expires_in_days or min(_DEFAULT_DAYS, self.max_days)
+        if days > self.max_days:
+            message = f"Input should be less than or equal to {self.max_days}"
+            raise InvalidInput(FieldError("body.expires_in_days", message, "less_than_equal"))
         if missing := scopes - principal.permissions:
             raise InsufficientScope(tuple(sorted(missing)))
         if await self.keys.reaches(principal.id, self.quota):
@@ -54,8 +64,11 @@ class ApiKeyService:
             hint=key[-_HINT_LENGTH:],
             scope=scope_of(scopes),
             created_at=now,
-            expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
+            expires_at=now + timedelta(days=days),
         )
+        text = f"Name: {name}. The key ends in {api_key.hint}. If that was not you, revoke it."
+        job = SendMail(Mail(principal.user.email, "An API key of your account was created", text))
+        self.keys.after_commit(partial(self.jobs.enqueue, job))
         return NewApiKey(api_key, key)
 
     async def revoke(self, user_id: UserId, key_id: ApiKeyId) -> None:

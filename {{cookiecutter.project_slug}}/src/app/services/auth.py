@@ -5,8 +5,8 @@ survive the error that answers it.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, cast
 
 import structlog
 
@@ -18,6 +18,7 @@ from app.core.security.passwords import PasswordHasher
 from app.core.security.secrets import API_KEY_PREFIX, digest, new_refresh_token
 from app.core.security.tokens import AccessTokens
 from app.domain.auth import (
+    AccessToken,
     Client,
     InvalidCredentials,
     InvalidRefreshToken,
@@ -29,9 +30,9 @@ from app.domain.auth import (
     TokenPair,
 )
 from app.domain.permissions import DELEGABLE, ROLES, Role, permissions_in, scope_of
-from app.domain.users import UserId, normalized_email
-from app.infrastructure.database import Database
-from app.infrastructure.throttle import Throttle
+from app.domain.users import Credentials, UserId, WrongPassword, normalized_email
+from app.infrastructure.database import Database, Session
+from app.infrastructure.throttle import Attempt, Throttle
 from app.repositories.api_keys import ApiKeyRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserRepository
@@ -65,7 +66,12 @@ class Authenticator:
         if user is None:
             raise InvalidToken("The session has ended.")
         permissions = ROLES[user.role] & claims.scope
-        return Principal(user, permissions, session_id=SessionId(claims.session_id))
+        return Principal(
+            user,
+            permissions,
+            session_id=SessionId(claims.session_id),
+            authenticated_at=claims.authenticated_at,
+        )
 
     async def _by_api_key(self, key_hash: str) -> Principal:
         now = utc_now()
@@ -81,13 +87,66 @@ class Authenticator:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordVerifier:
+    """Verifies the passwords of users who are logged in.
+
+    A wrong one counts like a failed login, apart from those: a stolen token gives no more guesses
+    than the login form.
+    """
+
+    database: Database
+    hasher: PasswordHasher
+    throttle: Throttle
+
+    async def verify(
+        self, user_id: UserId, password: str, client: Client
+    ) -> tuple[Credentials, Attempt]:
+        """Verify a password; no connection is held meanwhile.
+
+        Raises:
+            WrongPassword: It is wrong.
+            TooManyLoginAttempts: It was wrong too often.
+            PasswordHashingBusy: Too many passwords are waiting to be hashed.
+        """
+        async with self.database.read() as connection:
+            attempt = await self.throttle.begin(connection, str(user_id), client.ip_address)
+            credentials = await UserRepository(connection).credentials_of(user_id)
+        verified = await self.hasher.verify(
+            password, credentials.password_hash if credentials else None
+        )
+        if credentials is None or not verified.matches:
+            async with self.database.transaction() as session:
+                await self.throttle.fail(session, attempt)
+            raise WrongPassword
+        return credentials, attempt
+
+    async def confirm(self, session: Session, credentials: Credentials, attempt: Attempt) -> None:
+        """Lock verified credentials and clear the failures.
+
+        Raises:
+            WrongPassword: The credentials have changed in the meantime.
+            TooManyLoginAttempts: Others failed in the meantime.
+        """
+        if not await UserRepository(session).are_current(credentials):
+            raise WrongPassword
+        await self.throttle.check(session, attempt.limits)
+        await self.throttle.clear(session, attempt)
+
+
+@dataclass(frozen=True, slots=True)
 class AuthService:
-    """Issues and revokes tokens."""
+    """Issues and revokes tokens.
+
+    Attributes:
+        throttle: Of failed logins.
+        verifier: For users who enter their password again.
+    """
 
     database: Database
     hasher: PasswordHasher
     tokens: AccessTokens
     throttle: Throttle
+    verifier: PasswordVerifier
     settings: AuthSettings
     session_quota: int
 
@@ -124,21 +183,47 @@ class AuthService:
                 raise InvalidRefreshToken
             login, user = token.session, token.session.user
             if token.used_at is None:
-                if login.revoked_at is not None or login.expires_at <= now or not user.is_active:
+                ends_at = self._session_end(login.created_at, now)
+                has_ended = min(login.expires_at, ends_at) <= now
+                if login.revoked_at is not None or has_ended or not user.is_active:
                     raise InvalidRefreshToken
                 token.used_at = login.last_used_at = now
                 login.ip_address = client.ip_address
                 login.user_agent = client.user_agent
-                login.expires_at = now + self._session_life
+                login.expires_at = ends_at
                 # The session keeps its scope, so a permission that the role regains applies again.
                 granted = permissions_in(login.scope) & ROLES[user.role]
                 return await self._issue(
-                    sessions, UserId(user.id), SessionId(login.id), scope_of(granted)
+                    sessions,
+                    UserId(user.id),
+                    SessionId(login.id),
+                    scope_of(granted),
+                    login.created_at,
                 )
             login.revoked_at = login.revoked_at or now
         # After the commit: raised inside, the error would roll the revocation back.
         logger.warning("refresh token reused", session_id=str(login.id))
         raise RefreshTokenReused(session_id=str(login.id))
+
+    async def step_up(self, principal: Principal, password: str, client: Client) -> AccessToken:
+        """Return an access token of a session whose user has entered the password again.
+
+        Tokens refreshed later keep the time of the login (RFC 9068 §2.2.1): a stolen refresh token
+        gains nothing.
+
+        Raises:
+            WrongPassword: The password is wrong.
+            TooManyLoginAttempts: It was wrong too often.
+            PasswordHashingBusy: Too many passwords are waiting to be hashed.
+        """
+        credentials, attempt = await self.verifier.verify(principal.id, password, client)
+        async with self.database.transaction() as session:
+            await self.verifier.confirm(session, credentials, attempt)
+        # API keys, which have no session, may not manage the account.
+        session_id = cast("SessionId", principal.session_id)
+        scope = scope_of(principal.permissions)
+        token = self.tokens.issue(principal.id, session_id, scope, utc_now())
+        return AccessToken(token, self.tokens.life_seconds, scope)
 
     async def log_out(self, refresh_token: str) -> None:
         """Revoke the session of a refresh token; an unknown one is no error (RFC 7009 §2.2)."""
@@ -162,9 +247,12 @@ class AuthService:
             if not await SessionRepository(session).revoke(user_id, session_id, utc_now()):
                 raise SessionNotFound
 
-    @property
-    def _session_life(self) -> timedelta:
-        return timedelta(days=self.settings.refresh_token_days)
+    def _session_end(self, created_at: datetime, now: datetime) -> datetime:
+        """Return the end of a session that is used now."""
+        return min(
+            now + timedelta(days=self.settings.refresh_token_days),
+            created_at + timedelta(days=self.settings.session_days),
+        )
 
     async def _try_log_in(
         self, login: str, password: str, scope: str, client: Client
@@ -194,7 +282,7 @@ class AuthService:
                 granted,
                 client,
                 now=now,
-                expires_at=now + self._session_life,
+                expires_at=self._session_end(now, now),
                 unless=self.throttle.exceeded(attempt),
             )
             if session_id is None:
@@ -204,15 +292,20 @@ class AuthService:
                 await UserRepository(session).set_password_hash(credentials.user_id, new_hash)
             await sessions.revoke_beyond(credentials.user_id, self.session_quota, now)
             await self.throttle.clear(session, attempt)
-            return await self._issue(sessions, credentials.user_id, session_id, granted)
+            return await self._issue(sessions, credentials.user_id, session_id, granted, now)
 
     async def _issue(
-        self, sessions: SessionRepository, user_id: UserId, session_id: SessionId, scope: str
+        self,
+        sessions: SessionRepository,
+        user_id: UserId,
+        session_id: SessionId,
+        scope: str,
+        authenticated_at: datetime,
     ) -> TokenPair:
         secret = new_refresh_token()
         await sessions.add_token(session_id, digest(secret))
         return TokenPair(
-            access_token=self.tokens.issue(user_id, session_id, scope),
+            access_token=self.tokens.issue(user_id, session_id, scope, authenticated_at),
             refresh_token=secret,
             expires_in=self.tokens.life_seconds,
             scope=scope,

@@ -1,5 +1,6 @@
 """User accounts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,6 +9,8 @@ from app.core.errors import FieldError, InvalidInput
 from app.core.pages import Page, PageRequest
 from app.core.ports import Jobs, Mail, SendMail
 from app.core.security.passwords import PasswordHasher
+from app.core.security.tokens import AccessTokens
+from app.domain.api_keys import ApiKey
 from app.domain.auth import Client, Principal
 from app.domain.permissions import Role
 from app.domain.users import (
@@ -20,13 +23,15 @@ from app.domain.users import (
     UserNotFound,
     UserProfile,
     UserSort,
-    WrongPassword,
     normalized_email,
 )
-from app.infrastructure.database import Database
-from app.infrastructure.throttle import Throttle
+from app.repositories.api_keys import ApiKeyRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserRepository
+from app.services.auth import PasswordVerifier
+
+_ALARM = "If that was not you, ask for help at once: somebody else has your account."
+_MOST_API_KEYS = 10_000  # the most that the quota may be
 
 
 async def register(
@@ -50,18 +55,14 @@ def _require_strong(
 
 @dataclass(frozen=True, slots=True)
 class UserService:
-    """Use cases of accounts.
-
-    Attributes:
-        database: For changes of passwords, which must hold no connection while they hash.
-        throttle: Of wrong passwords when one is changed.
-    """
+    """Use cases of accounts."""
 
     users: UserRepository
     sessions: SessionRepository
-    database: Database
+    api_keys: ApiKeyRepository
     hasher: PasswordHasher
-    throttle: Throttle
+    verifier: PasswordVerifier
+    tokens: AccessTokens
     jobs: Jobs
 
     async def list(
@@ -92,35 +93,35 @@ class UserService:
         """
         return await register(self.users, self.hasher, new, password, role)
 
-    async def update_profile(self, user_id: UserId, changes: ProfileFields) -> UserProfile:
-        """Update a user's own profile; notify the old address of a new one.
+    async def update_profile(self, principal: Principal, changes: ProfileFields) -> UserProfile:
+        """Update a user's own profile; notify the old and the new e-mail address.
 
         Raises:
             UserNotFound: The account was deleted in the meantime.
             EmailTaken: Another account has the address.
+            InsufficientUserAuthentication: A new address requires a recent login.
         """
-        user = await self.users.lock(user_id)
+        user = await self.users.lock(principal.id)
         if user is None:
             raise UserNotFound
         email_before = user.email
-        if "email" in changes:
-            changes["email"] = normalized_email(changes["email"])
-        profile = await self.users.update(user, changes)
-        if profile.email != email_before:
-            self._mail_after_commit(
-                email_before,
-                "Your e-mail address was changed",
-                "If that was not you, ask for help at once: somebody else has your account.",
-            )
-        return profile
+        changes["email"] = normalized_email(changes.get("email", email_before))
+        if changes["email"] != email_before:
+            self.tokens.require_recent(principal.authenticated_at)
+            for address in (email_before, changes["email"]):
+                self._mail_after_commit(address, "Your e-mail address was changed", _ALARM)
+        return await self.users.update(user, changes)
 
     async def change_password(
-        self, principal: Principal, current: str, new: str, client: Client
-    ) -> None:
-        """Change a user's password and revoke their other sessions.
-
-        A wrong current password counts like a failed login, apart from those: a stolen token gives
-        no more guesses than the login form.
+        self,
+        principal: Principal,
+        current: str,
+        new: str,
+        client: Client,
+        *,
+        revoke_api_keys: bool,
+    ) -> Sequence[ApiKey]:
+        """Change a user's password, revoke their other sessions, and return their API keys.
 
         Raises:
             InvalidInput: The new password is weak.
@@ -130,28 +131,15 @@ class UserService:
         """
         user = principal.user
         _require_strong(self.hasher, "new_password", new, user.username, user.email)
-        async with self.database.read() as connection:
-            attempt = await self.throttle.begin(connection, str(principal.id), client.ip_address)
-            credentials = await UserRepository(connection).credentials_of(principal.id)
-        verification = await self.hasher.verify(
-            current, credentials.password_hash if credentials else None
-        )
-        if credentials is None or not verification.matches:
-            async with self.database.transaction() as session:
-                await self.throttle.fail(session, attempt)
-            raise WrongPassword
+        credentials, attempt = await self.verifier.verify(principal.id, current, client)
         new_hash = await self.hasher.hash(new)
-        if not await self.users.are_current(credentials):
-            raise WrongPassword
-        await self.throttle.check(self.users.session, attempt.limits)
-        await self.throttle.clear(self.users.session, attempt)
+        await self.verifier.confirm(self.users.session, credentials, attempt)
         await self.users.set_password_hash(principal.id, new_hash)
         await self.sessions.revoke_all(principal.id, utc_now(), but=principal.session_id)
-        self._mail_after_commit(
-            principal.user.email,
-            "Your password was changed",
-            "If that was not you, ask for help at once: somebody else has your account.",
-        )
+        if revoke_api_keys:
+            await self.api_keys.revoke_all(principal.id)
+        self._mail_after_commit(user.email, "Your password was changed", _ALARM)
+        return (await self.api_keys.list(principal.id, PageRequest(_MOST_API_KEYS))).items
 
     async def update(self, user_id: UserId, changes: UserChanges) -> UserProfile:
         """Update a user's role, or activate or deactivate the account.
@@ -182,6 +170,7 @@ class UserService:
         if user is None:
             raise UserNotFound
         await self.users.delete(user)
+        self._mail_after_commit(user.email, "Your account was deleted", _ALARM)
 
     async def _require_another_administrator(self, user_id: UserId) -> None:
         if await self.users.lock_administrators() == [user_id]:

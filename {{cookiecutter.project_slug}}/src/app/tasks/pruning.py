@@ -1,7 +1,5 @@
 """Deletion of expired rows and leftovers."""
 
-from datetime import timedelta
-
 from app.core.clock import utc_now
 from app.domain.auth import TooManyLoginAttempts
 from app.infrastructure.idempotency import delete_expired_keys
@@ -21,12 +19,9 @@ async def delete_expired(resources: Resources) -> dict[str, int]:
     """Delete expired rows and leftovers of files, and return their numbers; run it once a day."""
     settings, now = resources.settings, utc_now()
     throttle = Throttle(LoginThrottle, settings.throttle, TooManyLoginAttempts, scope="login")
-    used_before = now - timedelta(days=settings.auth.refresh_token_days)
     async with resources.database.transaction() as session:
-        sessions = SessionRepository(session)
         report = {
-            "sessions": await sessions.delete_ended(now),
-            "refresh_tokens": await sessions.delete_used_tokens(used_before),
+            "sessions": await SessionRepository(session).delete_ended(now),
             "login_throttles": await throttle.prune(session),
         }
         report["idempotency_keys"] = await delete_expired_keys(session, IdempotencyKey)

@@ -157,7 +157,8 @@ def test_sec06_asks_for_permissions_by_scopes() -> None:
     for operation in operations():
         for dependency in needed(operation.dependant):
             if source_of(dependency) is get_principal:
-                asked[title(operation)].update(dependency.own_oauth_scopes or ())
+                for scopes in (dependency.parent_oauth_scopes, dependency.own_oauth_scopes):
+                    asked[title(operation)].update(scopes or ())
     assert {each for each in asked if "/api/" in each and not asked[each]} == PUBLIC
     assert set().union(*asked.values()) == set(PERMISSIONS) == set().union(*ROLES.values())
     assert_none(

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from app.api.deps.common import ReadSessionDep, SessionDep, SettingsDep
+from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep
 from app.repositories.api_keys import ApiKeyRepository
+from app.resources import Resources
 from app.services.api_keys import ApiKeyService
 
 
@@ -19,18 +20,26 @@ async def get_api_key_reader(session: ReadSessionDep) -> ApiKeyRepository:
     return ApiKeyRepository(session)
 
 
+def api_key_service(resources: Resources, keys: ApiKeyRepository) -> ApiKeyService:
+    """Return the service on a repository."""
+    settings = resources.settings
+    return ApiKeyService(
+        keys, resources.jobs, settings.quotas.api_keys, settings.auth.api_key_max_days
+    )
+
+
 async def get_api_key_service(
-    keys: Annotated[ApiKeyRepository, Depends(get_api_key_repository)], settings: SettingsDep
+    resources: ResourcesDep, keys: Annotated[ApiKeyRepository, Depends(get_api_key_repository)]
 ) -> ApiKeyService:
     """Return the service for writing."""
-    return ApiKeyService(keys, settings.quotas.api_keys)
+    return api_key_service(resources, keys)
 
 
 async def get_api_key_queries(
-    keys: Annotated[ApiKeyRepository, Depends(get_api_key_reader)], settings: SettingsDep
+    resources: ResourcesDep, keys: Annotated[ApiKeyRepository, Depends(get_api_key_reader)]
 ) -> ApiKeyService:
     """Return the service for reading."""
-    return ApiKeyService(keys, settings.quotas.api_keys)
+    return api_key_service(resources, keys)
 
 
 ApiKeyServiceDep = Annotated[ApiKeyService, Depends(get_api_key_service)]

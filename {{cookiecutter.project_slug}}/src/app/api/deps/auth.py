@@ -20,6 +20,7 @@ from app.api.deps.common import (
 from app.core.errors import (
     DatabaseUnavailable,
     InsufficientScope,
+    InsufficientUserAuthentication,
     InvalidToken,
     TooManyConcurrentRequests,
     TooManyRequests,
@@ -32,7 +33,7 @@ from app.infrastructure.http.problems import raises
 from app.infrastructure.throttle import Throttle
 from app.models.login_throttles import LoginThrottle
 from app.resources import Resources
-from app.services.auth import Authenticator, AuthService
+from app.services.auth import Authenticator, AuthService, PasswordVerifier
 
 access_token = OAuth2PasswordBearer(
     tokenUrl="/api/v1/auth/token",
@@ -61,6 +62,12 @@ def password_throttle(resources: Resources, scope: Literal["login", "change"]) -
     return Throttle(LoginThrottle, resources.settings.throttle, TooManyLoginAttempts, scope=scope)
 
 
+def password_verifier(resources: Resources) -> PasswordVerifier:
+    """Return the verifier of passwords of users who are logged in."""
+    throttle = password_throttle(resources, "change")
+    return PasswordVerifier(resources.database, resources.hasher, throttle)
+
+
 @raises(DatabaseUnavailable)
 async def get_auth_service(resources: ResourcesDep) -> AuthService:
     """Return the service of logins, which opens transactions of its own."""
@@ -69,6 +76,7 @@ async def get_auth_service(resources: ResourcesDep) -> AuthService:
         hasher=resources.hasher,
         tokens=resources.tokens,
         throttle=password_throttle(resources, "login"),
+        verifier=password_verifier(resources),
         settings=resources.settings.auth,
         session_quota=resources.settings.quotas.sessions,
     )
@@ -119,4 +127,18 @@ async def get_principal(
     return principal
 
 
+@raises(InsufficientUserAuthentication)
+async def get_recent_principal(
+    connection: HTTPConnection, principal: Annotated[Principal, Depends(get_principal)]
+) -> Principal:
+    """Authenticate a request and require that the user has entered the password recently.
+
+    Raises:
+        InsufficientUserAuthentication: That was too long ago.
+    """
+    resources_of(connection).tokens.require_recent(principal.authenticated_at)
+    return principal
+
+
 AccountOwner = Annotated[Principal, Security(get_principal, scopes=["account:manage"])]
+RecentOwner = Annotated[Principal, Security(get_recent_principal, scopes=["account:manage"])]

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Security
 
-from app.api.deps.auth import get_principal, password_throttle
+from app.api.deps.auth import get_principal, get_recent_principal, password_verifier
 from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep
 from app.api.schemas.users import UserListQuery
 from app.domain.auth import Principal
+from app.repositories.api_keys import ApiKeyRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserRepository
 from app.resources import Resources
@@ -16,7 +17,9 @@ from app.services.users import UserService
 CurrentUser = Annotated[Principal, Security(get_principal, scopes=["profile:read"])]
 ProfileEditor = Annotated[Principal, Security(get_principal, scopes=["profile:write"])]
 UserViewer = Annotated[Principal, Security(get_principal, scopes=["users:read"])]
-AdminUser = Annotated[Principal, Security(get_principal, scopes=["users:read", "users:write"])]
+AdminUser = Annotated[
+    Principal, Security(get_recent_principal, scopes=["users:read", "users:write"])
+]
 UserListDep = Annotated[UserListQuery, Query()]
 
 
@@ -25,9 +28,10 @@ def user_service(resources: Resources, users: UserRepository) -> UserService:
     return UserService(
         users=users,
         sessions=SessionRepository(users.session),
-        database=resources.database,
+        api_keys=ApiKeyRepository(users.session),
         hasher=resources.hasher,
-        throttle=password_throttle(resources, "change"),
+        verifier=password_verifier(resources),
+        tokens=resources.tokens,
         jobs=resources.jobs,
     )
 

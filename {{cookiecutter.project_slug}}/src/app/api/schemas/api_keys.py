@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import MISSING, BeforeValidator, Field
 
 from app.domain.permissions import DelegablePermission, Permission
 from app.infrastructure.http.schemas import (
@@ -36,9 +36,9 @@ class ApiKeyCreate(InputModel):
         ),
         examples=[["profile:read"]],
     )
-    expires_in_days: Days | None = Field(
-        None,
-        description="Days until the key expires; null for no expiry.",
+    expires_in_days: Days | MISSING = Field(
+        MISSING,
+        description="Days until the key expires, 90 by default. The service may set a maximum.",
         examples=[90],
     )
 
@@ -49,7 +49,7 @@ class ApiKeyResponse(ResourceResponse):
     name: str = Field(description="Name.", examples=["nightly import"])
     hint: str = Field(description="Last four characters of the key.", examples=["x9Qe"])
     scopes: list[Permission] = Field(description="Permissions.", examples=[["profile:read"]])
-    expires_at: datetime | None = Field(
+    expires_at: datetime = Field(
         description="Expiry time, in UTC.", examples=["2027-02-19T10:30:00Z"]
     )
     last_used_at: datetime | None = Field(

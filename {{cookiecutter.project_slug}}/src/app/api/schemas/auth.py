@@ -60,15 +60,17 @@ class RefreshTokenRequest(InputModel):
     )
 
 
-class TokenResponse(ResponseModel):
-    """A pair of tokens (RFC 6749 §5.1)."""
+class StepUpRequest(InputModel):
+    """The password of a user who is logged in."""
+
+    password: Password = Field(description="Password.", examples=["Analytical1Engine"])
+
+
+class AccessTokenResponse(ResponseModel):
+    """An access token."""
 
     access_token: str = Field(
         description="Send it as `Authorization: Bearer …`.", examples=["eyJhbGciOiJFUzI1NiJ9.e30.c"]
-    )
-    refresh_token: str = Field(
-        description="Single-use token for the next refresh.",
-        examples=[_REFRESH_TOKEN],
     )
     token_type: Literal["bearer"] = Field(
         "bearer", description="Type of the access token.", examples=["bearer"]
@@ -76,6 +78,15 @@ class TokenResponse(ResponseModel):
     expires_in: int = Field(description="Lifetime of the access token, in seconds.", examples=[900])
     scope: str = Field(
         description="Granted permissions, separated by spaces.", examples=["profile:read"]
+    )
+
+
+class TokenResponse(AccessTokenResponse):
+    """A pair of tokens (RFC 6749 §5.1)."""
+
+    refresh_token: str = Field(
+        description="Single-use token for the next refresh.",
+        examples=[_REFRESH_TOKEN],
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from app.api.schemas.api_keys import ApiKeyResponse
 from app.core.security.passwords import MAX_LENGTH, MIN_LENGTH
 from app.domain.permissions import Role
 from app.domain.users import NewUser, ProfileFields, UserChanges, UserFilter, UserSort
@@ -24,6 +25,7 @@ from app.infrastructure.http.schemas import (
     Page,
     PageQuery,
     Password,
+    ResponseModel,
 )
 
 _EMAIL = "ada@example.com"
@@ -107,6 +109,15 @@ class PasswordUpdate(InputModel):
 
     current_password: Password = Field(description="Current password.", examples=[_PASSWORD])
     new_password: NewPassword = Field(examples=["Difference2Engine"])
+    revoke_api_keys: bool = Field(
+        False, strict=True, description="Revoke all your API keys.", examples=[False]
+    )
+
+
+class PasswordUpdateResponse(ResponseModel):
+    """What still gives access to the account."""
+
+    api_keys: list[ApiKeyResponse] = Field(description="Your API keys, newest first.")
 
 
 class UserUpdate(InputModel):

@@ -4,9 +4,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Path, Request, Response
+from pydantic import MISSING
 
 from app.api.deps.api_keys import ApiKeyQueriesDep, ApiKeyServiceDep
-from app.api.deps.auth import AccountOwner
+from app.api.deps.auth import AccountOwner, RecentOwner
 from app.api.deps.common import PageDep
 from app.api.schemas.api_keys import ApiKeyCreate, ApiKeyCreatedResponse, ApiKeyPage, ApiKeyResponse
 from app.core.errors import InsufficientScope
@@ -32,13 +33,14 @@ TAG = {
 )
 async def create_api_key(
     request: Request,
-    owner: AccountOwner,
+    owner: RecentOwner,
     body: ApiKeyCreate,
     keys: ApiKeyServiceDep,
     response: Response,
 ) -> ApiKeyCreatedResponse:
-    """Create a key for a machine. The key is shown only once: store it."""
-    new = await keys.create(owner, body.name, frozenset(body.scopes), body.expires_in_days)
+    """Create a key for a machine. The key is shown only once: store it. Requires a recent login."""
+    days = None if body.expires_in_days is MISSING else body.expires_in_days
+    new = await keys.create(owner, body.name, frozenset(body.scopes), days)
     response.headers["Location"] = location_of(request, new.api_key.id)
     response.headers["Cache-Control"] = "no-store"
     shown = ApiKeyResponse.model_validate(new.api_key)

@@ -12,10 +12,13 @@ from app.api.deps.common import (
     PageDep,
     RateLimiterDep,
     limit_login,
+    limit_password_change,
 )
 from app.api.schemas.auth import (
+    AccessTokenResponse,
     RefreshTokenRequest,
     SessionPage,
+    StepUpRequest,
     TokenRequest,
     TokenResponse,
 )
@@ -28,6 +31,7 @@ from app.domain.auth import (
     SessionNotFound,
     TooManyLoginAttempts,
 )
+from app.domain.users import WrongPassword
 from app.infrastructure.http.problems import problems
 from app.infrastructure.http.routes import FeatureRouter
 from app.infrastructure.http.schemas import EXAMPLE_ID
@@ -36,7 +40,10 @@ router = FeatureRouter(prefix="/auth", tags=["auth"], dependencies=[AuthRateLimi
 
 TAG = {
     "name": "auth",
-    "description": "Login, logout, tokens and sessions.",
+    "description": (
+        "Login, logout, tokens and sessions. Changes of credentials, roles and accounts need a "
+        "recent login: an access token whose `auth_time` is at most five minutes ago by default."
+    ),
 }
 
 
@@ -80,6 +87,30 @@ async def refresh_tokens(
     """
     pair = await auth.refresh(body.refresh_token.get_secret_value(), client)
     return TokenResponse.model_validate(pair)
+
+
+@router.post(
+    "/step-up",
+    status_code=200,
+    summary="Step up",
+    responses=problems(WrongPassword, TooManyLoginAttempts, PasswordHashingBusy),
+)
+async def step_up(
+    request: Request,
+    owner: AccountOwner,
+    body: StepUpRequest,
+    client: ClientDep,
+    limiter: RateLimiterDep,
+    auth: AuthServiceDep,
+) -> AccessTokenResponse:
+    """Exchange your password for an access token that counts as a recent login.
+
+    Do this after a 401 with the code `insufficient_user_authentication` (RFC 9470). The session and
+    its refresh token stay as they are; a refreshed token counts from the login.
+    """
+    await limit_password_change(request, limiter, owner.id)
+    token = await auth.step_up(owner, body.password.get_secret_value(), client)
+    return AccessTokenResponse.model_validate(token)
 
 
 @router.post("/logout", status_code=204, summary="Log out")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import Path, Request, Response
 
-from app.api.deps.auth import AccountOwner
+from app.api.deps.auth import RecentOwner
 from app.api.deps.common import (
     AuthRateLimitedByAddress,
     ClientDep,
@@ -21,15 +21,17 @@ from app.api.deps.users import (
     UserServiceDep,
     UserViewer,
 )
+from app.api.schemas.api_keys import ApiKeyResponse
 from app.api.schemas.users import (
     PasswordUpdate,
+    PasswordUpdateResponse,
     ProfileUpdate,
     UserCreate,
     UserPage,
     UserResponse,
     UserUpdate,
 )
-from app.core.errors import PasswordHashingBusy
+from app.core.errors import InsufficientUserAuthentication, PasswordHashingBusy
 from app.domain.auth import TooManyLoginAttempts
 from app.domain.users import (
     EmailTaken,
@@ -85,13 +87,13 @@ async def get_profile(user: CurrentUser) -> UserResponse:
     "/me",
     status_code=200,
     summary="Update your profile",
-    responses=problems(UserNotFound, EmailTaken),
+    responses=problems(UserNotFound, EmailTaken, InsufficientUserAuthentication),
 )
 async def change_profile(
     editor: ProfileEditor, body: ProfileUpdate, users: UserServiceDep
 ) -> UserResponse:
-    """Update the given fields of your profile."""
-    return UserResponse.model_validate(await users.update_profile(editor.id, body.fields()))
+    """Update the given fields of your profile. A new e-mail address requires a recent login."""
+    return UserResponse.model_validate(await users.update_profile(editor, body.fields()))
 
 
 @router.delete(
@@ -100,31 +102,37 @@ async def change_profile(
     summary="Delete your account",
     responses=problems(UserNotFound, LastAdministrator),
 )
-async def delete_account(owner: AccountOwner, users: UserServiceDep) -> None:
-    """Delete your account with all its data, permanently."""
+async def delete_account(owner: RecentOwner, users: UserServiceDep) -> None:
+    """Delete your account with all its data, permanently. Requires a recent login."""
     await users.delete(owner.id)
 
 
 @router.put(
     "/me/password",
-    status_code=204,
+    status_code=200,
     summary="Change your password",
     responses=problems(WrongPassword, TooManyLoginAttempts, PasswordHashingBusy),
     dependencies=[AuthRateLimitedByAddress],
 )
 async def change_password(
     request: Request,
-    owner: AccountOwner,
+    owner: RecentOwner,
     body: PasswordUpdate,
     client: ClientDep,
     limiter: RateLimiterDep,
     users: UserServiceDep,
-) -> None:
-    """Change your password and end all your other sessions."""
+) -> PasswordUpdateResponse:
+    """Change your password and end all your other sessions. Requires a recent login.
+
+    API keys keep working unless you revoke them: the response lists those that are left.
+    """
     await limit_password_change(request, limiter, owner.id)
     current = body.current_password.get_secret_value()
     new = body.new_password.get_secret_value()
-    await users.change_password(owner, current, new, client)
+    keys = await users.change_password(
+        owner, current, new, client, revoke_api_keys=body.revoke_api_keys
+    )
+    return PasswordUpdateResponse(api_keys=[ApiKeyResponse.model_validate(key) for key in keys])
 
 
 @router.get("/{user_id}", status_code=200, summary="Get a user", responses=problems(UserNotFound))
@@ -142,7 +150,7 @@ async def get_user(_: UserViewer, user_id: UserIdPath, users: UserQueriesDep) ->
 async def administer_user(
     _: AdminUser, user_id: UserIdPath, body: UserUpdate, users: UserServiceDep
 ) -> UserResponse:
-    """Update a user's role, or activate or deactivate the account."""
+    """Update a user's role, or activate or deactivate the account. Requires a recent login."""
     return UserResponse.model_validate(await users.update(UserId(user_id), body.fields()))
 
 
@@ -153,5 +161,5 @@ async def administer_user(
     responses=problems(UserNotFound, LastAdministrator),
 )
 async def delete_user(_: AdminUser, user_id: UserIdPath, users: UserServiceDep) -> None:
-    """Delete a user with all their data, permanently."""
+    """Delete a user with all their data, permanently. Requires a recent login."""
     await users.delete(UserId(user_id))

@@ -169,11 +169,23 @@ class AuthSettings(SettingsGroup):
     access_token_minutes: Annotated[int, Field(ge=1, le=60)] = 15
     """Lifetime of an access token, in minutes."""
 
-    refresh_token_days: Annotated[int, Field(ge=1, le=365)] = 30
+    refresh_token_days: Annotated[int, Field(ge=1, le=365)] = 14
     """Days after which an unused session ends."""
 
+    session_days: Annotated[int, Field(ge=1, le=365)] = 30
+    """Days after which a session ends, however often it is used (SP 800-63B-4)."""
+
+    step_up_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+    """Seconds after a login or step-up in which credentials, roles and accounts may be changed
+    (RFC 9470)."""
+
+    api_key_max_days: Annotated[int, Field(ge=1, le=3650)] = 365
+    """Maximum lifetime of an API key, in days. Keys last for 90 days unless asked otherwise."""
+
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
-        """Require one source of keys in production, and at most one elsewhere."""
+        """Require one source of keys in production, at most one elsewhere, and lives that fit."""
+        if self.refresh_token_days > self.session_days:
+            yield "refresh_token_days", "can't be more than APP_AUTH__SESSION_DAYS"
         if self.signing_keys and self.signing_keys_file:
             yield "signing_keys_file", "can't be set together with APP_AUTH__SIGNING_KEYS"
         elif production and (path := self.signing_keys_file):

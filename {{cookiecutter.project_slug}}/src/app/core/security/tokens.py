@@ -1,7 +1,7 @@
 """Access tokens: short-lived JWTs by the profile of RFC 9068, signed with ES256."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from app.core.clock import utc_now
 from app.core.config import AuthSettings
-from app.core.errors import InvalidToken
+from app.core.errors import InsufficientUserAuthentication, InvalidToken
 from app.core.ids import new_id
 from app.core.security.keys import ALGORITHM, SigningKeys
 from app.core.security.secrets import decode_base64url
@@ -20,7 +20,7 @@ TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a media type, not a secret
 _LEEWAY_SECONDS: Final = 5
 _REMEMBERED: Final = 4096
 _REMEMBERED_HEADERS: Final = 16
-_CLAIMS: Final = ["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "sid", "scope"]
+_CLAIMS: Final = ["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "sid", "scope", "auth_time"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class AccessClaims:
     user_id: UUID
     session_id: UUID
     scope: frozenset[str]
+    authenticated_at: float
     not_before: float
     expires_at: float
 
@@ -43,6 +44,7 @@ class AccessTokens:
         self._issuer = settings.issuer
         self._audience = settings.audience
         self._life = timedelta(minutes=settings.access_token_minutes)
+        self._max_age = settings.step_up_seconds
         # A signature is checked once per token, its times at every request. The cache can't go
         # stale: keys are immutable.
         self._verified = lru_cache(_REMEMBERED)(self._verify_signature)
@@ -54,8 +56,15 @@ class AccessTokens:
         """Lifetime of a new token, in seconds."""
         return int(self._life.total_seconds())
 
-    def issue(self, user_id: UUID, session_id: UUID, scope: str) -> str:
-        """Return a new token; `scope` lists permissions, separated by spaces."""
+    def issue(self, user_id: UUID, session_id: UUID, scope: str, authenticated_at: datetime) -> str:
+        """Return a new token.
+
+        Args:
+            user_id: The user.
+            session_id: The session, which ends the token.
+            scope: Permissions, separated by spaces.
+            authenticated_at: Time at which the user entered the password.
+        """
         now = utc_now()
         claims = {
             "iss": self._issuer,
@@ -63,6 +72,7 @@ class AccessTokens:
             "sub": str(user_id),
             "sid": str(session_id),
             "scope": scope,
+            "auth_time": int(authenticated_at.timestamp()),
             "jti": str(new_id()),
             "iat": now,
             "nbf": now,
@@ -85,6 +95,16 @@ class AccessTokens:
         if now < claims.not_before - _LEEWAY_SECONDS:
             raise InvalidToken("The token is not valid yet.")
         return claims
+
+    def require_recent(self, authenticated_at: float | None) -> None:
+        """Require that a user has entered the password recently (RFC 9470).
+
+        Raises:
+            InsufficientUserAuthentication: That was too long ago, or by a clock far ahead.
+        """
+        age = utc_now().timestamp() - (authenticated_at or 0)
+        if not -_LEEWAY_SECONDS <= age <= self._max_age:
+            raise InsufficientUserAuthentication(self._max_age)
 
     def _verify_signature(self, token: str) -> AccessClaims:
         try:
@@ -121,6 +141,7 @@ def _claims(claims: dict[str, Any]) -> AccessClaims:
         user_id=UUID(hex=claims["sub"]),
         session_id=UUID(hex=claims["sid"]),
         scope=frozenset(claims["scope"].split()),
+        authenticated_at=float(claims["auth_time"]),
         not_before=float(claims["nbf"]),
         expires_at=float(claims["exp"]),
     )

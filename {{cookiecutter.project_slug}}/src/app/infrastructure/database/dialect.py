@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import make_url
@@ -162,6 +163,11 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
     if settings.pool_pre_ping:
         _ping_idle_connections(engine, settings.connect_timeout)
     return engine
+
+
+def only_where(condition: str) -> dict[str, Any]:
+    """Return the options of an index that only has the rows of a condition."""
+    return {"postgresql_where": text(condition)}
 
 
 def create_migration_engine(url: str) -> AsyncEngine:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import aiosqlite
-from sqlalchemy import Connection, DateTime, Dialect, Select, Table, event
+from sqlalchemy import Connection, DateTime, Dialect, Select, Table, event, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -160,6 +160,11 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
     event.listen(engine.sync_engine, "checkout", checked_out)
     event.listen(engine.sync_engine, "begin", begun)
     return engine
+
+
+def only_where(condition: str) -> dict[str, Any]:
+    """Return the options of an index that only has the rows of a condition."""
+    return {"sqlite_where": text(condition)}
 
 
 def create_migration_engine(url: str) -> AsyncEngine:

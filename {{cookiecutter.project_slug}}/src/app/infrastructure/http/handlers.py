@@ -17,6 +17,7 @@ from app.core.errors import (
     FieldError,
     Forbidden,
     InsufficientScope,
+    InsufficientUserAuthentication,
     InvalidInput,
     InvalidToken,
     Unauthenticated,
@@ -142,6 +143,11 @@ def _headers(error: DomainError) -> dict[str, str]:
             challenge = f'Bearer error="invalid_token", error_description="{error.title}"'
         case InsufficientScope():
             challenge = f'Bearer error="insufficient_scope", scope="{" ".join(error.required)}"'
+        case InsufficientUserAuthentication():
+            challenge = (
+                f'Bearer error="{error.code}", error_description="{error.title}",'
+                f" max_age={error.max_age}"
+            )
         case Unauthenticated():
             challenge = "Bearer"
         case _:

@@ -255,7 +255,7 @@ def document(responses: dict[Any, dict[str, Any]], problem: ProblemType, *, key:
 
 
 _WWW_AUTHENTICATE: Final = {
-    "description": "Authentication scheme and error (RFC 6750 §3).",
+    "description": "Authentication scheme and error (RFC 6750 §3, RFC 9470 §3).",
     "required": True,
     "schema": {"type": "string", "examples": ['Bearer error="invalid_token"']},
 }
