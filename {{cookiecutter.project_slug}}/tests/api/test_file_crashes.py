@@ -32,10 +32,12 @@ from app.domain.files import (
     incoming_key,
     stored_key,
 )
+from app.domain.users import UserId
 from app.infrastructure.database import Database, Session
 from app.infrastructure.storage import Storage
 from app.resources import Resources
 from app.services.files import FileSweep
+from app.tasks.files import DeleteFiles
 from app.tasks.pruning import delete_expired
 from tests.support.arrange import Arrange, Someone
 from tests.support.files import (
@@ -63,9 +65,9 @@ async def one_chunk(data: bytes = TEXT) -> AsyncIterator[bytes]:
     yield data
 
 
-def attempt_at(file_id: FileId) -> str:
+def attempt_at(owner_id: UserId, file_id: FileId) -> str:
     """The key of an attempt to store the content of a file."""
-    return stored_key(file_id, ContentId(new_id()))
+    return stored_key(owner_id, file_id, ContentId(new_id()))
 
 
 async def refusal(attempt: Awaitable[object]) -> DomainError | None:
@@ -96,7 +98,7 @@ class Files:
             upload = await reservations_of(self.resources, session).announce(
                 self.owner.id, announced
             )
-        await self.put(incoming_key(upload.id))
+        await self.put(incoming_key(self.owner.id, upload.id))
         return upload.id
 
     async def complete(self, upload: FileId, **replacements: Any) -> File:
@@ -193,12 +195,12 @@ class TestUpload:
 
     @pytest.mark.parametrize("key_for", [attempt_at, incoming_key])
     async def test_is_swept_after_a_crash_before_its_row_is_ready(
-        self, files: Files, key_for: Callable[[FileId], str]
+        self, files: Files, key_for: Callable[[UserId, FileId], str]
     ) -> None:
         past = utc_now() - LONG_AGO
         row = PendingFileFactory.build(owner_id=files.owner.id, expires_at=past)
         await files.arrange.store(row)
-        await files.put(key_for(FileId(row.id)))
+        await files.put(key_for(files.owner.id, FileId(row.id)))
 
         assert await files.swept() == {"expired_uploads": 1, "objects_without_a_file": 1}
         assert await files.are_gone()
@@ -242,7 +244,9 @@ class TestUpload:
 
 class TestDelete:
     async def test_is_swept_after_a_crash_before_the_content_is_removed(self, files: Files) -> None:
-        await files.put(attempt_at(FileId(new_id())), incoming_key(FileId(new_id())))
+        owner_id = files.owner.id
+        keys = [key_for(owner_id, FileId(new_id())) for key_for in (attempt_at, incoming_key)]
+        await files.put(*keys)
         assert await files.swept() == {"objects_without_a_file": 2}
         assert await files.keys() == set()
 
@@ -295,19 +299,25 @@ class TestDelete:
 
     async def test_of_the_owner_deletes_the_files(self, files: Files) -> None:
         await files.upload()
-        await files.arrange.execute(delete(models.User).where(models.User.id == files.owner.id))
-        assert await files.states() == []
-        assert await files.swept() == {"objects_without_a_file": 1}
+        held = HeldBefore(files.storage)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(refusal(files.upload(storage=held)))
+            await held.reached.wait()
+            await files.arrange.execute(delete(models.User).where(models.User.id == files.owner.id))
+            await files.resources.run(DeleteFiles(files.owner.id))
+            held.resume.set()
+        assert type(task.result()) is UploadExpired
+        assert await files.are_gone()
 
 
 class TestDirectUpload:
     @pytest.mark.parametrize("key_for", [incoming_key, attempt_at], ids=["sent late", "crashed"])
     async def test_beside_the_one_that_made_the_file_is_swept(
-        self, files: Files, key_for: Callable[[FileId], str]
+        self, files: Files, key_for: Callable[[UserId, FileId], str]
     ) -> None:
         row = FileFactory.build(owner_id=files.owner.id)
         await files.arrange.store(row)
-        await files.put(key_of(row), key_for(FileId(row.id)))
+        await files.put(key_of(row), key_for(files.owner.id, FileId(row.id)))
 
         assert await files.swept() == {"objects_without_a_file": 1}
         assert await files.keys() == {key_of(row)}
@@ -316,7 +326,7 @@ class TestDirectUpload:
         soon = utc_now() + LONG_AGO
         row = FileFactory.build(owner_id=files.owner.id, state="cancelled", expires_at=soon)
         await files.arrange.store(row)
-        await files.put(key_of(row), incoming_key(FileId(row.id)))
+        await files.put(key_of(row), incoming_key(files.owner.id, FileId(row.id)))
 
         assert await files.swept() == {"objects_without_a_file": 2}
         assert await files.states() == ["cancelled"]
@@ -382,7 +392,7 @@ class TestConcurrentCompletion:
         async with asyncio.TaskGroup() as group:
             good = group.create_task(files.complete(upload, storage=first))
             await first.reached.wait()
-            await files.put(incoming_key(upload), data=TEXT[::-1])
+            await files.put(incoming_key(files.owner.id, upload), data=TEXT[::-1])
             bad = group.create_task(refusal(files.complete(upload, storage=second)))
             await second.reached.wait()
             first.resume.set()
@@ -430,8 +440,9 @@ class TestSweep:
         ready = FileFactory.build(owner_id=files.owner.id)
         pending = PendingFileFactory.build(owner_id=files.owner.id)
         await files.arrange.store(ready, pending)
-        pending_id = FileId(pending.id)
-        keys = {key_of(ready), attempt_at(pending_id), incoming_key(pending_id), "files/other"}
+        owner_id, pending_id = files.owner.id, FileId(pending.id)
+        keys = {key_for(owner_id, pending_id) for key_for in (attempt_at, incoming_key)}
+        keys |= {key_of(ready), "files/other"}
         await files.put(*keys)
 
         assert await files.swept() == {}

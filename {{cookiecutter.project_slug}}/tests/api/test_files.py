@@ -35,6 +35,7 @@ from tests.support.files import (
     keys_of,
     part,
 )
+from tests.support.resources import RecordedJobs
 from tests.support.s3_plugin import LARGEST_FILE, nobody
 
 Json = dict[str, Any]
@@ -446,7 +447,7 @@ class TestDeleteFile:
         assert files.put(upload) == 200
 
         assert_refused(files.announce(), 409, "quota_exceeded")
-        assert files.keys(upload["id"]) == {incoming_key(upload["id"])}
+        assert files.keys(upload["id"]) == {incoming_key(files.user.id, upload["id"])}
 
         arrange.execute(update(models.File).values(expires_at=utc_now() - timedelta(seconds=1)))
         files.announced()
@@ -538,7 +539,7 @@ class TestCompleteUpload:
         file = first.json()
         assert (first.status_code, second.status_code, second.json()) == (200, 200, file)
         assert (file["id"], file["name"], file["size"]) == (upload["id"], "a.txt", len(TEXT))
-        assert incoming_key(file["id"]) not in files.keys(file["id"])
+        assert incoming_key(files.user.id, file["id"]) not in files.keys(file["id"])
         files.put(upload, TEXT[::-1])  # too late
         assert files.get(f"{file['id']}/content").content == TEXT
 
@@ -550,7 +551,7 @@ class TestCompleteUpload:
         files.put(upload, TEXT[::-1])  # of the same length: this store checks no checksum
 
         assert_refused(files.complete(upload), 409, "upload_incomplete")
-        assert files.keys(upload["id"]) == {incoming_key(upload["id"])}
+        assert files.keys(upload["id"]) == {incoming_key(files.user.id, upload["id"])}
 
     def test_requires_the_announced_size(
         self, client: TestClient, app: FastAPI, files: FilesClient
@@ -561,7 +562,7 @@ class TestCompleteUpload:
             yield TEXT + b"!"
 
         async def store_another() -> None:
-            key = incoming_key(upload["id"])
+            key = incoming_key(files.user.id, upload["id"])
             await app.state.resources.storage.put(key, larger(), media_type="text/plain")
 
         assert client.portal is not None
@@ -592,6 +593,35 @@ class TestGetFileLink:
         assert (response.status_code, response.content) == (200, TEXT)
         assert forged.status_code in {403, 404}
         assert link["expires_at"] > utc_now().isoformat()
+
+
+class TestDeleteAccount:
+    @pytest.mark.parametrize("by_administrator", [False, True])
+    def test_deletes_the_content_at_once(
+        self,
+        client: TestClient,
+        app: FastAPI,
+        files: FilesClient,
+        others: FilesClient,
+        jobs: RecordedJobs,
+        by_administrator: bool,
+    ) -> None:
+        link = files.get(f"{files.upload()}/link").json()["url"]
+        files.sent()
+        kept = files.keys(others.upload())
+        headers = (others if by_administrator else files).user.headers
+        user_id = files.user.id if by_administrator else "me"
+
+        assert client.delete(f"/api/v1/users/{user_id}", headers=headers).status_code == 204
+        assert client.portal is not None
+        for job in jobs.jobs:
+            client.portal.call(app.state.resources.run, job)
+
+        with httpx2.Client(transport=httpx2.HTTPTransport()) as store:
+            assert store.get(link).status_code == 404
+        left = files.keys()
+        assert [key for key in left if str(files.user.id) in key] == []
+        assert kept <= left
 
 
 class TestReady:

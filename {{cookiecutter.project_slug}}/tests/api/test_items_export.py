@@ -14,12 +14,16 @@ from structlog.testing import capture_logs
 from app.config import Settings
 from app.core.ids import new_id
 from app.core.jobs import QueueUnavailable
+from app.domain.items import ItemFilter
 from app.infrastructure.jobs import JobStore, open_job_redis
 from app.resources import Resources
+from app.services.jobs import EXPORTS
+from app.tasks.items import ExportItems
 from tests.support.arrange import ArrangeSync, Someone
 from tests.support.items import store_items
 from tests.support.queues import Witness, on, open_store, quick, working
 from tests.support.redis_plugin import OwnRedis
+from tests.support.resources import RecordedJobs
 from tests.support.waiting import eventually
 
 JOBS = "/api/v1/jobs"
@@ -176,6 +180,25 @@ class TestExport:
             assert response.headers[header] == at_once.headers[header]
         assert job["progress"] == 2
         assert job["result"]["sha256"] == hashlib.sha256(response.content).hexdigest()
+
+    def test_leaves_no_file_of_a_deleted_account(
+        self, client: TestClient, app: FastAPI, ada: Someone, work: Work, jobs: RecordedJobs
+    ) -> None:
+        resources, late = (
+            app.state.resources,
+            ExportItems(owner_id=ada.id, wanted=ItemFilter(), format="csv"),
+        )
+
+        async def stored() -> list[str]:
+            return [each.key async for each in resources.storage.list(f"{EXPORTS}{ada.id}/")]
+
+        assert client.portal is not None
+        work(start(client, ada))
+        assert len(client.portal.call(stored)) == 1
+        assert client.delete("/api/v1/users/me", headers=ada.headers).status_code == 204
+        for job in (*jobs.jobs, late):
+            client.portal.call(resources.run, job)
+        assert client.portal.call(stored) == []
 
     def test_does_not_need_its_progress_stored(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import delete, update
+from sqlalchemy import Delete, Update, delete, update
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 from websockets.asyncio.client import connect
@@ -333,20 +333,23 @@ class TestRecheck:
             yield service
 
     @pytest.mark.parametrize(
-        ("table", "change", "code"),
+        ("statement", "code"),
         [
-            pytest.param(models.AuthSession, {"revoked_at": utc_now()}, 4001, id="session"),
-            pytest.param(models.User, {"is_active": False}, 4001, id="account"),
-            pytest.param(models.User, {"role": "user"}, 4003, id="permission"),
+            pytest.param(
+                update(models.AuthSession).values(revoked_at=utc_now()), 4001, id="session"
+            ),
+            pytest.param(update(models.User).values(is_active=False), 4001, id="account"),
+            pytest.param(update(models.User).values(role="user"), 4003, id="permission"),
+            pytest.param(delete(models.User), 4001, id="deletion"),
         ],
     )
     async def test_closes_the_connections_of_a_user(
-        self, service: Service, table: Any, change: dict[str, Any], code: int
+        self, service: Service, statement: Update | Delete, code: int
     ) -> None:
         ada, bob = await service.arrange.someone(role="support"), await service.arrange.someone()
         async with opened(service.port, ada, "admin") as client, opened(service.port, bob) as other:
-            own = table.id == (ada.id if table is models.User else ada.session_id)
-            await service.arrange.execute(update(table).where(own).values(**change))
+            own = statement.table.c["id"].in_([ada.id, ada.session_id])
+            await service.arrange.execute(statement.where(own))
             assert await client.end() == code
             await other.send(type="ping")
             assert await other.hear("pong")

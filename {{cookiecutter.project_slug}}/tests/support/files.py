@@ -13,6 +13,7 @@ from app import models
 from app.core.clock import utc_now
 from app.core.ids import new_id
 from app.domain.files import INCOMING, STORED, ContentId, FileId, stored_key
+from app.domain.users import UserId
 from app.infrastructure.database import Session
 from app.infrastructure.storage import Storage
 from app.repositories.files import FileRepository
@@ -70,7 +71,7 @@ def announcement(data: bytes = TEXT, **fields: Any) -> dict[str, Any]:
 def key_of(row: models.File) -> str:
     """The key of the content of a file."""
     assert row.content_id is not None
-    return stored_key(FileId(row.id), ContentId(row.content_id))
+    return stored_key(UserId(row.owner_id), FileId(row.id), ContentId(row.content_id))
 
 
 def with_storage_settings(resources: Resources, **changes: Any) -> Resources:

@@ -38,7 +38,7 @@ def test_values_are_refused(name: str, value: Any, message: str) -> None:
         ({}, False, []),
         ({"access_key_id": "me"}, False, ["secret_access_key"]),
         ({"secret_access_key": STRONG}, False, ["access_key_id"]),
-        ({"presign_seconds": 7200}, False, ["presign_seconds"]),
+        ({"presign_seconds": 3600, "upload_seconds": 3599}, False, ["presign_seconds"]),
         ({}, True, ["endpoint_url"]),
         ({"endpoint_url": STORE}, True, []),
         ({"endpoint_url": "http://s3.example.com"}, True, ["endpoint_url"]),

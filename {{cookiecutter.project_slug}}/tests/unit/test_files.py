@@ -26,6 +26,7 @@ from app.domain.files import (
     safe_name,
     stored_key,
 )
+from app.domain.users import UserId
 from app.infrastructure.http.downloads import (
     RangeNotSatisfiable,
     attachment,
@@ -75,9 +76,13 @@ class TestSafeName:
 
 class TestKeys:
     def test_contain_the_id(self) -> None:
-        file_id, content_id = FileId(new_id()), ContentId(new_id())
-        assert stored_key(file_id, content_id) == f"files/{file_id}.{content_id}"
-        assert id_in(stored_key(file_id, content_id)) == id_in(incoming_key(file_id)) == file_id
+        owner_id, file_id, content_id = UserId(new_id()), FileId(new_id()), ContentId(new_id())
+        stored, incoming = (
+            stored_key(owner_id, file_id, content_id),
+            incoming_key(owner_id, file_id),
+        )
+        assert stored == f"files/{owner_id}/{file_id}.{content_id}"
+        assert id_in(stored) == id_in(incoming) == file_id
         for key in ("files/", "files/a", "exports/report.csv", ""):
             assert id_in(key) is None
 

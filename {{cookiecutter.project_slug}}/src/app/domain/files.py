@@ -11,6 +11,7 @@ from typing_extensions import TypeAliasType
 
 from app.core.errors import Conflict, ContentTooLarge, NotFound, UnsupportedContent
 from app.core.idempotency import IdempotencyKeyRefused
+from app.domain.users import UserId
 
 FileId = NewType("FileId", UUID)
 ContentId = NewType("ContentId", UUID)
@@ -43,6 +44,7 @@ class File:
     """
 
     id: FileId
+    owner_id: UserId
     name: str
     media_type: str
     size: int
@@ -176,14 +178,14 @@ class IdempotencyKeyNotTaken(IdempotencyKeyRefused):
     advice = "Remove the header; a repeated request is carried out again"
 
 
-def stored_key(file_id: FileId, content_id: ContentId) -> str:
+def stored_key(owner_id: UserId, file_id: FileId, content_id: ContentId) -> str:
     """Return the key of verified content, different for each attempt to store it."""
-    return f"{STORED}{file_id}.{content_id}"
+    return f"{STORED}{owner_id}/{file_id}.{content_id}"
 
 
-def incoming_key(file_id: FileId) -> str:
+def incoming_key(owner_id: UserId, file_id: FileId) -> str:
     """Return the key that a client uploads content to."""
-    return f"{INCOMING}{file_id}"
+    return f"{INCOMING}{owner_id}/{file_id}"
 
 
 def id_in(key: str) -> FileId | None:

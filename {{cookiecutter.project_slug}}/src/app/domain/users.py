@@ -8,6 +8,7 @@ from uuid import UUID
 from typing_extensions import TypeAliasType
 
 from app.core.errors import Conflict, Forbidden, NotFound
+from app.core.ports import Job
 from app.domain.permissions import Role
 
 UserId = NewType("UserId", UUID)
@@ -15,6 +16,13 @@ UserSort = TypeAliasType(
     "UserSort",
     Literal["created_at", "-created_at", "username", "-username", "email", "-email"],
 )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCleanup(Job):
+    """Remove what a deleted account has outside of the database; all kinds are enqueued for it."""
+
+    user_id: UserId
 
 
 class UserNotFound(NotFound):

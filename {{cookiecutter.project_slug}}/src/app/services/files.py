@@ -81,7 +81,7 @@ class FileService:
         Raises:
             ObjectNotFound: It was deleted meanwhile.
         """
-        return self.storage.open(stored_key(file.id, file.content_id), byte_range)
+        return self.storage.open(stored_key(file.owner_id, file.id, file.content_id), byte_range)
 
     async def link(self, file: File, disposition: str) -> SignedLink:
         """Sign a URL of the content in the store.
@@ -92,7 +92,7 @@ class FileService:
         seconds = self.settings.presign_seconds
         expires_at = utc_now() + timedelta(seconds=seconds)
         url = await self.storage.signed_get(
-            stored_key(file.id, file.content_id),
+            stored_key(file.owner_id, file.id, file.content_id),
             media_type=file.media_type,
             disposition=disposition,
             seconds=seconds,
@@ -113,9 +113,9 @@ class FileService:
             row = await files.lock(file_id)
             if row is None or row.owner_id != owner_id or row.state == "cancelled":
                 raise FileNotFound
-            keys = [incoming_key(file_id)] if row.signed_until is not None else []
+            keys = [incoming_key(owner_id, file_id)] if row.signed_until is not None else []
             if row.content_id is not None:
-                keys.append(stored_key(file_id, ContentId(row.content_id)))
+                keys.append(stored_key(owner_id, file_id, ContentId(row.content_id)))
             if row.signed_until is not None and row.signed_until > utc_now():
                 await files.save(row, {"state": "cancelled", "expires_at": row.signed_until})
             else:
@@ -159,7 +159,7 @@ class FileSweep:
                 contents = await FileRepository(connection).contents(list(keys.values()))
             # One at a time: thousands of deletions at once would overload the store.
             for key, file_id in keys.items():
-                if not _is_needed(key, file_id, *contents.get(file_id, ("cancelled", None))):
+                if not _is_needed(key, *contents.get(file_id, ("cancelled", None))):
                     await self.storage.delete(key)
                     removed += 1
         return removed
@@ -177,8 +177,6 @@ class FileSweep:
             yield batch
 
 
-def _is_needed(key: str, file_id: FileId, state: FileState, content_id: ContentId | None) -> bool:
-    """Return whether a file has its content under a key, or an upload may still use it."""
-    if state == "ready" and content_id is not None:
-        return key == stored_key(file_id, content_id)
-    return state == "pending"
+def _is_needed(key: str, state: FileState, content_id: ContentId | None) -> bool:
+    """Return whether a file has its content under its key, or an upload may still use that."""
+    return key.endswith(f".{content_id}") if state == "ready" else state == "pending"

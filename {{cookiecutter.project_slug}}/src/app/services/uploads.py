@@ -86,7 +86,7 @@ class Reservations:
         expires_at = utc_now() + timedelta(seconds=seconds)
         # Signed first: it may wait for credentials, and the reservation locks the owner's row.
         request = await self.storage.signed_put(
-            incoming_key(file_id),
+            incoming_key(owner_id, file_id),
             size=file.size,
             media_type=file.media_type,
             sha256=file.sha256,
@@ -109,8 +109,9 @@ class Reservations:
         signed_until = now + timedelta(seconds=self.settings.presign_seconds)
         if await self.users.lock(owner_id) is None:
             raise InvalidToken
-        expired = map(incoming_key, await self.files.give_up_expired(now, owner_id=owner_id))
-        self.files.after_commit(partial(remove, self.storage, self.settings, *expired))
+        expired = await self.files.give_up_expired(now, owner_id=owner_id)
+        keys = [incoming_key(owner_id, each) for each in expired]
+        self.files.after_commit(partial(remove, self.storage, self.settings, *keys))
         usage = await self.files.usage(owner_id)
         room = self.settings.quota_bytes - usage.size
         if room <= 0 or usage.files >= self.settings.quota_files:
@@ -160,12 +161,12 @@ class Uploads:
             reservations = Reservations(files, users, self.storage, self.settings)
             pending = await reservations.reserve(FileId(new_id()), owner_id, incoming, at_most)
         content_id, stored = ContentId(new_id()), None
-        key = stored_key(pending.id, content_id)
+        key = stored_key(owner_id, pending.id, content_id)
         try:
             async with asyncio.timeout(self.settings.upload_seconds):
                 chunks = self._within(pending.size, incoming.chunks)
                 media_type, stored = await self._store(key, incoming.media_type, chunks)
-            return await self._make_ready(pending.id, content_id, media_type, stored)
+            return await self._make_ready(owner_id, pending.id, content_id, media_type, stored)
         except BaseException as error:
             await self._give_up(pending.id, *([] if stored is None else [key]))
             if isinstance(error, TimeoutError):
@@ -194,11 +195,11 @@ class Uploads:
         if pending.expires_at is None or pending.expires_at <= utc_now():
             raise UploadExpired("The upload has expired.")
         content_id = ContentId(new_id())
-        key = stored_key(file_id, content_id)
+        key = stored_key(owner_id, file_id, content_id)
         try:
             async with (
                 asyncio.timeout((pending.expires_at - utc_now()).total_seconds()),
-                self.storage.open(incoming_key(file_id)) as (size, chunks),
+                self.storage.open(incoming_key(owner_id, file_id)) as (size, chunks),
             ):
                 if size != pending.size:
                     raise UploadIncomplete("The size differs from the announced one.")
@@ -216,7 +217,7 @@ class Uploads:
         if stored.sha256 != pending.sha256:
             await remove(self.storage, self.settings, key)
             raise UploadIncomplete("The SHA-256 differs from the announced one.")
-        return await self._make_ready(file_id, content_id, media_type, stored)
+        return await self._make_ready(owner_id, file_id, content_id, media_type, stored)
 
     async def _store(
         self, key: str, declared: str | None, chunks: AsyncIterator[bytes]
@@ -230,7 +231,12 @@ class Uploads:
         return media_type, stored
 
     async def _make_ready(
-        self, file_id: FileId, content_id: ContentId, media_type: str, stored: StoredFile
+        self,
+        owner_id: UserId,
+        file_id: FileId,
+        content_id: ContentId,
+        media_type: str,
+        stored: StoredFile,
     ) -> File:
         """Mark a file as ready, with this content unless it has that of another attempt.
 
@@ -243,13 +249,13 @@ class Uploads:
             row = await files.lock(file_id)
             if row is not None and row.state == "pending":
                 if row.signed_until is not None:
-                    session.after_commit(self._removal(incoming_key(file_id)))
+                    session.after_commit(self._removal(incoming_key(owner_id, file_id)))
                 return await files.complete(
                     row, content_id, media_type, size=stored.size, sha256=stored.sha256
                 )
             if row is not None and row.state == "ready":
-                file = await files.get(row.owner_id, file_id)
-        await remove(self.storage, self.settings, stored_key(file_id, content_id))
+                file = await files.get(owner_id, file_id)
+        await remove(self.storage, self.settings, stored_key(owner_id, file_id, content_id))
         if file is None:
             raise UploadExpired("The upload was cancelled.")
         return file

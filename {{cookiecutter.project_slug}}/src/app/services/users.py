@@ -1,6 +1,6 @@
 """User accounts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +14,7 @@ from app.domain.api_keys import ApiKey
 from app.domain.auth import Client, Principal
 from app.domain.permissions import Role
 from app.domain.users import (
+    AccountCleanup,
     LastAdministrator,
     NewUser,
     ProfileFields,
@@ -55,7 +56,11 @@ def _require_strong(
 
 @dataclass(frozen=True, slots=True)
 class UserService:
-    """Use cases of accounts."""
+    """Use cases of accounts.
+
+    Attributes:
+        cleanups: Jobs to enqueue after the deletion of an account.
+    """
 
     users: UserRepository
     sessions: SessionRepository
@@ -64,6 +69,7 @@ class UserService:
     verifier: PasswordVerifier
     tokens: AccessTokens
     jobs: Jobs
+    cleanups: Iterable[type[AccountCleanup]]
 
     async def list(
         self, where: UserFilter, sort: UserSort, request: PageRequest
@@ -171,6 +177,8 @@ class UserService:
             raise UserNotFound
         await self.users.delete(user)
         self._mail_after_commit(user.email, "Your account was deleted", _ALARM)
+        for cleanup in self.cleanups:
+            self.users.after_commit(partial(self.jobs.enqueue, cleanup(user_id)))
 
     async def _require_another_administrator(self, user_id: UserId) -> None:
         if await self.users.lock_administrators() == [user_id]:

@@ -5,9 +5,20 @@ from typing import Final
 from app.core.ports import SendMail
 from app.resources import Resources, Tasks
 
+# {%- if cookiecutter.use_s3 +%}
+from app.tasks.files import DeleteFiles, delete_files
+
+# {%- endif +%}
 # {%- if cookiecutter.use_arq +%}
 from app.tasks.items import ExportItems, export_items
-from app.tasks.maintenance import Prune, RemoveExports, prune, remove_exports
+from app.tasks.maintenance import (
+    DeleteExports,
+    Prune,
+    RemoveExports,
+    delete_exports,
+    prune,
+    remove_exports,
+)
 
 # {%- endif +%}
 
@@ -19,7 +30,11 @@ async def send_mail(job: SendMail, resources: Resources) -> None:
 
 TASKS: Final[Tasks] = {
     SendMail: send_mail,
+    # {% if cookiecutter.use_s3 %}
+    DeleteFiles: delete_files,
+    # {% endif %}
     # {% if cookiecutter.use_arq %}
+    DeleteExports: delete_exports,
     ExportItems: export_items,
     Prune: prune,
     RemoveExports: remove_exports,

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 
 from app.core.jobs import JobFile, QueueUnavailable, TrackedJob
 from app.domain.items import ITEM_COLUMNS, ExportFormat, Item, ItemFilter
+from app.domain.users import UserId
 from app.infrastructure.http.streaming import MEDIA_TYPES, exported
 from app.repositories.items import ItemRepository
+from app.repositories.users import UserRepository
 from app.resources import Resources
 from app.services.jobs import EXPORTS
 
@@ -23,7 +25,7 @@ class ExportItems(TrackedJob):
     @property
     def key(self) -> str:
         """Key of the file: a second try replaces the file of the first."""
-        return f"{EXPORTS}{self.id}.{self.format}"
+        return f"{EXPORTS}{self.owner_id}/{self.id}.{self.format}"
 
     @property
     def unique(self) -> str:
@@ -50,5 +52,8 @@ async def export_items(job: ExportItems, resources: Resources) -> None:
         batches = ItemRepository(connection).stream(job.owner_id, job.wanted)
         text = exported(counted(batches), columns=ITEM_COLUMNS, chosen=job.format)
         stored = await resources.storage.put(job.key, text, media_type=media_type)
+    async with resources.database.read() as connection:
+        if await UserRepository(connection).get(UserId(job.owner_id)) is None:
+            await resources.storage.delete(job.key)
     file = JobFile(job.key, media_type, f"items.{job.format}", stored.size, stored.sha256)
     await resources.job_store.set_result(job.id, file)

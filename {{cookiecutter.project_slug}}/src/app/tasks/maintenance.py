@@ -7,6 +7,7 @@ import structlog
 
 from app.core.clock import utc_now
 from app.core.ports import Job
+from app.domain.users import AccountCleanup
 from app.resources import Resources
 from app.services.jobs import EXPORTS
 from app.tasks.pruning import delete_expired
@@ -20,6 +21,11 @@ class Prune(Job):
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteExports(AccountCleanup):
+    """Delete the files of a deleted account's jobs."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveExports(Job):
     """Delete the files of jobs whose results have expired."""
 
@@ -27,6 +33,12 @@ class RemoveExports(Job):
 async def prune(_: Prune, resources: Resources) -> None:
     """Delete expired rows."""
     logger.info("pruned", report=await delete_expired(resources))
+
+
+async def delete_exports(job: DeleteExports, resources: Resources) -> None:
+    """Delete all files; that of a running job is deleted at its end."""
+    async for stored in resources.storage.list(f"{EXPORTS}{job.user_id}/"):
+        await resources.storage.delete(stored.key)
 
 
 async def remove_exports(_: RemoveExports, resources: Resources) -> None:

@@ -8,6 +8,7 @@ from app.api.deps.auth import get_principal, get_recent_principal, password_veri
 from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep
 from app.api.schemas.users import UserListQuery
 from app.domain.auth import Principal
+from app.domain.users import AccountCleanup
 from app.repositories.api_keys import ApiKeyRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserRepository
@@ -33,6 +34,7 @@ def user_service(resources: Resources, users: UserRepository) -> UserService:
         verifier=password_verifier(resources),
         tokens=resources.tokens,
         jobs=resources.jobs,
+        cleanups=[kind for kind in resources.tasks if issubclass(kind, AccountCleanup)],
     )
 
 

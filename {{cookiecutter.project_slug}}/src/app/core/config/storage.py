@@ -122,8 +122,8 @@ class StorageSettings(SettingsGroup):
     upload_seconds: Annotated[int, Field(ge=1, le=86_400)] = 3600
     """Seconds that an upload may take from start to completion."""
 
-    presign_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
-    """Lifetime of a signed URL, in seconds."""
+    presign_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+    """Lifetime of a signed URL, in seconds: anyone who has it can use it."""
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
         """Require complete, strong credentials and an address in production."""
