@@ -97,8 +97,8 @@ def make_settings(request: pytest.FixtureRequest) -> Callable[..., Settings]:
             },
             "auth": {"signing_keys": keys},
             "passwords": {"memory_kib": 8, "time_cost": 1, "max_concurrent": 2},
-            "health": {"timeout_seconds": PATIENCE},
             "rate_limits": {"concurrent_requests": 100, "concurrent_transfers": 100},
+            "health": {"timeout_seconds": PATIENCE, "cache_seconds": 0},
         }
         for given in hook(config=request.config, database_url=url):
             defaults |= given

@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     health.add_routes(
         app,
         checks=lambda request: request.app.state.resources.health_checks,
-        time_limit=settings.health.timeout_seconds,
+        settings=settings.health,
     )
     jwks.add_routes(app, lambda request: request.app.state.resources.keys.public_jwks())
     if settings.docs_enabled:

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
 from app.config import Settings
@@ -97,6 +98,26 @@ class TestServerThatHangs:
             await eventually(is_answered, "it is answered")
 
         assert_unavailable(refused)
+
+
+class TestReadOnlyServer:
+    async def test_is_degraded(
+        self, make_settings: Callable[..., Settings], own_database_url: str, password_hash: str
+    ) -> None:
+        async with running(make_settings(own_database_url), password_hash) as (_, _, ada):
+            name = make_url(own_database_url).database
+            change = f"ALTER DATABASE {name} SET default_transaction_read_only = on"
+            await asyncio.to_thread(execute, own_database_url, change)
+        app = create_app(make_settings(own_database_url))
+        async with app.router.lifespan_context(app), async_client_of(app) as client:
+            refused = await client.patch(ME, headers=ada.headers, json=CHANGE)
+            read = await client.get(ME, headers=ada.headers)
+            ready = await client.get("/ready")
+
+        assert_unavailable(refused)
+        assert (read.status_code, ready.status_code) == (200, 200)
+        statuses = {each["name"]: each["status"] for each in ready.json()["checks"]}
+        assert (statuses["database"], statuses["database_writes"]) == ("up", "degraded")
 
 
 class TestServerThatIsAway:

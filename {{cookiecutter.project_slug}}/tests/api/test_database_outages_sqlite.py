@@ -14,7 +14,7 @@ from app.config import Settings
 from app.main import create_app
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone
-from tests.support.faults import assert_unavailable
+from tests.support.faults import assert_unavailable, full_disk
 
 ME: Final = "/api/v1/users/me"
 
@@ -47,6 +47,25 @@ class TestLockedFile:
                 response = await client.get(ME, headers=ada.headers)
 
         assert response.status_code == 200
+
+
+class TestFullDisk:
+    async def test_degrades_readiness_as_long_as_writes_fail(
+        self, make_settings: Callable[..., Settings], own_database_url: str, password_hash: str
+    ) -> None:
+        async with running(make_settings(own_database_url), password_hash) as (client, ada):
+            with full_disk():
+                refused = await change(client, ada)
+                read = await client.get(ME, headers=ada.headers)
+                degraded = await client.get("/ready")
+            changed = await change(client, ada)
+            ready = await client.get("/ready")
+
+        assert_unavailable(refused)
+        assert (read.status_code, degraded.status_code) == (200, 200)
+        assert statuses(degraded) == {"database": "up", "database_writes": "degraded"}
+        assert changed.status_code == 200
+        assert statuses(ready) == {"database": "up", "database_writes": "up"}
 
 
 class TestFileThatCannotBeOpened:
@@ -92,6 +111,12 @@ class TestFileThatIsGone:
         assert left == instead
         assert changed.status_code == 200
         assert ready.status_code == 200
+
+
+def statuses(ready: httpx2.Response) -> dict[str, str]:
+    """The state of the database, as `/ready` has it."""
+    found = {each["name"]: each["status"] for each in ready.json()["checks"]}
+    return {name: status for name, status in found.items() if name.startswith("database")}
 
 
 def path_of(url: str) -> str:

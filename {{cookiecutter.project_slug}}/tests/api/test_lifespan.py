@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from app import models
 from app.config import Settings
@@ -71,7 +71,8 @@ class TestLifespan:
         app = create_app(settings)
         async with app.router.lifespan_context(app):
             resources: Resources = app.state.resources
-            await resources.database.ping()
+            async with resources.database.read() as connection:
+                await connection.scalar(text("SELECT 1"))
             open_connections = connections_in(resources)
 
         assert open_connections == 1

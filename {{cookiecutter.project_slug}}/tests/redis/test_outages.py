@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 import httpx2
 import pytest
 from fastapi import FastAPI
+from redis.asyncio import Redis
 
 from app.config import Settings
 from app.core.ids import new_id
@@ -171,3 +172,16 @@ class TestUnderLoad:
             await until_redis_is(caller, "up")
             await load.until_answered("keyed", 201)
         assert load.answers == {("read", 200), ("keyed", 201)}
+
+
+class TestFullRedis:
+    async def test_degrades_readiness_until_it_has_room(
+        self, caller: httpx2.AsyncClient, redis: OwnRedis
+    ) -> None:
+        assert (await checks(caller))["redis"] == "up"
+        async with Redis.from_url(redis.url) as client:
+            await client.config_set("maxmemory", 1)
+            full = await checks(caller)
+            await client.config_set("maxmemory", 0)
+        await until_redis_is(caller, "up")
+        assert (full["all"], full["database"], full["redis"]) == ("degraded", "up", "degraded")

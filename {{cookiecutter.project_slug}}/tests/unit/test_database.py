@@ -48,6 +48,11 @@ async def own_database(
         yield database
 
 
+async def ask(database: Database) -> None:
+    async with database.read() as connection:
+        await connection.execute(SELECT_ONE)
+
+
 async def store(database: Database, *rows: Base) -> None:
     async with database.transaction() as session:
         for row in rows:
@@ -89,7 +94,7 @@ class TestPool:
             for name in ("connect", "close"):
                 event.listen(database.engine.sync_engine, name, lambda *_, n=name: events.append(n))
             events.append("first use")
-            await database.ping()
+            await ask(database)
 
         assert events == ["first use", "connect", "close"]
 
@@ -99,7 +104,7 @@ class TestPool:
         settings = make_settings(database_url, database={"pool_size": 1, "pool_timeout": 0.01})
         async with open_database(settings) as database, database.read():
             with pytest.raises(DatabaseUnavailable) as refused:
-                await database.ping()
+                await ask(database)
 
         assert refused.value.context == {"reason": "all connections are busy"}
 
@@ -198,7 +203,7 @@ class TestErrors:
                 await connection.execute(statement, {"name": "a secret"})
 
         assert "a secret" not in str(raised.value)
-        await database.ping()
+        await ask(database)
 
 
 class TestStatistics:
@@ -220,11 +225,11 @@ class TestStatistics:
         async def request(statements: int) -> int:
             with measure() as account:
                 for _ in range(statements):
-                    await database.ping()
+                    await ask(database)
             return account.statements
 
         with capture_logs() as logs:
-            await database.ping()  # the first connection has statements of its own
+            await ask(database)  # the first connection has statements of its own
         assert logs == []  # quick statements are not logged
 
         assert await asyncio.gather(*(request(count) for count in range(4))) == [0, 1, 2, 3]

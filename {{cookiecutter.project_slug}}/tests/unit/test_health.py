@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
 from structlog.testing import capture_logs
 
-from app.core.config import HttpSettings
+from app.core.config import HealthSettings, HttpSettings
+from app.core.errors import DatabaseUnavailable
 from app.core.ports import HealthCheck
 from app.infrastructure.http import health
 from app.infrastructure.http.handlers import add_exception_handlers
@@ -35,7 +36,8 @@ def check(name: str, ask: Callable[[], Awaitable[None]], *, required: bool = Tru
 def build(*checks: HealthCheck) -> FastAPI:
     app = FastAPI(title="A", version="1.2", middleware=middleware(HttpSettings()))
     add_exception_handlers(app)
-    health.add_routes(app, checks=lambda _: checks, time_limit=0.05)
+    settings = HealthSettings(timeout_seconds=0.05, cache_seconds=60)
+    health.add_routes(app, checks=lambda _: checks, settings=settings)
     return app
 
 
@@ -107,6 +109,53 @@ class TestReadiness:
         readiness = await examine([check(name, meet) for name in "abc"], time_limit=5)
         assert [each.status for each in readiness.checks] == ["up"] * 3
 
+    @pytest.mark.parametrize("fails", [False, True])
+    async def test_asks_once_for_all_who_ask_in_a_while(self, fails: bool) -> None:
+        asked = 0
+
+        async def count() -> None:
+            nonlocal asked
+            asked += 1
+            if fails:
+                raise ConnectionRefusedError
+
+        transport = ASGITransport(app=build(check("database", count)))
+        async with AsyncClient(transport=transport, base_url="http://api") as api:
+            answers = [await asyncio.gather(*(api.get("/ready") for _ in range(9)))]
+            answers.append([await api.get("/ready")])
+        statuses = {answer.status_code for several in answers for answer in several}
+        assert (asked, statuses) == (1, {503 if fails else 200})
+
+    async def test_asks_again_after_a_while(self) -> None:
+        app = FastAPI()
+        answers = iter([is_down, is_up])
+        settings = HealthSettings(cache_seconds=0)
+        health.add_routes(
+            app, checks=lambda _: [check("cache", next(answers), required=False)], settings=settings
+        )
+        async with AsyncClient(transport=ASGITransport(app=app), base_url="http://api") as api:
+            statuses = [(await api.get("/ready")).json()["status"] for _ in range(2)]
+        assert statuses == ["degraded", "ready"]
+
+    async def test_goes_on_if_the_first_client_goes_away(self) -> None:
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def wait() -> None:
+            asked.set()
+            await answered.wait()
+
+        app = FastAPI()
+        health.add_routes(
+            app, checks=lambda _: [check("database", wait)], settings=HealthSettings()
+        )
+        async with AsyncClient(transport=ASGITransport(app=app), base_url="http://api") as api:
+            first, second = (asyncio.create_task(api.get("/ready")) for _ in range(2))
+            await asked.wait()
+            first.cancel()
+            await asyncio.wait({first})
+            answered.set()
+            assert (await second).status_code == 200
+
     async def test_lets_a_cancellation_through(self) -> None:
         asked = asyncio.Event()
 
@@ -121,13 +170,13 @@ class TestReadiness:
             await task
 
     async def test_logs_why_without_the_message(self) -> None:
+        async def is_full() -> None:
+            raise DatabaseUnavailable(reason="disk full")
+
         with capture_logs() as log, pytest.raises(NotReady):
-            await examine([check("database", is_down)], time_limit=5)
+            await examine([check("database", is_down), check("disk", is_full)], time_limit=5)
+        logged = {"event": "health check failed", "log_level": "warning"}
         assert log == [
-            {
-                "event": "health check failed",
-                "log_level": "warning",
-                "name": "database",
-                "cause": "ConnectionRefusedError",
-            }
+            {**logged, "name": "database", "cause": "ConnectionRefusedError"},
+            {**logged, "name": "disk", "cause": "DatabaseUnavailable", "reason": "disk full"},
         ]

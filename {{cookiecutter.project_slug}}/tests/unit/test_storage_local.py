@@ -11,6 +11,7 @@ from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.storage import FileStoreUnavailable
 from app.infrastructure.storage import Storage, open_storage
+from tests.support.faults import full_disk
 
 TEXT = b"Note G, with a table.\n"
 
@@ -62,3 +63,13 @@ class TestFailingDisk:
                 await store.ping()
             with pytest.raises(FileStoreUnavailable):
                 await store.put("a", chunks(TEXT), media_type="text/plain")
+
+    async def test_that_is_full_is_unavailable_and_keeps_nothing(self, tmp_path: Path) -> None:
+        async with store_in(tmp_path) as store:
+            with full_disk():
+                with pytest.raises(FileStoreUnavailable):
+                    await store.ping()
+                with pytest.raises(FileStoreUnavailable):
+                    await store.put("b", chunks(TEXT), media_type="text/plain")
+            await store.ping()
+            assert await store.abort_unfinished(utc_now() + timedelta(hours=1)) == 0

@@ -105,9 +105,8 @@ class Storage:
         return await self._call(_delete_older, self._directory / _UNFINISHED, before)
 
     async def ping(self) -> None:
-        """Check that a file can be created."""
-        temporary = self._directory / _UNFINISHED / secrets.token_hex(16)
-        await self._call(lambda: _discard(_create(temporary)))
+        """Check that a file can be written: on a full disk, an empty one can."""
+        await self._call(_probe, self._directory / _UNFINISHED / secrets.token_hex(16))
 
     def _path(self, key: str) -> Path:
         """Return the path of an object.
@@ -165,8 +164,18 @@ def _commit(file: BinaryIO, path: Path) -> None:
 
 
 def _discard(file: BinaryIO) -> None:
-    file.close()
-    Path(file.name).unlink(missing_ok=True)
+    try:
+        file.close()  # writes what is buffered, which fails on a full disk
+    finally:
+        Path(file.name).unlink(missing_ok=True)
+
+
+def _probe(path: Path) -> None:
+    _make_directory(path.parent)
+    try:
+        path.write_bytes(b"\0")
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _open(path: Path, first: int) -> tuple[BinaryIO, int]:

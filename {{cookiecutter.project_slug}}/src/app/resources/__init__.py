@@ -76,7 +76,10 @@ class Resources(JobResources):
         self.hasher = await opened(PasswordHasher.open(settings.passwords))
         self.request_limiter = ConcurrencyLimiter(settings.concurrent_requests)
         self.transfer_limiter = ConcurrencyLimiter(settings.rate_limits.concurrent_transfers)
-        checks = [HealthCheck("database", self.database.ping, required=True)]
+        checks = [
+            HealthCheck("database", self.database.ping, required=True),
+            HealthCheck("database_writes", self.database.try_write, required=False),
+        ]
         # {% if cookiecutter.use_redis %}
         redis = await opened(
             GuardedRedis.open(settings.redis, connections=settings.server.concurrency)

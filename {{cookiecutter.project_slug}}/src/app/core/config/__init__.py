@@ -421,6 +421,9 @@ class HealthSettings(SettingsGroup):
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
     """Seconds that each dependency has to answer `/ready`."""
 
+    cache_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
+    """Seconds for which a process repeats the last answer of `/ready`."""
+
 
 class MetricsSettings(SettingsGroup):
     """Prometheus metrics."""

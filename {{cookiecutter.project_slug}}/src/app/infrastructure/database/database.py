@@ -15,6 +15,7 @@ from app.infrastructure.database.dialect import (
     SNAPSHOT_OPTIONS,
     WRITE_OPTIONS,
     create_engine,
+    try_write,
 )
 from app.infrastructure.database.errors import translate_errors, translated_errors
 from app.infrastructure.database.statistics import time_statements
@@ -47,6 +48,7 @@ class Database:
         self,
         engine: AsyncEngine,
         *,
+        probes: AsyncEngine | None = None,
         snapshots: int = 1,
         snapshot_seconds: float = 600.0,
         wait_seconds: float = 5.0,
@@ -55,11 +57,13 @@ class Database:
 
         Args:
             engine: Runs each statement in autocommit mode.
+            probes: The engine of health checks; by default, the same.
             snapshots: Limit of concurrent snapshots.
             snapshot_seconds: Time limit of a snapshot.
             wait_seconds: Time limit of waiting for a snapshot.
         """
         self.engine = engine
+        self._probes = probes or engine
         self.writers = engine.execution_options(**WRITE_OPTIONS)
         self._snapshots = engine.execution_options(**SNAPSHOT_OPTIONS)
         self._free_snapshots = asyncio.Semaphore(snapshots)
@@ -72,17 +76,23 @@ class Database:
     async def open(cls, settings: DatabaseSettings, *, pool_size: int) -> AsyncIterator["Database"]:
         """Yield a database that connects on first use, and close it afterwards."""
         engine = create_engine(settings, pool_size=pool_size)
+        # A pool in use must not look like a database that is down. Reads and writes have a
+        # connection each: either may hang.
+        probes = create_engine(settings, pool_size=2)
         time_statements(engine, slow_seconds=settings.slow_statement_ms / 1000)
-        translate_errors(engine)
+        for each in (engine, probes):
+            translate_errors(each)
         try:
             yield cls(
                 engine,
+                probes=probes,
                 # Clients that read slowly must leave connections to everyone else.
                 snapshots=max(1, pool_size // 4),
                 snapshot_seconds=settings.snapshot_timeout,
                 wait_seconds=settings.pool_timeout,
             )
         finally:
+            await probes.dispose()
             await engine.dispose()
 
     @asynccontextmanager
@@ -130,5 +140,10 @@ class Database:
 
     async def ping(self) -> None:
         """Query the database."""
-        async with self.read() as connection:
+        async with self._probes.connect() as connection:
             await connection.execute(text(PING))
+
+    async def try_write(self) -> None:
+        """Check that the database accepts writes."""
+        async with self._probes.connect() as connection:
+            await try_write(connection)

@@ -205,6 +205,16 @@ def lock_migrations(connection: Connection) -> bool:
     return locked
 
 
+async def try_write(connection: AsyncConnection) -> None:
+    """Check that the server accepts writes: a standby does not, nor does one with a full disk.
+
+    Raises:
+        DatabaseUnavailable: It is read-only.
+    """
+    if await connection.scalar(text("SHOW transaction_read_only")) == "on":
+        raise DatabaseUnavailable(reason="read-only")
+
+
 async def try_lock(session: AsyncSession, number: int) -> bool:
     """Take a lock until the end of the transaction; return False at once if another one has it.
 

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, Field
 from typing_extensions import TypeAliasType
 
+from app.core.config import HealthSettings
 from app.core.errors import FieldError, Unavailable
 from app.core.ports import HealthCheck
 from app.infrastructure.http.problems import problems
@@ -41,7 +42,8 @@ class DependencyHealth(BaseModel):
 
     name: str = Field(description="Name of the dependency.", examples=["database"])
     status: DependencyStatus = Field(
-        description="`degraded` if the dependency is down but not required.", examples=["up"]
+        description="`degraded` if it fails, but the service can answer without it.",
+        examples=["up"],
     )
     milliseconds: float = Field(ge=0, description="Duration of the check.", examples=[1.2])
 
@@ -72,9 +74,11 @@ def add_routes(
     app: FastAPI,
     *,
     checks: Callable[[Request], Sequence[HealthCheck]],
-    time_limit: float,
+    settings: HealthSettings,
 ) -> None:
     """Add the routes, on the application itself: FastAPI takes longer to match included routers."""
+    latest: asyncio.Task[Readiness] | None = None
+    expires = 0.0
 
     @app.get("/health", status_code=200, tags=[TAG["name"]], summary="Get health")
     async def get_health() -> Health:
@@ -94,12 +98,19 @@ def add_routes(
         responses=problems(NotReady),
     )
     async def get_readiness(request: Request) -> Readiness:
-        """Check all dependencies, with a time limit.
+        """Check all dependencies, with a time limit; the result is cached for a second.
 
         Load balancers route requests to a process while this returns 200. The response names
         dependencies that are down, whatever the status.
         """
-        return await examine(checks(request), time_limit)
+        nonlocal latest, expires
+        clock = asyncio.get_running_loop().time
+        if latest is None or (latest.done() and clock() >= expires):
+            latest = asyncio.create_task(examine(checks(request), settings.timeout_seconds))
+            latest.add_done_callback(_retrieve_exception)
+            expires = clock() + settings.cache_seconds
+        # A client that goes away must not cancel the check for the others.
+        return await asyncio.shield(latest)
 
 
 async def examine(checks: Sequence[HealthCheck], time_limit: float) -> Readiness:
@@ -142,11 +153,12 @@ async def _examine(
     failure = task.exception() if done else TimeoutError()
     if failure is None:
         return "up", milliseconds
-    logger.warning("health check failed", name=check.name, cause=type(failure).__name__)
+    reason = {"cause": type(failure).__name__, **getattr(failure, "context", {})}
+    logger.warning("health check failed", name=check.name, **reason)
     return "down" if check.required else "degraded", milliseconds
 
 
-def _retrieve_exception(task: asyncio.Future[None]) -> None:
+def _retrieve_exception(task: asyncio.Future[Any]) -> None:
     """Keep asyncio from logging an exception that was never retrieved."""
     if not task.cancelled():
         task.exception()

@@ -21,6 +21,7 @@ Word = str | bytes | int
 
 _CONNECTIONS: Final = 32
 _HEALTH_CHECK_SECONDS: Final = 30
+_PROBE_MS: Final = 1000
 
 
 @asynccontextmanager
@@ -84,6 +85,7 @@ class GuardedRedis:
         # Its types differ between the versions of the library.
         self._pool: Any = client.connection_pool
         self._free = asyncio.Semaphore(client.connection_pool.max_connections)
+        self._probe = f"{settings.prefix}:probe"
         self._timeout = settings.timeout
         self._connect_timeout = settings.connect_timeout
         self._breaker = breaker or Breaker(settings.breaker_failures, settings.breaker_seconds)
@@ -116,8 +118,8 @@ class GuardedRedis:
                 return await self._send(("EVAL", script.text, *arguments))
 
     async def ping(self) -> None:
-        """Send a PING."""
-        await self.command("PING")
+        """Write a key: a full Redis answers PING, and refuses writes."""
+        await self.command("SET", self._probe, 1, "PX", _PROBE_MS)
 
     async def _send(self, words: tuple[Word, ...]) -> Any:  # noqa: ANN401
         connection = await self._connect()
