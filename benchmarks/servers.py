@@ -226,7 +226,6 @@ def service(project: Project, behind: Stores, **settings: str) -> App:
         "APP_RATE_LIMITS__GENERAL_ADDRESS": _UNLIMITED,
         "APP_RATE_LIMITS__GENERAL_ACCOUNT": _UNLIMITED,
         "APP_RATE_LIMITS__AUTH_ADDRESS": _UNLIMITED,
-        "APP_RATE_LIMITS__AUTH_ACCOUNT": _UNLIMITED,
         "APP_SERVER__CONCURRENCY": "32",
         **settings,
     }

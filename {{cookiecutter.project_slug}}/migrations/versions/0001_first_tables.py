@@ -14,13 +14,11 @@ def upgrade() -> None:
         "login_throttles",
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("window_started_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("last_failed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_login_throttles")),
     )
-    op.create_index(
-        op.f("ix_login_throttles_window_started_at"), "login_throttles", ["window_started_at"]
-    )
+    op.create_index(op.f("ix_login_throttles_expires_at"), "login_throttles", ["expires_at"])
     op.create_table(
         "users",
         sa.Column("id", sa.Uuid(), nullable=False),

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from itertools import cycle
 from typing import Any
 
 import httpx2
@@ -23,6 +24,7 @@ from app.core.ids import new_id
 from app.core.logging import configure_logging
 from app.core.security.keys import SigningKeys
 from app.core.security.passwords import PasswordHasher, Verification
+from app.core.security.secrets import new_device_token
 from app.domain.permissions import PERMISSIONS, scope_of
 from app.infrastructure.limits import RateLimiter
 from app.main import create_app
@@ -42,6 +44,10 @@ WRONG = "Difference2Engine"
 
 Forge = Callable[..., str]
 Serve = Callable[[SigningKeys], AbstractAsyncContextManager[httpx2.AsyncClient]]
+LogInFrom = Callable[..., Awaitable[httpx2.Response]]
+
+HOME = "203.0.113.1"  # a network that the owner has logged in from
+TOO_MANY = (429, "too_many_login_attempts")
 
 
 def status_and_code(response: httpx2.Response) -> tuple[int, str]:
@@ -298,12 +304,28 @@ class TestThrottle:
         statement = select(models.LoginThrottle.failures).order_by(models.LoginThrottle.failures)
         return [row.failures for row in arrange.rows(statement)]
 
-    def test_counts_a_failure_by_account_and_by_address(
+    @pytest.fixture
+    async def log_in_from(self, own_app: FastAPI, arrange_own: Arrange) -> LogInFrom:
+        """Log in from an address; Ada exists."""
+        await arrange_own.someone(username="ada", email="ada@example.com")
+
+        async def sent(
+            address: str, password: str = PASSWORD, username: str = "ada", device: str = ""
+        ) -> httpx2.Response:
+            transport = httpx2.ASGITransport(app=own_app, client=(address, 4321))
+            headers = {"Device-Token": device} if device else {}
+            form = {"username": username, "password": password}
+            async with httpx2.AsyncClient(transport=transport, base_url=API) as client:
+                return await client.post("/auth/token", data=form, headers=headers)
+
+        return sent
+
+    def test_counts_a_failure_by_account_and_network_and_by_each_alone(
         self, client: TestClient, arrange: ArrangeSync, user: Someone
     ) -> None:
         assert log_in(client, "ada", WRONG).status_code == 401
         assert log_in(client, "grace", WRONG).status_code == 401
-        assert self.stored_failures(arrange) == [1, 1, 2]
+        assert self.stored_failures(arrange) == [1, 1, 1, 1, 2]
 
     @pytest.mark.parametrize("username", ["ada", "nobody"])
     def test_slows_down_guesses_whether_or_not_the_account_exists(
@@ -321,7 +343,7 @@ class TestThrottle:
         for _ in range(5):
             log_in(client, "ada", WRONG)
         earlier = utc_now() - timedelta(seconds=60)
-        arrange.execute(update(models.LoginThrottle).values(last_failed_at=earlier))
+        arrange.execute(update(models.LoginThrottle).values(updated_at=earlier))
         assert log_in(client, "ada").status_code == 200
 
     def test_takes_name_and_address_of_an_account_for_one(
@@ -337,35 +359,164 @@ class TestThrottle:
         for _ in range(4):
             log_in(client, "ada", WRONG)
         assert log_in(client, "ada").status_code == 200
-        assert self.stored_failures(arrange) == [4], "the address stays suspect"
+        # The last but one makes the network known, the last two stay.
+        assert self.stored_failures(arrange) == [0, 0, 4, 4]
         assert {log_in(client, "ada", WRONG).status_code for _ in range(4)} == {401}
 
-    async def test_follows_an_account_from_address_to_address(
-        self, own_app: FastAPI, arrange_own: Arrange
+    def test_ends_with_the_window_of_its_counts(
+        self, client: TestClient, arrange: ArrangeSync, user: Someone
     ) -> None:
-        await arrange_own.someone(username="ada")
-        form = {"username": "ada", "password": WRONG}
-        statuses = []
-        for number in range(6):
-            async with self.client_at(own_app, f"203.0.113.{number}") as client:
-                statuses.append((await client.post(TOKEN, data=form)).status_code)
-        assert statuses == [401] * 5 + [429]
+        for _ in range(5):
+            log_in(client, "ada", WRONG)
+        arrange.execute(update(models.LoginThrottle).values(expires_at=utc_now()))
+        assert log_in(client, "ada").status_code == 200
 
-    async def test_holds_an_address_that_tries_one_account_after_another(
-        self, own_app: FastAPI, arrange_own: Arrange
+    def test_counts_no_login_that_succeeds(self, client: TestClient, user: Someone) -> None:
+        assert {log_in(client, "ada").status_code for _ in range(20)} == {200}
+
+    @pytest.mark.parametrize("address", [HOME, "203.0.113.2", "2001:db8:1::1"])
+    async def test_lets_the_owner_in_while_two_strangers_guess(
+        self, log_in_from: LogInFrom, address: str
     ) -> None:
-        await arrange_own.someone(username="ada")
-        async with self.client_at(own_app, "203.0.113.1") as client:
-            forms = [{"username": f"user-{number}", "password": WRONG} for number in range(20)]
-            statuses = {(await client.post(TOKEN, data=form)).status_code for form in forms}
-            assert statuses == {401}
-            form = {"username": "ada", "password": PASSWORD}
-            assert status_and_code(await client.post(TOKEN, data=form)) == (
-                429,
-                "too_many_login_attempts",
-            )
-        async with self.client_at(own_app, "203.0.113.2") as other:
-            assert (await other.post(TOKEN, data=form)).status_code == 200
+        await log_in_from(HOME)
+        for stranger in ("198.51.100.1", "198.51.100.2"):
+            answers = [await log_in_from(stranger, WRONG) for _ in range(6)]
+            assert [each.status_code for each in answers] == [401] * 5 + [429]
+        assert (await log_in_from(address)).status_code == 200
+
+    @pytest.mark.parametrize("name", ["ada", "nobody"])
+    async def test_allows_100_failures_a_day_from_all_unknown_networks(
+        self, log_in_from: LogInFrom, name: str
+    ) -> None:
+        guesses = [await log_in_from(f"198.51.100.{each // 5}", WRONG, name) for each in range(100)]
+        assert {each.status_code for each in guesses} == {401}
+        refused = await log_in_from("198.51.100.20", PASSWORD, name)
+        assert status_and_code(refused) == TOO_MANY
+        assert 86_300 < int(refused.headers["retry-after"]) <= 86_400
+
+    async def test_lets_known_networks_and_devices_in_when_those_are_spent(
+        self, own_app: FastAPI, log_in_from: LogInFrom
+    ) -> None:
+        self.allow(own_app, daily_failures=1)
+        device = (await log_in_from(HOME)).json()["device_token"]
+        await log_in_from("198.51.100.1", WRONG)
+        assert status_and_code(await log_in_from("198.51.100.2")) == TOO_MANY
+        assert (await log_in_from(HOME)).status_code == 200
+        let_in = await log_in_from("198.51.100.2", device=device)
+        assert (let_in.status_code, let_in.json()["device_token"]) == (200, device)
+        assert (await log_in_from("198.51.100.2")).status_code == 200, "known by now"
+
+    async def test_forgets_a_network_after_30_days(
+        self, own_app: FastAPI, log_in_from: LogInFrom, arrange_own: Arrange
+    ) -> None:
+        self.allow(own_app, daily_failures=1)
+        for days, expected in ((29, 200), (31, 429)):
+            await log_in_from(HOME)
+            shift = timedelta(days=days)
+            for row in await arrange_own.rows(select(models.LoginThrottle)):
+                earlier = update(models.LoginThrottle).values(expires_at=row.expires_at - shift)
+                await arrange_own.execute(earlier.where(models.LoginThrottle.key == row.key))
+            await log_in_from("198.51.100.1", WRONG)
+            assert (await log_in_from(HOME)).status_code == expected
+
+    async def test_does_not_learn_a_network_by_anything_but_the_password(
+        self, own_app: FastAPI, log_in_from: LogInFrom
+    ) -> None:
+        self.allow(own_app, daily_failures=1)
+        await log_in_from("198.51.100.1", WRONG, "grace")
+        await log_in_from("198.51.100.1", WRONG)
+        for number in (1, 2):
+            assert status_and_code(await log_in_from(f"198.51.100.{number}")) == TOO_MANY
+
+    @pytest.mark.parametrize("address", [HOME, "198.51.100.1"])
+    async def test_holds_a_known_device_by_a_count_of_its_own(
+        self, own_app: FastAPI, log_in_from: LogInFrom, address: str
+    ) -> None:
+        self.allow(own_app, daily_failures=4)
+        device = (await log_in_from(HOME)).json()["device_token"]
+        answers = [await log_in_from(address, WRONG, device=device) for _ in range(6)]
+        assert [each.status_code for each in answers] == [401] * 5 + [429]
+        for other in (HOME, "198.51.100.2"):
+            assert status_and_code(await log_in_from(other, device=device)) == TOO_MANY
+            assert (await log_in_from(other)).status_code == 200
+
+    async def test_holds_a_known_network_by_a_count_of_its_own(
+        self, own_app: FastAPI, log_in_from: LogInFrom
+    ) -> None:
+        self.allow(own_app, daily_failures=4)
+        await log_in_from(HOME)
+        answers = [await log_in_from(HOME, WRONG) for _ in range(6)]
+        assert [each.status_code for each in answers] == [401] * 5 + [429]
+        assert (await log_in_from("198.51.100.2")).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("username", "forge"),
+        [
+            pytest.param("ada", lambda token: f"dt_x{token[4:]}", id="forged"),
+            pytest.param("ada", lambda _: "x", id="malformed"),
+            pytest.param("grace", lambda token: token, id="another account"),
+            pytest.param("nobody", lambda _: new_device_token(new_id(), ""), id="no account"),
+        ],
+    )
+    async def test_knows_no_device_by_another_token(
+        self,
+        own_app: FastAPI,
+        log_in_from: LogInFrom,
+        arrange_own: Arrange,
+        username: str,
+        forge: Callable[[str], str],
+    ) -> None:
+        self.allow(own_app, daily_failures=1)
+        await arrange_own.someone(username="grace")
+        token = forge((await log_in_from(HOME)).json()["device_token"])
+        assert (await log_in_from("198.51.100.1", WRONG, username, token)).status_code == 401
+        refused = await log_in_from("198.51.100.2", PASSWORD, username, token)
+        assert status_and_code(refused) == TOO_MANY
+
+    async def test_knows_no_device_from_before_the_password_was_changed(
+        self, own_app: FastAPI, own_client: httpx2.AsyncClient, log_in_from: LogInFrom
+    ) -> None:
+        self.allow(own_app, daily_failures=1)
+        before = (await log_in_from(HOME)).json()
+        body = {"current_password": PASSWORD, "new_password": "Guessed1Password"}
+        headers = bearer(before["access_token"])
+        changed = await own_client.put(f"{ME}/password", json=body, headers=headers)
+        assert changed.is_success
+        after = (await log_in_from(HOME, body["new_password"])).json()
+        await log_in_from("198.51.100.1", WRONG)
+        statuses = [
+            (await log_in_from("198.51.100.2", body["new_password"], device=token)).status_code
+            for token in (before["device_token"], after["device_token"])
+        ]
+        assert statuses == [429, 200]
+
+    @pytest.mark.parametrize(
+        ("addresses", "failures"),
+        [
+            pytest.param(["203.0.113.9"], 20, id="an address"),
+            pytest.param(["2001:db8::1", "2001:db8::ffff:2"], 20, id="a /64"),
+            pytest.param([f"2001:db8:0:{number:x}::1" for number in range(9)], 80, id="a /48"),
+            pytest.param(["::ffff:203.0.113.9", "203.0.113.9"], 20, id="an IPv4-mapped address"),
+            pytest.param(["unknown"], 20, id="a socket"),
+        ],
+    )
+    async def test_holds_a_network_that_tries_one_account_after_another(
+        self, log_in_from: LogInFrom, addresses: list[str], failures: int
+    ) -> None:
+        origins = cycle(addresses)
+        for number in range(failures):
+            guess = await log_in_from(next(origins), WRONG, f"user-{number}")
+            assert guess.status_code == 401
+        assert {status_and_code(await log_in_from(each)) for each in addresses} == {TOO_MANY}
+        for other in ("203.0.113.10", "2001:db8:1::1"):
+            assert (await log_in_from(other)).status_code == 200
+
+    async def test_holds_a_site_that_guesses_from_one_network_after_another(
+        self, log_in_from: LogInFrom
+    ) -> None:
+        guesses = [await log_in_from(f"2001:db8:0:{number:x}::1", WRONG) for number in range(21)]
+        assert [each.status_code for each in guesses] == [401] * 20 + [429]
+        assert (await log_in_from("2001:db8:1::1")).status_code == 200
 
     async def test_misses_none_of_many_failures_at_once(
         self, own_client: httpx2.AsyncClient, arrange_own: Arrange
@@ -373,7 +524,7 @@ class TestThrottle:
         form = {"username": "nobody", "password": WRONG}
         await asyncio.gather(*(own_client.post(TOKEN, data=form) for _ in range(4)))
         rows = await arrange_own.rows(select(models.LoginThrottle.failures))
-        assert [row.failures for row in rows] == [4, 4]
+        assert [row.failures for row in rows] == [4, 4, 4]
 
     async def test_is_not_outrun_by_guesses_that_come_at_once(
         self, own_app: FastAPI, own_client: httpx2.AsyncClient, arrange_own: Arrange
@@ -395,9 +546,11 @@ class TestThrottle:
 
         assert [guess.result().status_code for guess in sent] == [401] * 5 + [429] * 3
 
-    def client_at(self, app: FastAPI, address: str) -> httpx2.AsyncClient:
-        transport = httpx2.ASGITransport(app=app, client=(address, 4321))
-        return httpx2.AsyncClient(transport=transport, base_url="http://testserver")
+    def allow(self, app: FastAPI, **settings: int) -> None:
+        throttle = ThrottleSettings(base_seconds=60, **settings)
+        resources = app.state.resources
+        changed = resources.settings.model_copy(update={"throttle": throttle})
+        app.state.resources = replaced(resources, settings=changed)
 
 
 class TestRateLimits:
@@ -432,25 +585,16 @@ class TestRateLimits:
         assert left == [["1"], ["0"], ["0"]]
         assert client.get(JWKS).status_code == 200
 
-    def test_hold_a_name_that_somebody_wants_to_log_in_with(
-        self, client: TestClient, limit: Callable[..., None], user: Someone
-    ) -> None:
-        limit(auth_account="2/day")
-        answers = [log_in(client, name) for name in ("ada", " ADA ", "ada", "grace")]
-        assert [each.status_code for each in answers] == [200, 200, 429, 401]
-        refused = answers[2]
-        assert refused.json()["code"] == "too_many_requests"
-        assert int(refused.headers["retry-after"]) >= 1
-        assert '"auth-account";q=2;w=86400' in refused.headers["ratelimit-policy"]
-
-    def test_hold_guesses_of_the_current_password_too(
-        self, client: TestClient, limit: Callable[..., None], user: Someone
-    ) -> None:
-        limit(auth_account="2/day")
-        body = {"current_password": WRONG, "new_password": "Guessed1Password"}
-        path = f"{ME}/password"
-        answers = [client.put(path, json=body, headers=user.headers) for _ in range(3)]
-        assert [each.status_code for each in answers] == [403, 403, 429]
+    async def test_hold_a_site_where_passwords_and_tokens_are_tried(self, own_app: FastAPI) -> None:
+        limiter = RateLimiter(RateLimitSettings(auth_address="1/day"))
+        own_app.state.resources = replaced(own_app.state.resources, rate_limiter=limiter)
+        statuses = []
+        for network in range(5):
+            address = f"2001:db8:0:{network}::1", 4321
+            transport = httpx2.ASGITransport(app=own_app, client=address)
+            async with httpx2.AsyncClient(transport=transport, base_url=API) as client:
+                statuses.append((await client.post("/auth/token")).status_code)
+        assert statuses == [422] * 4 + [429]
 
     def test_hold_an_account_whatever_it_comes_in_with(
         self,
@@ -505,6 +649,7 @@ class TestLogs:
             "signature": pair["access_token"].rpartition(".")[2],
             "used refresh token": pair["refresh_token"],
             "refresh token": renewed["refresh_token"],
+            "device token": pair["device_token"],
             "API key": key,
             "hash": "$argon2",
         }

@@ -494,6 +494,7 @@ class TestModels:
             "AccessTokenResponse.access_token",
             "ApiKeyCreatedResponse.key",
             "TokenResponse.access_token",
+            "TokenResponse.device_token",
             "TokenResponse.refresh_token",
         }
 

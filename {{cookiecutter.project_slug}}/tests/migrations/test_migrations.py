@@ -45,7 +45,7 @@ SORTED_AND_FILTERED = [
     ("auth_sessions", ("user_id", "last_used_at", "id")),
     ("auth_sessions", ("expires_at",)),
     ("auth_sessions", ("revoked_at",)),
-    ("login_throttles", ("window_started_at",)),
+    ("login_throttles", ("expires_at",)),
 ]
 REVISIONS = [revision for revision, _ in reversed(migrations.history())]
 

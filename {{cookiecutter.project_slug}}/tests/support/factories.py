@@ -91,8 +91,8 @@ class LoginThrottleFactory(RowFactory[models.LoginThrottle]):
 
     key = Use(lambda: digest(new_id().hex))
     failures = 1
-    window_started_at = Use(utc_now)
-    last_failed_at = Use(utc_now)
+    updated_at = Use(utc_now)
+    expires_at = Use(lambda: utc_now() + timedelta(days=1))
 
 
 class IdempotencyKeyFactory(RowFactory[models.IdempotencyKey]):

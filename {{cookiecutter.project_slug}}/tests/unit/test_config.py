@@ -268,7 +268,6 @@ class TestProduction:
             ),
             ("APP_RATE_LIMITS__ENABLED", "false"),
             ("APP_RATE_LIMITS__AUTH_ADDRESS", "1000000/hour"),
-            ("APP_RATE_LIMITS__AUTH_ACCOUNT", "2/second"),
             ("APP_RATE_LIMITS__GENERAL_ACCOUNT", "1001/second"),
             ("APP_PASSWORDS__MEMORY_KIB", "8192"),
             ("APP_DATABASE__URL", DEVELOPMENT_URL),

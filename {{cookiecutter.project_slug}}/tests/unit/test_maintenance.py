@@ -42,12 +42,12 @@ async def test_deletes_what_is_over_and_leaves_what_is_in_use(
 ) -> None:
     user, now = await arrange_async.someone(), utc_now()
     expired = AuthSessionFactory.build(user_id=user.id, expires_at=now - SECOND)
-    living = LoginThrottleFactory.build(window_started_at=now - 59 * MINUTE)
+    living = LoginThrottleFactory.build(expires_at=now + MINUTE)
     used = RefreshTokenFactory.build(session_id=user.session_id, used_at=now - 29 * DAY)
     over = [
         expired,
         AuthSessionFactory.build(user_id=user.id, revoked_at=now - SECOND),
-        LoginThrottleFactory.build(window_started_at=now - 61 * MINUTE),
+        LoginThrottleFactory.build(expires_at=now - SECOND),
         IdempotencyKeyFactory.build(user_id=user.id, expires_at=now - SECOND),
     ]
     kept = IdempotencyKeyFactory.build(user_id=user.id, expires_at=now + MINUTE)

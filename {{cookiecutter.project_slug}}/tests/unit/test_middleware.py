@@ -508,7 +508,16 @@ CHUNKED = (b"transfer-encoding", b"chunked")
 class TestUnambiguousRequests:
     @pytest.mark.parametrize(
         "name",
-        ["authorization", "content-type", "host", "if-match", "if-none-match", "if-range", "range"],
+        [
+            "authorization",
+            "content-type",
+            "device-token",
+            "host",
+            "if-match",
+            "if-none-match",
+            "if-range",
+            "range",
+        ],
     )
     async def test_have_each_header_of_one_value_once(self, name: str) -> None:
         header = (name.encode(), b"a")

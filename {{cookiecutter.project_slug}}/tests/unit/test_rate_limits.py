@@ -14,18 +14,15 @@ from httpx2 import ASGITransport, AsyncClient
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from starlette.requests import HTTPConnection
 
-from app.api.deps.common import RateLimitedByAddress, limit_login
+from app.api.deps.common import RateLimitedByAddress
 from app.core.config import HttpSettings, RateLimitSettings, rate_of
-from app.core.errors import TooManyRequests
 from app.infrastructure.http.handlers import add_exception_handlers
 from app.infrastructure.http.middleware import middleware, rate_limit_headers
 from app.infrastructure.limits import Quota, RateLimiter, network_of
 
 LIMITS = RateLimitSettings(
     auth_address="3/minute",
-    auth_account="2/minute",
     general_address="5/minute",
     general_account="4/minute",
 )
@@ -190,16 +187,6 @@ class TestLimitByAddress:
     )
     def test_counts_an_ipv6_network_as_one(self, first: str, second: str, *, same: bool) -> None:
         assert (network_of(first) == network_of(second)) is same
-
-
-async def test_a_login_is_limited_by_its_name_which_is_not_stored(clock: Clock) -> None:
-    limiter = RateLimiter(LIMITS)
-    connection = HTTPConnection({"type": "http", "headers": []})
-    for name in ("Ada", " ada ", "grace"):
-        await limit_login(connection, limiter, name)
-    with pytest.raises(TooManyRequests):
-        await limit_login(connection, limiter, "ADA")
-    assert not [subject for _, subject in limiter._counters if "ada" in subject]
 
 
 def client(

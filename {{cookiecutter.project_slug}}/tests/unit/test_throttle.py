@@ -13,13 +13,14 @@ from app.core.errors import TooManyRequests
 from app.infrastructure.database import Database, Session
 from app.infrastructure.throttle import Throttle
 from tests.support.databases import TestDatabases
-from tests.support.models import Guesses, GuessesFactory, with_own_tables
+from tests.support.models import Guesses, GuessesFactory, measure, with_own_tables
 
 ADDRESS = "203.0.113.7"
 NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
 LIMITS = ThrottleSettings(
     account_failures=3, address_failures=6, base_seconds=10, max_seconds=60, window_seconds=600
 )
+DAY = 86_400
 
 
 class TooManyGuesses(TooManyRequests):
@@ -70,12 +71,17 @@ async def fail(throttle: Throttle, session: Session, times: int) -> None:
     for key in attempt.limits:
         counter = await session.get(Guesses, key)
         if counter is None:
-            counter = GuessesFactory.build(key=key, failures=0, window_started_at=NOW)
+            expires_at = NOW + timedelta(seconds=attempt.limits[key].life)
+            counter = GuessesFactory.build(key=key, failures=0, expires_at=expires_at)
             session.add(counter)
         counter.failures += times
-        counter.last_failed_at = NOW
+        counter.updated_at = NOW
     await session.flush()
     session.expunge_all()
+
+
+async def succeed(throttle: Throttle, session: Session) -> None:
+    await throttle.clear(session, await throttle.begin(session, "ada", ADDRESS))
 
 
 async def wait_of(throttle: Throttle, session: Session) -> int:
@@ -90,13 +96,14 @@ class TestBegin:
     async def test_doubles_the_wait_with_each_failure_up_to_a_limit(
         self, throttle: Throttle, session: Session, failures: int, wait: int
     ) -> None:
+        await succeed(throttle, session)  # beyond 100, unknown networks wait for a day
         await fail(throttle, session, failures)
         assert await wait_of(throttle, session) == wait
 
     async def test_lets_the_first_failures_pass(self, throttle: Throttle, session: Session) -> None:
         await fail(throttle, session, 2)
         attempt = await throttle.begin(session, "ada", ADDRESS)
-        assert set(attempt.failures.values()) == {2}
+        assert {attempt.failures(key) for key in attempt.limits} == {2}
 
     async def test_ends_the_wait_and_a_count_with_its_window(
         self, throttle: Throttle, session: Session, after: Wait
@@ -106,8 +113,17 @@ class TestBegin:
         assert await wait_of(throttle, session) == 1
         after(10)
         await throttle.begin(session, "ada", ADDRESS)
-        after(601)
-        assert (await throttle.begin(session, "ada", ADDRESS)).failures == {}
+        after(DAY)
+        assert (await throttle.begin(session, "ada", ADDRESS)).counters == {}
+
+    async def test_waits_no_longer_than_a_count_lasts(
+        self, throttle: Throttle, session: Session, after: Wait
+    ) -> None:
+        after(1 - DAY)
+        await throttle.fail(session, await throttle.begin(session, "ada", ADDRESS))
+        after(0)
+        await fail(throttle, session, 2)
+        assert await wait_of(throttle, session) == 1
 
     async def test_counts_accounts_and_operations_apart(
         self, throttle: Throttle, session: Session
@@ -122,8 +138,9 @@ class TestFail:
         self, throttle: Throttle, session: Session, after: Wait
     ) -> None:
         for number in range(12):
-            after(540 * number)
+            after(DAY * number)
             await throttle.fail(session, await throttle.begin(session, "ada", ADDRESS))
+            await throttle.begin(session, "ada", ADDRESS)
 
     async def test_counts_by_hashes_and_refuses_concurrent_guesses_beyond_the_limit(
         self, throttle: Throttle, session: Session
@@ -132,7 +149,7 @@ class TestFail:
         for _ in range(3):
             await throttle.fail(session, attempt)
         counters = (await session.execute(select(Guesses.key, Guesses.failures))).all()
-        assert [(len(key), failures) for key, failures in counters] == [(64, 3)] * 2
+        assert [(len(key), failures) for key, failures in counters] == [(64, 3)] * 3
         with pytest.raises(TooManyGuesses):
             await throttle.fail(session, attempt)
 
@@ -156,12 +173,27 @@ class TestCheck:
             await throttle.check(session, attempt.limits)
 
 
+class TestClear:
+    async def test_sends_nothing_from_a_network_that_it_knows_for_a_day(
+        self, throttle: Throttle, session: Session, after: Wait
+    ) -> None:
+        for seconds, statements in ((0, 1), (DAY, 0), (DAY + 1, 1), (DAY + 2, 0)):
+            after(seconds)
+            attempt = await throttle.begin(session, "ada", ADDRESS)
+            with measure() as sent:
+                await throttle.clear(session, attempt)
+            assert sent.statements == statements
+
+
 class TestPrune:
     async def test_deletes_counts_that_have_ended(
         self, throttle: Throttle, session: Session, after: Wait
     ) -> None:
         await fail(throttle, session, 1)
-        after(600)
-        assert await throttle.prune(session) == 0
-        after(601)
-        assert await throttle.prune(session) == 2
+        await succeed(throttle, session)
+        deleted = []
+        for seconds in (599, 600, DAY, 30 * DAY):
+            after(seconds)
+            deleted.append(await throttle.prune(session))
+        # The cleared count, that of the network, that of the day, the known network.
+        assert deleted == [1, 1, 1, 1]

@@ -42,7 +42,7 @@ class SessionNotFound(NotFound):
 
 
 class TooManyLoginAttempts(TooManyRequests):
-    """Too many failed logins for this account or from this address."""
+    """Too many failed logins for this account, device or network."""
 
     code = "too_many_login_attempts"
     title = "Too many failed logins"
@@ -79,9 +79,10 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair(AccessToken):
-    """Result of a login or a refresh."""
+    """Result of a login or a refresh; only a login has a device token."""
 
     refresh_token: str
+    device_token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,19 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from app.core.config import RateLimitSettings, rate_of
 from app.core.errors import TooManyConcurrentRequests
 
-Policy = Literal["auth-address", "auth-account", "general-address", "general-account"]
+Policy = Literal["auth-address", "auth-site", "general-address", "general-account"]
 Rate = tuple[int, int]  # requests, seconds
+
+SITE_PREFIX: Final = 48
+"""Prefix length of the largest IPv6 network that a provider assigns to one site (RFC 6177)."""
+
+SITE_FACTOR: Final = 4
+"""Limit of a site, in limits of a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,10 @@ class RateLimiter:
 
     def __init__(self, settings: RateLimitSettings, max_counters: int = 100_000) -> None:
         self._enabled = settings.enabled
+        number, seconds = auth = rate_of(settings.auth_address)
         self._rates: dict[Policy, Rate] = {
-            "auth-address": rate_of(settings.auth_address),
-            "auth-account": rate_of(settings.auth_account),
+            "auth-address": auth,
+            "auth-site": (SITE_FACTOR * number, seconds),
             "general-address": rate_of(settings.general_address),
             "general-account": rate_of(settings.general_account),
         }
@@ -144,8 +151,11 @@ class ConcurrencyLimiter:
             del self._running[subject]
 
 
-def network_of(address: str) -> str:
-    """Return the /64 of an IPv6 address, which is all one customer's (RFC 6177), or the address."""
+def network_of(address: str, prefix: int = 64) -> str:
+    """Return the network of an IPv6 address, or the address.
+
+    A /64 is the least that a customer gets, and a client may use all of its addresses.
+    """
     if ":" not in address:
         return address
     try:
@@ -154,4 +164,5 @@ def network_of(address: str) -> str:
         return address
     if ip.ipv4_mapped:
         return str(ip.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))
+    host_bits = 128 - prefix
+    return str(ipaddress.IPv6Network((int(ip) >> host_bits << host_bits, prefix)))

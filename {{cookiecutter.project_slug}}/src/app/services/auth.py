@@ -4,7 +4,7 @@ These services open transactions of their own: the trace of a failed login or a 
 survive the error that answers it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, cast
 
@@ -15,7 +15,13 @@ from app.core.config import AuthSettings
 from app.core.errors import FieldError, InvalidInput, InvalidToken, PasswordHashingBusy
 from app.core.pages import Page, PageRequest
 from app.core.security.passwords import PasswordHasher
-from app.core.security.secrets import API_KEY_PREFIX, digest, new_refresh_token
+from app.core.security.secrets import (
+    API_KEY_PREFIX,
+    digest,
+    is_device_token,
+    new_device_token,
+    new_refresh_token,
+)
 from app.core.security.tokens import AccessTokens
 from app.domain.auth import (
     AccessToken,
@@ -90,8 +96,8 @@ class Authenticator:
 class PasswordVerifier:
     """Verifies the passwords of users who are logged in.
 
-    A wrong one counts like a failed login, apart from those: a stolen token gives no more guesses
-    than the login form.
+    A wrong one counts like a failed login, by session: a thief of one must not keep the owner from
+    changing the password.
     """
 
     database: Database
@@ -99,7 +105,7 @@ class PasswordVerifier:
     throttle: Throttle
 
     async def verify(
-        self, user_id: UserId, password: str, client: Client
+        self, principal: Principal, password: str, client: Client
     ) -> tuple[Credentials, Attempt]:
         """Verify a password; no connection is held meanwhile.
 
@@ -109,8 +115,10 @@ class PasswordVerifier:
             PasswordHashingBusy: Too many passwords are waiting to be hashed.
         """
         async with self.database.read() as connection:
-            attempt = await self.throttle.begin(connection, str(user_id), client.ip_address)
-            credentials = await UserRepository(connection).credentials_of(user_id)
+            account, session_id = str(principal.id), str(principal.session_id)
+            address = client.ip_address
+            attempt = await self.throttle.begin(connection, account, address, session_id)
+            credentials = await UserRepository(connection).credentials_of(principal.id)
         verified = await self.hasher.verify(
             password, credentials.password_hash if credentials else None
         )
@@ -150,10 +158,13 @@ class AuthService:
     settings: AuthSettings
     session_quota: int
 
-    async def log_in(self, login: str, password: str, scope: str, client: Client) -> TokenPair:
+    async def log_in(
+        self, login: str, password: str, scope: str, client: Client, device_token: str | None
+    ) -> TokenPair:
         """Return a pair of tokens for a user name or e-mail address and a password.
 
-        An empty scope asks for all permissions of the role.
+        An empty scope asks for all permissions of the role. A device token of an earlier login
+        makes the device known.
 
         Raises:
             InvalidCredentials: No such account, not active, or a wrong password, in equal time.
@@ -163,7 +174,8 @@ class AuthService:
         """
         # Another attempt follows a change of the account.
         for _ in range(_LOGIN_ATTEMPTS):
-            pair = await self._try_log_in(normalized_email(login), password, scope, client)
+            name = normalized_email(login)
+            pair = await self._try_log_in(name, password, scope, client, device_token)
             if pair is not None:
                 return pair
         raise PasswordHashingBusy
@@ -216,7 +228,7 @@ class AuthService:
             TooManyLoginAttempts: It was wrong too often.
             PasswordHashingBusy: Too many passwords are waiting to be hashed.
         """
-        credentials, attempt = await self.verifier.verify(principal.id, password, client)
+        credentials, attempt = await self.verifier.verify(principal, password, client)
         async with self.database.transaction() as session:
             await self.verifier.confirm(session, credentials, attempt)
         # API keys, which have no session, may not manage the account.
@@ -255,7 +267,7 @@ class AuthService:
         )
 
     async def _try_log_in(
-        self, login: str, password: str, scope: str, client: Client
+        self, login: str, password: str, scope: str, client: Client, device_token: str | None
     ) -> TokenPair | None:
         """Log in; return `None` if the account changed while the password was verified.
 
@@ -264,8 +276,9 @@ class AuthService:
         async with self.database.read() as connection:
             credentials = await UserRepository(connection).credentials(login)
             # By ID: otherwise, username and address would have separate limits.
-            account = str(credentials.user_id) if credentials else login
-            attempt = await self.throttle.begin(connection, account, client.ip_address)
+            account = str(credentials.user_id) if credentials else f"name:{login}"
+            device = _known_device(device_token, credentials)
+            attempt = await self.throttle.begin(connection, account, client.ip_address, device)
         verification = await self.hasher.verify(
             password, credentials.password_hash if credentials else None
         )
@@ -292,7 +305,11 @@ class AuthService:
                 await UserRepository(session).set_password_hash(credentials.user_id, new_hash)
             await sessions.revoke_beyond(credentials.user_id, self.session_quota, now)
             await self.throttle.clear(session, attempt)
-            return await self._issue(sessions, credentials.user_id, session_id, granted, now)
+            pair = await self._issue(sessions, credentials.user_id, session_id, granted, now)
+            if device is None or new_hash is not None:
+                password_hash = new_hash or credentials.password_hash
+                device = new_device_token(credentials.user_id, password_hash)
+            return replace(pair, device_token=device)
 
     async def _issue(
         self,
@@ -310,6 +327,13 @@ class AuthService:
             expires_in=self.tokens.life_seconds,
             scope=scope,
         )
+
+
+def _known_device(token: str | None, credentials: Credentials | None) -> str | None:
+    if token is None or credentials is None:
+        return None
+    known = is_device_token(token, credentials.user_id, credentials.password_hash)
+    return token if known else None
 
 
 def _granted(role: Role, requested: str) -> str:

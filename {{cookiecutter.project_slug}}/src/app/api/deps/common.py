@@ -1,6 +1,5 @@
 """Dependencies of all features: resources, sessions, pages, preconditions, rate limits."""
 
-import hashlib
 from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
@@ -17,7 +16,13 @@ from app.infrastructure.http.context import request_context
 from app.infrastructure.http.problems import raises
 from app.infrastructure.http.routes import versions_in
 from app.infrastructure.http.schemas import LINE, PageQuery
-from app.infrastructure.limits import ConcurrencyLimiter, Policy, RateLimiter, network_of
+from app.infrastructure.limits import (
+    SITE_PREFIX,
+    ConcurrencyLimiter,
+    Policy,
+    RateLimiter,
+    network_of,
+)
 from app.resources import Resources
 
 _USER_AGENT_LENGTH = 255
@@ -144,14 +149,17 @@ RateLimiterDep = Annotated[RateLimiter, Depends(get_rate_limiter)]
 async def limit_address(connection: HTTPConnection) -> None:
     """Apply the general limit to a client's address, before it is authenticated."""
     limiter = resources_of(connection).rate_limiter
-    await _hit(connection, limiter, "general-address", _address_of(connection))
+    await _hit(connection, limiter, "general-address", _network_of(connection))
 
 
 @raises(TooManyRequests)
 async def limit_auth_address(connection: HTTPConnection) -> None:
-    """Apply the limit of logins and passwords to a client's address."""
+    """Apply the limits of logins and passwords to a client's address and its IPv6 site."""
     limiter = resources_of(connection).rate_limiter
-    await _hit(connection, limiter, "auth-address", _address_of(connection))
+    network, site = _network_of(connection), _network_of(connection, SITE_PREFIX)
+    await _hit(connection, limiter, "auth-address", network)
+    if site != network:
+        await _hit(connection, limiter, "auth-site", site)
 
 
 RateLimitedByAddress = Depends(limit_address)
@@ -167,27 +175,6 @@ async def limit_account(connection: HTTPConnection, limiter: RateLimiter, user_i
     await _hit(connection, limiter, "general-account", str(user_id))
 
 
-async def limit_login(connection: HTTPConnection, limiter: RateLimiter, username: str) -> None:
-    """Apply the limit of logins to a username, known or not, by its hash.
-
-    Raises:
-        TooManyRequests: The limit is reached.
-    """
-    name = username.strip().casefold().encode("utf-8", "surrogatepass")
-    await _hit(connection, limiter, "auth-account", hashlib.sha256(name).hexdigest()[:32])
-
-
-async def limit_password_change(
-    connection: HTTPConnection, limiter: RateLimiter, user_id: UUID
-) -> None:
-    """Apply the limit of logins to an account's changes of its password, apart from logins.
-
-    Raises:
-        TooManyRequests: The limit is reached.
-    """
-    await _hit(connection, limiter, "auth-account", str(user_id))
-
-
 def limit_concurrency(connection: HTTPConnection, limiter: ConcurrencyLimiter) -> None:
     """Count a request of an account, or of an address, until its response has ended.
 
@@ -195,7 +182,7 @@ def limit_concurrency(connection: HTTPConnection, limiter: ConcurrencyLimiter) -
         TooManyConcurrentRequests: The limit is reached.
     """
     context = request_context(connection.scope)
-    context.on_end.append(limiter.acquire(context.user_id or _address_of(connection)))
+    context.on_end.append(limiter.acquire(context.user_id or _network_of(connection)))
 
 
 async def _hit(
@@ -209,6 +196,6 @@ async def _hit(
         raise TooManyRequests(quota.reset_after, policy=policy)
 
 
-def _address_of(connection: HTTPConnection) -> str:
+def _network_of(connection: HTTPConnection, prefix: int = 64) -> str:
     client = connection.scope.get("client")
-    return network_of(client[0]) if client else "unknown"
+    return network_of(client[0], prefix) if client else "unknown"

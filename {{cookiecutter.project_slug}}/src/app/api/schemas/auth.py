@@ -17,6 +17,7 @@ from app.infrastructure.http.schemas import (
 )
 
 _REFRESH_TOKEN = "rt_8s7Kk0rQ1bM9mJY5n2c3vXw4uT6zPq8hL0aSdFgHjKl"  # noqa: S105 - an example
+DEVICE_TOKEN = f"dt_GdUe2LkQ0v8sYxWn4rTqB7mJc5HfZpA1oKiE9uVhXyM{'5a' * 32}"
 
 
 class TokenRequest(InputModel):
@@ -87,6 +88,13 @@ class TokenResponse(AccessTokenResponse):
     refresh_token: str = Field(
         description="Single-use token for the next refresh.",
         examples=[_REFRESH_TOKEN],
+    )
+    device_token: str | None = Field(
+        description=(
+            "Only after a login: keep it, also after a logout, and send it as `Device-Token` at "
+            "the next login."
+        ),
+        examples=[DEVICE_TOKEN],
     )
 
 

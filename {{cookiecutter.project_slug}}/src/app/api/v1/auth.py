@@ -3,18 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Form, Path, Request
+from fastapi import Form, Header, Path
 
 from app.api.deps.auth import AccountOwner, AuthServiceDep
 from app.api.deps.common import (
     AuthRateLimitedByAddress,
     ClientDep,
     PageDep,
-    RateLimiterDep,
-    limit_login,
-    limit_password_change,
 )
 from app.api.schemas.auth import (
+    DEVICE_TOKEN,
     AccessTokenResponse,
     RefreshTokenRequest,
     SessionPage,
@@ -34,7 +32,7 @@ from app.domain.auth import (
 from app.domain.users import WrongPassword
 from app.infrastructure.http.problems import problems
 from app.infrastructure.http.routes import FeatureRouter
-from app.infrastructure.http.schemas import EXAMPLE_ID
+from app.infrastructure.http.schemas import EXAMPLE_ID, LINE
 
 router = FeatureRouter(prefix="/auth", tags=["auth"], dependencies=[AuthRateLimitedByAddress])
 
@@ -45,6 +43,19 @@ TAG = {
         "recent login: an access token whose `auth_time` is at most five minutes ago by default."
     ),
 }
+DeviceToken = Annotated[
+    str | None,
+    Header(
+        alias="Device-Token",
+        max_length=255,
+        pattern=LINE,
+        description=(
+            "`device_token` of an earlier login. It lets you log in while others guess your "
+            "password; a new password revokes it."
+        ),
+        examples=[DEVICE_TOKEN],
+    ),
+]
 
 
 @router.post(
@@ -54,21 +65,19 @@ TAG = {
     responses=problems(InvalidCredentials, TooManyLoginAttempts, PasswordHashingBusy),
 )
 async def log_in(
-    request: Request,
     form: Annotated[TokenRequest, Form()],
     client: ClientDep,
-    limiter: RateLimiterDep,
     auth: AuthServiceDep,
+    device_token: DeviceToken = None,
 ) -> TokenResponse:
     """Exchange a username and password for a pair of tokens.
 
     Send the access token in the `Authorization` header; use the refresh token to get a new pair.
-    Each failed login delays the next one. An account has a limited number of sessions: a further
-    login ends the one that was unused for longest.
+    Failed logins delay further ones from the same device or network. An account has a limited
+    number of sessions: a further login ends the one that was unused for longest.
     """
-    await limit_login(request, limiter, form.username)
     password = form.password.get_secret_value()
-    pair = await auth.log_in(form.username, password, form.scope, client)
+    pair = await auth.log_in(form.username, password, form.scope, client, device_token)
     return TokenResponse.model_validate(pair)
 
 
@@ -96,11 +105,9 @@ async def refresh_tokens(
     responses=problems(WrongPassword, TooManyLoginAttempts, PasswordHashingBusy),
 )
 async def step_up(
-    request: Request,
     owner: AccountOwner,
     body: StepUpRequest,
     client: ClientDep,
-    limiter: RateLimiterDep,
     auth: AuthServiceDep,
 ) -> AccessTokenResponse:
     """Exchange your password for an access token that counts as a recent login.
@@ -108,7 +115,6 @@ async def step_up(
     Do this after a 401 with the code `insufficient_user_authentication` (RFC 9470). The session and
     its refresh token stay as they are; a refreshed token counts from the login.
     """
-    await limit_password_change(request, limiter, owner.id)
     token = await auth.step_up(owner, body.password.get_secret_value(), client)
     return AccessTokenResponse.model_validate(token)
 

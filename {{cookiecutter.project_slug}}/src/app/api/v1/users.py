@@ -6,12 +6,7 @@ from uuid import UUID
 from fastapi import Path, Request, Response
 
 from app.api.deps.auth import RecentOwner
-from app.api.deps.common import (
-    AuthRateLimitedByAddress,
-    ClientDep,
-    RateLimiterDep,
-    limit_password_change,
-)
+from app.api.deps.common import AuthRateLimitedByAddress, ClientDep
 from app.api.deps.users import (
     AdminUser,
     CurrentUser,
@@ -115,18 +110,15 @@ async def delete_account(owner: RecentOwner, users: UserServiceDep) -> None:
     dependencies=[AuthRateLimitedByAddress],
 )
 async def change_password(
-    request: Request,
     owner: RecentOwner,
     body: PasswordUpdate,
     client: ClientDep,
-    limiter: RateLimiterDep,
     users: UserServiceDep,
 ) -> PasswordUpdateResponse:
     """Change your password and end all your other sessions. Requires a recent login.
 
     API keys keep working unless you revoke them: the response lists those that are left.
     """
-    await limit_password_change(request, limiter, owner.id)
     current = body.current_password.get_secret_value()
     new = body.new_password.get_secret_value()
     keys = await users.change_password(

@@ -293,7 +293,6 @@ Rate = Annotated[str, AfterValidator(_check_rate)]
 
 _MOST_A_MINUTE: Final = {
     "auth_address": 600,
-    "auth_account": 100,
     "general_address": 60_000,
     "general_account": 60_000,
 }
@@ -310,10 +309,8 @@ class RateLimitSettings(SettingsGroup):
     that has its own."""
 
     auth_address: Rate = "30/minute"
-    """Requests per address under `/auth`, and requests that set a password."""
-
-    auth_account: Rate = "10/minute"
-    """Logins per username, and password changes per account."""
+    """Requests per address under `/auth`, and requests that set a password. A /48 of IPv6 may send
+    four times as many."""
 
     general_address: Rate = "1200/minute"
     """Requests per address under `/api`."""
@@ -457,19 +454,25 @@ class ThrottleSettings(SettingsGroup):
     """Delay of logins after failed attempts; it doubles with each failure."""
 
     account_failures: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Failed logins per account before delays start."""
+    """Failed logins per account and network, or known device, before delays start."""
 
     address_failures: Annotated[int, Field(ge=1, le=100_000)] = 20
-    """Failed logins per address before delays start."""
+    """Failed logins per network before delays start. A network is an IPv4 address or a /64 of IPv6;
+    a /48 has four times the limits of one."""
+
+    daily_failures: Annotated[int, Field(ge=1, le=100)] = 100
+    """Failed logins per account and day from all unknown networks together; then these wait for the
+    end of the day. NIST allows 100 (SP 800-63B-4)."""
 
     base_seconds: Annotated[int, Field(ge=1, le=3600)] = 1
     """First delay, in seconds."""
 
-    max_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
+    max_seconds: Annotated[int, Field(ge=1, le=86_400)] = 3600
     """Maximum delay, in seconds."""
 
     window_seconds: Annotated[int, Field(ge=1, le=604_800)] = 3600
-    """Seconds after which failures are forgotten."""
+    """Seconds after which failures of a network are forgotten; those of an account are forgotten
+    after a day."""
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
         """Require delays that grow."""

@@ -74,6 +74,7 @@ _SINGLETONS = frozenset(
     {
         b"authorization",
         b"content-type",
+        b"device-token",
         b"host",
         b"if-match",
         b"if-none-match",
@@ -88,6 +89,7 @@ _PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 REQUEST_HEADERS = (
     "Authorization",
+    "Device-Token",
     "Idempotency-Key",
     "If-Match",
     "If-None-Match",
