@@ -452,7 +452,7 @@ class TestThrottle:
     @pytest.mark.parametrize(
         ("username", "forge"),
         [
-            pytest.param("ada", lambda token: f"dt_x{token[4:]}", id="forged"),
+            pytest.param("ada", lambda token: f"dt_{token[4:]}{token[3]}", id="forged"),
             pytest.param("ada", lambda _: "x", id="malformed"),
             pytest.param("grace", lambda token: token, id="another account"),
             pytest.param("nobody", lambda _: new_device_token(new_id(), ""), id="no account"),
