@@ -29,8 +29,6 @@ from tests.support.queues import Run, Witness, on, queue_redis, quick, worker_on
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
 
-OWNER = new_id()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(TrackedJob):
@@ -80,9 +78,9 @@ class Queue:
     def another_worker(self) -> Claims:
         return Claims(self.redis, self.settings.jobs, str(new_id()))
 
-    async def submit(self) -> UUID:
-        job = Report(owner_id=OWNER)
-        await self.store.submit(job.id, Message(job), owner_id=OWNER)
+    async def submit(self, owner_id: UUID | None = None) -> UUID:
+        job = Report(owner_id=owner_id or new_id())
+        await self.store.submit(job.id, Message(job), owner_id=job.owner_id)
         return job.id
 
     @asynccontextmanager
@@ -190,6 +188,20 @@ class TestTry:
             await queue.reaches(other, "failed")
         errors = {each.error for each in (await queue.store.overview()).dead}
         assert errors == {"unknown job (ValidationError)", "expired in the queue"}
+
+    async def test_leaves_slots_to_other_owners(self, settings: Settings) -> None:
+        ada, bob = new_id(), new_id()
+        async with opened(settings, concurrency=4) as queue:
+            for _ in range(6):
+                await queue.submit(ada)
+            held = Held()
+            async with queue.worked_on(held):
+                await queue.witness.until(lambda seen: len(seen.begins) == 2)
+                await queue.reaches(await queue.submit(bob), "running")
+                await queue.witness.until(lambda seen: len(seen.begins) >= 3)
+                assert len(queue.witness.begins) == 3
+                held.may_end.set()
+                await queue.ends(7)
 
     async def test_respects_the_concurrency(self, settings: Settings) -> None:
         async with opened(settings, concurrency=2) as queue:

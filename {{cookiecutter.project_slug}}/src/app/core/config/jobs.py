@@ -27,6 +27,10 @@ class JobSettings(SettingsGroup):
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 10
     """Jobs that one worker runs at once."""
 
+    running_per_user: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Jobs of one user that one worker runs at once, and at most all slots but one; further ones
+    wait."""
+
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
     """Seconds between two polls of an idle worker; a job waits half of that on average."""
 

@@ -56,6 +56,13 @@ class Claims:
             await self._redis.delete(keys.lease(job_id))
             return False
 
+    async def owners(self, job_ids: Iterable[str]) -> list[str]:
+        """Return the owner of each job, or an empty text if it has none."""
+        async with self._redis.in_time(), self._redis.pipeline(transaction=False) as pipe:
+            for each in job_ids:
+                pipe.hget(keys.record(each), "owner")
+            return [(owner or b"").decode() for owner in await pipe.execute()]
+
     async def renew(self, job_ids: Iterable[str]) -> list[str]:
         """Renew the leases of these jobs; return those that are lost."""
         names = list(job_ids)

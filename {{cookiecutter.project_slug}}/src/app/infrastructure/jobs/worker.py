@@ -11,9 +11,11 @@ import os
 import random
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from functools import partial
 from typing import cast
 
 import structlog
@@ -85,6 +87,8 @@ class JobWorker(Worker):
         self._kinds = {kind.__name__: kind for kind in kinds}
         self._settings = settings
         self._metrics = metrics
+        self._max_per_owner = min(settings.running_per_user, max(1, settings.concurrency - 1))
+        self._running: Counter[str] = Counter()
         self._started_at = utc_now().isoformat()
         self._renewed = time.monotonic()
         self._lost: set[str] = set()
@@ -117,15 +121,19 @@ class JobWorker(Worker):
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Claim and start jobs while there are free slots."""
-        # First come, first served.
-        for job_id in map(bytes.decode, job_ids):
+        waiting = [job_id for job_id in map(bytes.decode, job_ids) if job_id not in self.tasks]
+        # First come, first served, but no owner takes the slots of all others.
+        for job_id, owner in zip(waiting, await self._claims.owners(waiting), strict=True):
             if self.job_counter >= self.max_jobs:
                 return
-            if job_id in self.tasks or not await self._claims.claim(job_id, timestamp_ms()):
+            if owner and self._running[owner] >= self._max_per_owner:
+                continue
+            if not await self._claims.claim(job_id, timestamp_ms()):
                 continue
             self.job_counter += 1
+            self._running[owner] += 1
             task = asyncio.create_task(self.run_job(job_id, 0), name=f"job-{job_id}")
-            task.add_done_callback(self._count_down)
+            task.add_done_callback(partial(self._count_down, owner))
             self.tasks[job_id] = task
 
     async def run_job(self, job_id: str, score: int) -> None:
@@ -283,8 +291,9 @@ class JobWorker(Worker):
             self._lost.add(job_id)
             work.cancel()
 
-    def _count_down(self, _: asyncio.Task[None]) -> None:
+    def _count_down(self, owner: str, _: asyncio.Task[None]) -> None:
         self.job_counter -= 1
+        self._running -= Counter([owner])  # which drops those that are zero
 
     def _info(self) -> WorkerInfo:
         return WorkerInfo(
