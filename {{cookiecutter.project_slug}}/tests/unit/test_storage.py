@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
@@ -181,3 +182,29 @@ class TestSignedRequests:
         async with httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport()) as client:
             good, stretched = [(await client.get(url)).status_code for url in (url, later)]
         assert (good, stretched) == (200, 403)
+
+
+class TestStalledPut:
+    async def test_holds_no_part_in_memory(self, own_storage: Storage) -> None:
+        stalled = asyncio.Semaphore(0)
+
+        async def stalling() -> AsyncIterator[bytes]:
+            for _ in range(SMALLEST_PART // 65_536 - 1):
+                yield bytes(65_536)
+            stalled.release()
+            await asyncio.Event().wait()
+
+        tracemalloc.start()
+        puts = [
+            asyncio.create_task(own_storage.put(f"files/{n}", stalling(), media_type="video/mp4"))
+            for n in range(4)
+        ]
+        for _ in puts:
+            await stalled.acquire()
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        for put in puts:
+            put.cancel()
+        await asyncio.gather(*puts, return_exceptions=True)
+
+        assert held < len(puts) * 256 * 1024

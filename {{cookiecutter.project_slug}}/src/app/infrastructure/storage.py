@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
@@ -25,6 +26,9 @@ from app.core.storage import (
 
 if TYPE_CHECKING:  # stubs, not installed in production
     from types_aiobotocore_s3 import S3Client
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _CONNECTIONS: Final = 100
 _CHUNK_BYTES: Final = 64 * 1024
@@ -66,26 +70,29 @@ class Storage:
         self._clients: dict[str, S3Client] = {}
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, media_type: str) -> StoredFile:
-        """Store or replace an object: in parts, one in memory at a time, unless it is small.
+        """Store or replace an object: in parts, unless it is small.
 
-        If the store or the iterator fails, nothing new is left under the key.
+        A part is collected in a temporary file, as clients may stall. If the store or the iterator
+        fails, nothing new is left under the key.
         """
         upload = _Upload(partial(self._send, Key=self._folder + key), media_type)
-        buffer = bytearray()
-        try:
-            async for chunk in chunks:
-                buffer += chunk
-                while len(buffer) >= self._settings.part_size:
-                    part = bytes(memoryview(buffer)[: self._settings.part_size])
-                    del buffer[: self._settings.part_size]
-                    await upload.add(part)
-            return await upload.finish(bytes(buffer))
-        except BaseException:
-            buffer.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.removal_timeout):
-                    await upload.undo()
-            raise
+        size = self._settings.part_size
+        with SpooledTemporaryFile(_CHUNK_BYTES) as part:
+            try:
+                async for chunk in chunks:
+                    rest = memoryview(chunk)
+                    while rest:
+                        room = size - part.tell()
+                        await self._in_thread(part.write, rest[:room])
+                        rest = rest[room:]
+                        if part.tell() == size:
+                            await upload.add(await self._in_thread(_take, part))
+                return await upload.finish(await self._in_thread(_take, part))
+            except BaseException:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.removal_timeout):
+                        await upload.undo()
+                raise
 
     @asynccontextmanager
     async def open(
@@ -213,6 +220,11 @@ class Storage:
         async with _call(self._settings.call_timeout):
             return await call(Bucket=self._bucket, **request)
 
+    async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function that uses the disk."""
+        async with _call(self._settings.call_timeout):
+            return await asyncio.to_thread(call, *args, **kwargs)
+
     async def _client(self, address: str | None = None) -> "S3Client":
         address = address or self._settings.endpoint_url
         async with self._opening:
@@ -278,6 +290,15 @@ class _Upload:
         # In a thread: hashing a part takes milliseconds.
         await asyncio.to_thread(self._digest.update, part)
         self._size += len(part)
+
+
+def _take(file: IO[bytes]) -> bytes:
+    """Empty a file, and return its content."""
+    file.seek(0)
+    content = file.read()
+    file.seek(0)
+    file.truncate()
+    return content
 
 
 @asynccontextmanager
