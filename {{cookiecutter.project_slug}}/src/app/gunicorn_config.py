@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import tempfile
+from functools import partial
 from typing import Any
 
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
@@ -20,6 +21,7 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 from app.about import DISTRIBUTION
 from app.config import load_settings
 from app.core.logging import configure_logging
+from app.infrastructure.http.server import HttpProtocol
 
 # {%- if cookiecutter.use_websockets +%}
 from app.infrastructure.realtime.server import uvicorn_options
@@ -49,7 +51,7 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
 
     CONFIG_KWARGS = {  # noqa: RUF012 - the name and the form are the parent's
         "loop": "uvloop",
-        "http": "httptools",
+        "http": partial(HttpProtocol, _settings.http),
         "lifespan": "on",
         "access_log": False,
         "proxy_headers": False,

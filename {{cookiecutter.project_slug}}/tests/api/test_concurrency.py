@@ -1,8 +1,10 @@
 """No account takes the service from the others: whatever it holds at once has a limit."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import islice
 
 import pytest
@@ -11,15 +13,18 @@ from sqlalchemy import update
 
 from app import models
 from app.config import Settings
+from app.core.config import HttpSettings
+from app.infrastructure.http.server import HttpProtocol
 from app.main import create_app
 from tests.api.test_streaming import exporting, owner_of_things, store_things
 from tests.conftest import async_client_of
-from tests.support.arrange import Arrange
-from tests.support.serving import served
-from tests.support.things import EXPORT, with_things
+from tests.support.arrange import Arrange, Someone
+from tests.support.serving import live, served
+from tests.support.things import EXPORT, THINGS, with_things
 from tests.support.waiting import eventually
 
 ME = "/api/v1/users/me"
+HASTY = HttpSettings(grace_seconds=0.05, min_bytes_per_second=10**9)
 
 
 @pytest.fixture
@@ -74,6 +79,23 @@ class TestRequests:
         assert statuses in ({200}, {422})
 
 
+class TestSearch:
+    async def test_is_stopped_in_time(
+        self, make_settings: Callable[..., Settings], own_database_url: str, password_hash: str
+    ) -> None:
+        limits = {"search_timeout": 0.01, "pool_size": 1}
+        settings = make_settings(own_database_url, database=limits)
+        app = with_things(create_app(settings))
+        async with app.router.lifespan_context(app), async_client_of(app) as client:
+            ada = await Arrange(lambda: app.state.resources, password_hash).someone()
+            stopped = await client.get(f"{THINGS}/endless?q=a", headers=ada.headers)
+            next_one = await client.get("/api/v1/items", headers=ada.headers)
+
+        assert stopped.status_code == 422
+        assert stopped.json()["code"] == "search_too_slow"
+        assert next_one.status_code == 200
+
+
 class TestExports:
     async def test_of_one_account_leave_snapshots_to_others_until_its_client_is_gone(
         self, app: FastAPI, arrange: Arrange
@@ -94,3 +116,49 @@ class TestExports:
 
         assert refused.json()["code"] == "too_many_concurrent_requests"
         assert others.status_code == 200
+
+    async def test_end_when_their_client_stops_reading(
+        self, app: FastAPI, arrange: Arrange
+    ) -> None:
+        ada = await owner_of_things(app, arrange, 4000)
+        loop, protocol = asyncio.get_running_loop(), partial(HttpProtocol, HASTY)
+        async with live(app, send_buffer=4096, http=protocol) as server:
+            with socket.socket() as unread:
+                unread.setblocking(False)
+                await loop.sock_connect(unread, ("127.0.0.1", server.port))
+                await loop.sock_sendall(unread, request_line("GET", EXPORT, ada) + b"\r\n")
+                begin = await loop.sock_recv(unread, 12)
+
+                async def is_free() -> bool:
+                    async with async_client_of(app) as client:
+                        response = await client.get(EXPORT, headers=ada.headers)
+                    return response.status_code == 200
+
+                await eventually(is_free, "the export is free again")
+
+        assert begin == b"HTTP/1.1 200"
+
+
+class TestBodies:
+    async def test_that_stall_are_refused_and_disconnected(
+        self, make_settings: Callable[..., Settings], database_url: str
+    ) -> None:
+        hasty = HASTY.model_dump(include={"grace_seconds", "min_bytes_per_second"})
+        app = create_app(make_settings(database_url, http=hasty))
+        async with app.router.lifespan_context(app), live(app) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            lines = b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+            writer.write(request_line("POST", "/api/v1/users") + lines)
+            answer = await reader.read()  # to the end of the connection
+            writer.close()
+            await writer.wait_closed()
+
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in answer
+        assert b'"code":"request_timeout"' in answer
+
+
+def request_line(method: str, path: str, user: Someone | None = None) -> bytes:
+    """Return the begin of a request, without the end of its headers."""
+    token = f"Authorization: Bearer {user.access_token}\r\n" if user else ""
+    return f"{method} {path} HTTP/1.1\r\nHost: testserver\r\n{token}".encode()

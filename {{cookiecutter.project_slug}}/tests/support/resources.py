@@ -44,6 +44,10 @@ class IsolatedDatabase(Database):
         yield self._connection
 
     @asynccontextmanager
+    async def search(self, seconds: float) -> AsyncIterator[AsyncConnection]:
+        yield self._connection
+
+    @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
         yield self._connection
 

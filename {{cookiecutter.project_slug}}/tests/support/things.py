@@ -13,12 +13,12 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from polyfactory import Use
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.schema import CreateTable
 
-from app.api.deps.common import SessionDep, SnapshotDep
+from app.api.deps.common import ReadSessionDep, SessionDep, SnapshotDep
 from app.api.deps.idempotency import IdempotencyDep
 from app.api.deps.users import CurrentUser
 from app.core.ids import new_id
@@ -54,6 +54,7 @@ class ThingFactory(RowFactory[Thing]):
     title = "A"
 
 
+ENDLESS = text("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT count(*) FROM n")
 CREATE_TABLE = CreateTable(table_of(Thing))
 
 
@@ -101,6 +102,11 @@ async def create_thing(
     response.headers["Location"] = location_of(request, thing.id)
     response.headers["ETag"] = tag_of(1)
     return {"id": str(thing.id), "title": thing.title}
+
+
+@router.get("/endless", include_in_schema=False)
+async def search_endlessly(_: CurrentUser, reader: ReadSessionDep) -> None:
+    await reader.execute(ENDLESS)
 
 
 @router.api_route(

@@ -42,6 +42,7 @@ from tests.support.serving import served
 from tests.support.waiting import PATIENCE
 
 MAX_BYTES = 1024
+TINY = HttpSettings.model_construct(max_body_bytes=10)
 FAR_TOO_MANY_BYTES = 8 * 1024 * 1024  # more than the kernel buffers
 BIG = "a" * 5000
 SHARED = PlainTextResponse("always the same object")
@@ -584,7 +585,7 @@ class TestBodyLimit:
             ("POST", [CHUNKED, encoded], 415),
         ):
             scope = http_scope(method=method, headers=headers)
-            sent = await drive(BodyLimit(must_not_run, max_bytes=10), scope, [])
+            sent = await drive(BodyLimit(must_not_run, TINY), scope, [])
             assert sent[0]["status"] == status
             assert headers_of(sent)[b"connection"] == b"close"
 
@@ -602,18 +603,18 @@ class TestBodyLimit:
     ) -> None:
         headers = [(b"transfer-encoding", coding)]
         scope = {**http_scope(method="POST", headers=headers), "http_version": version}
-        sent = await drive(BodyLimit(OK, max_bytes=10), scope)
+        sent = await drive(BodyLimit(OK, TINY), scope)
         assert sent[0]["status"] == status
 
     async def test_refuses_what_is_no_length(self) -> None:
         lengths = {b"010": 200, b"": 400, b"-1": 400, b"1e3": 400, b"\xb2": 400, b"9" * 5000: 413}
         for length, status in lengths.items():
             scope = http_scope(method="POST", headers=[(b"content-length", length)])
-            sent = await drive(BodyLimit(OK, max_bytes=10), scope)
+            sent = await drive(BodyLimit(OK, TINY), scope)
             assert sent[0]["status"] == status
 
     async def test_can_differ_by_path(self) -> None:
-        layer = BodyLimit(read_all, max_bytes=10, of_paths={"/large": 20})
+        layer = BodyLimit(read_all, TINY, of_paths={"/large": 20})
         for path, status in {"/large": 200, "/other": 413}.items():
             scope = http_scope(path, method="POST", headers=[(b"content-length", b"20")])
             sent = await drive(layer, scope, [{"type": "http.request", "body": b"a" * 20}])
@@ -631,7 +632,7 @@ class TestBodyLimit:
             (OK, (b"content-length", b"0"), False),
             (OK, (b"accept", b"*/*"), False),
         ):
-            layer = BodyLimit(app, max_bytes=10, of_paths={"/large": 20})
+            layer = BodyLimit(app, TINY, of_paths={"/large": 20})
             scope = http_scope("/large", method="POST", headers=[header])
             sent = await drive(layer, scope, body)
             assert (headers_of(sent).get(b"connection") == b"close") is closes
@@ -675,7 +676,7 @@ class TestDrain:
             await receive()
             await send({"type": "http.response.body"})
 
-        layer = BodyLimit(answer_and_read, max_bytes=10, of_paths={"/large": 20})
+        layer = BodyLimit(answer_and_read, TINY, of_paths={"/large": 20})
         sent = await drive(layer, http_scope("/large", method="POST", headers=[CHUNKED]))
         kinds = ["http.response.start", "http.response.body"]
         assert [message["type"] for message in sent] == kinds

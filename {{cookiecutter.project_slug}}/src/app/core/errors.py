@@ -138,6 +138,17 @@ class InvalidInput(DomainError):
         self.errors = errors
 
 
+class SearchTooSlow(InvalidInput):
+    """A search was stopped: the client must narrow it, and a retry or another server can't help."""
+
+    code = "search_too_slow"
+    title = "Search too slow"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.detail = f"The search took more than {seconds:g} seconds. Add filters to narrow it."
+
+
 class TooManyRequests(DomainError):
     """A rate limit is reached; retry after `retry_after` seconds."""
 

@@ -70,12 +70,17 @@ SessionDep = Annotated[Session, Depends(get_session, scope="function")]
 
 @raises(DatabaseUnavailable)
 async def get_read_session(connection: HTTPConnection) -> AsyncIterator[AsyncConnection]:
-    """Yield a connection for reading, without a transaction.
+    """Yield a connection for reading, without a transaction, but for a search (`q`).
 
     A route takes its user before the service that reads: by then authentication has returned its
     connection, and no request holds two.
     """
-    async with resources_of(connection).database.read() as reader:
+    resources = resources_of(connection)
+    async with (
+        resources.database.search(resources.settings.database.search_timeout)
+        if "q" in connection.query_params
+        else resources.database.read()
+    ) as reader:
         yield reader
 
 

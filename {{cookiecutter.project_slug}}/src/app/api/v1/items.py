@@ -19,7 +19,7 @@ from app.api.deps.items import (
     ItemViewer,
 )
 from app.api.schemas.items import ItemCreate, ItemPage, ItemResponse, ItemStatsResponse, ItemUpdate
-from app.core.errors import PreconditionFailed
+from app.core.errors import InvalidInput, PreconditionFailed, SearchTooSlow
 from app.domain.items import ITEM_COLUMNS, ItemId, ItemNotFound, TooManyItems
 from app.infrastructure.http.problems import problems
 from app.infrastructure.http.routes import (
@@ -66,7 +66,9 @@ async def create_item(
     return ItemResponse.model_validate(item)
 
 
-@router.get("", status_code=200, summary="List items")
+@router.get(
+    "", status_code=200, summary="List items", responses=problems(InvalidInput, SearchTooSlow)
+)
 async def list_items(owner: ItemViewer, query: ItemListDep, items: ItemQueriesDep) -> ItemPage:
     """List your items, filtered, searched and sorted.
 

@@ -126,6 +126,13 @@ class HttpSettings(SettingsGroup):
     max_body_bytes: Annotated[int, Field(ge=_KIBIBYTE, le=_KIBIBYTE**3)] = _KIBIBYTE**2
     """Maximum size of a request body, in bytes."""
 
+    min_bytes_per_second: Annotated[int, Field(ge=1)] = 2048
+    """Minimum speed at which a client must send a request body and read a response. Slower ones are
+    disconnected."""
+
+    grace_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
+    """Seconds that a client may lag behind that speed."""
+
     docs_enabled: bool | None = None
     """Serve `/docs` and the OpenAPI document. Unset: everywhere but in production."""
 

@@ -37,6 +37,9 @@ class DatabaseSettings(SettingsGroup):
     lock_timeout: Annotated[float, Field(gt=0, le=3600)] = 5.0
     """Seconds that a writer waits for another before the request is answered with 503."""
 
+    search_timeout: Annotated[float, Field(gt=0, le=300)] = 2.0
+    """Seconds that a search (`q`) may take before the request is answered with 422."""
+
     snapshot_timeout: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     """Seconds that an export may take in all, including a slow client."""
 

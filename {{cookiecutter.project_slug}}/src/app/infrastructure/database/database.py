@@ -9,12 +9,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.config import DatabaseSettings
-from app.core.errors import DatabaseUnavailable
+from app.core.errors import DatabaseUnavailable, SearchTooSlow
 from app.infrastructure.database.dialect import (
     PING,
     SNAPSHOT_OPTIONS,
+    STOPPED,
     WRITE_OPTIONS,
     create_engine,
+    limited,
     try_write,
 )
 from app.infrastructure.database.errors import translate_errors, translated_errors
@@ -116,6 +118,22 @@ class Database:
         with translated_errors():
             async with self.engine.connect() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def search(self, seconds: float) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection for reading, in a transaction with a time limit for statements.
+
+        Raises:
+            SearchTooSlow: A statement was stopped.
+        """
+        try:
+            with translated_errors():
+                async with self._snapshots.connect() as connection, limited(connection, seconds):
+                    yield connection
+        except DatabaseUnavailable as error:
+            if error.context.get("reason") == STOPPED:
+                raise SearchTooSlow(seconds) from error
+            raise
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:

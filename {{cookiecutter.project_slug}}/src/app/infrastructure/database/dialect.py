@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
@@ -52,6 +53,9 @@ SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {
 """For long reads, which see all rows as of one moment, by a server-side cursor."""
 
 PING: Final = "SELECT 1"
+
+STOPPED: Final = "QueryCanceledError"
+"""The reason of `why_unavailable` if a statement took too long."""
 
 _CONNECT_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 1.0
@@ -224,6 +228,14 @@ async def try_lock(session: AsyncSession, number: int) -> bool:
     """
     statement = select(func.pg_try_advisory_xact_lock(literal(number - 2**63, BigInteger())))
     return bool(await session.scalar(statement))
+
+
+@asynccontextmanager
+async def limited(connection: AsyncConnection, seconds: float) -> AsyncIterator[None]:
+    """Limit the time of each statement until the end of the transaction."""
+    limit = f"{math.ceil(seconds * 1000)}ms"
+    await connection.execute(select(func.set_config("statement_timeout", limit, True)))
+    yield
 
 
 def constraint_of(

@@ -3,7 +3,8 @@
 import asyncio
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,9 @@ SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {"begin": "BEGIN"}
 
 PING: Final = "SELECT count(*) FROM sqlite_schema"
 """Reads the file, unlike `SELECT 1`."""
+
+STOPPED: Final = "SQLITE_INTERRUPT"
+"""The reason of `why_unavailable` if a statement took too long."""
 
 _AT_CONNECT: Final = (
     "PRAGMA journal_mode=WAL",  # readers and the writer don't block each other
@@ -213,6 +217,18 @@ async def try_write(connection: AsyncConnection) -> None:
 async def try_lock(session: AsyncSession, number: int) -> bool:  # noqa: ARG001 - see below
     """Return True: a transaction is the only writer."""
     return True
+
+
+@asynccontextmanager
+async def limited(connection: AsyncConnection, seconds: float) -> AsyncIterator[None]:
+    """Interrupt the statement that runs after this time."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    interrupt = cast("aiosqlite.Connection", driver)._conn.interrupt  # noqa: SLF001 - not a coroutine
+    timer = asyncio.get_running_loop().call_later(seconds, interrupt)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def constraint_of(error: IntegrityError, tables: Mapping[str, Table]) -> str | None:

@@ -1,7 +1,8 @@
-"""Bodies: size limits of requests, and compression of responses."""
+"""Bodies: limits of size and speed of requests, and compression of responses."""
 
 import asyncio
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from starlette.middleware.gzip import GZipResponder
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.config import HttpSettings
 from app.core.errors import FieldError, InvalidInput
 from app.infrastructure.http.problems import (
     ENCODED,
@@ -42,7 +44,8 @@ _JSON_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)', re.DOTALL)
 class BodyLimit:
     """Limit request bodies and query parameters (OWASP API4:2023), and refuse encoded bodies.
 
-    Values of JSON and parameters are counted, too: each costs far more to validate than to receive.
+    A body must arrive at a minimum speed. Values of JSON and parameters are counted, too: each
+    costs far more to validate than to receive.
 
     A body is refused by its headers before anything runs, and by its size while it is read. The
     connection is closed after a refusal: the rest could be gigabytes. As bytes in flight would
@@ -50,10 +53,10 @@ class BodyLimit:
     """
 
     def __init__(
-        self, app: ASGIApp, max_bytes: int, of_paths: Mapping[str, int] | None = None
+        self, app: ASGIApp, settings: HttpSettings, of_paths: Mapping[str, int] | None = None
     ) -> None:
         self.app = app
-        self._max_bytes = max_bytes
+        self._settings = settings
         self._of_paths = of_paths or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +67,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        limit = self._of_paths.get(path, self._max_bytes)
+        limit = self._of_paths.get(path, self._settings.max_body_bytes)
         refusal = _refusal(scope, limit)
         # A body that may be large is not read just to keep the connection.
         closes = refusal is not None or (path in self._of_paths and _has_body(scope))
@@ -74,6 +77,7 @@ class BodyLimit:
         more = True
         read = 0
         closing = False
+        receive = _in_time(receive, self._settings)
 
         async def receive_limited() -> Message:
             nonlocal more, read
@@ -92,7 +96,8 @@ class BodyLimit:
         async def send_and_drain(message: Message) -> None:
             nonlocal closing
             if message["type"] == "http.response.start":
-                closing = more and (closes or read > limit)
+                is_late = message["status"] == HTTPStatus.REQUEST_TIMEOUT
+                closing = more and (closes or is_late or read > limit)
                 if closing:
                     message = {**message, "headers": [*message["headers"], _CLOSE]}
             elif closing and more and not message.get("more_body", False):
@@ -103,6 +108,34 @@ class BodyLimit:
 
         app = self.app if refusal is None else refusal
         await app(scope, receive_limited, send_and_drain)
+
+
+def _in_time(receive: Receive, settings: HttpSettings) -> Receive:
+    """Return a function that receives a body at a minimum speed.
+
+    It raises a 408 if the client is late; time in which nothing is received does not count.
+    """
+    more = True
+    read = 0
+    waited = 0.0
+
+    async def receive_in_time() -> Message:
+        nonlocal more, read, waited
+        if not more:
+            return await receive()
+        started = time.monotonic()
+        left = settings.grace_seconds + read / settings.min_bytes_per_second - waited
+        try:
+            async with asyncio.timeout(left):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT) from None
+        waited += time.monotonic() - started
+        more = message.get("more_body", False)
+        read += len(message.get("body", b""))
+        return message
+
+    return receive_in_time
 
 
 def _json_values(body: bytes) -> int:
@@ -125,7 +158,7 @@ def _is_json(scope: Scope) -> bool:
 
 
 async def _drain(receive: Receive) -> None:
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, HTTPException):
         async with asyncio.timeout(_DRAIN_SECONDS):
             while (await receive()).get("more_body", False):
                 pass

@@ -32,6 +32,7 @@ from app.infrastructure.http.problems import (
     METHOD_NOT_ALLOWED,
     PATH_NOT_FOUND,
     TOO_LARGE,
+    TOO_SLOW,
     ProblemType,
     instance_of,
     problem_response,
@@ -50,6 +51,7 @@ _FRAMEWORK = {
         PATH_NOT_FOUND,
         METHOD_NOT_ALLOWED,
         TOO_LARGE,
+        TOO_SLOW,
         INTERNAL,
     )
 }

@@ -156,7 +156,7 @@ def middleware(
         *layers,
         Middleware(UnambiguousRequests),
         # Before anything reads the body.
-        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, of_paths=body_limits),
+        Middleware(BodyLimit, settings=settings, of_paths=body_limits),
         Middleware(Compression),
         # Last: its response passes through all others.
         Middleware(ErrorBoundary),

@@ -162,6 +162,9 @@ TOO_LARGE: Final = replace(
     problem_type(ContentTooLarge),
     detail="The request body exceeds the limit of this operation, in bytes or in JSON values.",
 )
+TOO_SLOW: Final = ProblemType(
+    408, "request_timeout", "Request timeout", "The request body arrived too slowly."
+)
 ENCODED: Final = replace(
     problem_type(UnsupportedContent),
     detail="`Content-Encoding` is not supported in requests: send the body unencoded.",

@@ -16,6 +16,8 @@ from app.infrastructure.http.routes import ATTACHMENT
 
 Format = Literal["csv", "ndjson"]
 
+_CHUNK_BYTES: Final = 64 * 1024
+
 MEDIA_TYPES: Final[dict[Format, str]] = {
     "csv": "text/csv; charset=utf-8",
     "ndjson": "application/x-ndjson",
@@ -80,10 +82,14 @@ async def exported(
 
 async def _resumed(first: bytes | None, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     # One chunk at least: chunked responses bypass the compression threshold.
-    yield first or b""
-    if first is not None:
-        async for chunk in rest:
-            yield chunk
+    if first is None:
+        yield b""
+    chunk = first
+    while chunk is not None:
+        # The server holds a chunk until the client has read it.
+        for start in range(0, len(chunk) or 1, _CHUNK_BYTES):
+            yield chunk[start : start + _CHUNK_BYTES]
+        chunk = await anext(rest, None)
 
 
 def _ndjson(columns: Sequence[str], rows: Iterable[list[object]]) -> bytes:
