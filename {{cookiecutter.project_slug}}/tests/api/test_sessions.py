@@ -4,14 +4,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from sqlalchemy import event, insert, text
 from starlette.testclient import TestClient
 
+from app import models
 from app.core.clock import utc_now
 from app.core.ids import new_id
-from tests.support.arrange import PASSWORD, ArrangeSync, Someone, bearer
+from app.repositories.sessions import SessionRepository
+from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
+from tests.support.databases import EXPLAIN
 from tests.support.factories import AuthSessionFactory
 
 SESSIONS = "/api/v1/auth/sessions"
+DAY = timedelta(days=1)
 
 
 def listed(client: TestClient, user: Someone, **query: Any) -> list[dict[str, Any]]:
@@ -85,6 +91,35 @@ class TestEndSession:
         owner = bearer(pairs[1]["access_token"])
         first = client.get(SESSIONS, params={"limit": 100}, headers=owner).json()
         assert (len(first["items"]), first["next_cursor"]) == (100, None)
+
+    async def test_reads_no_revoked_sessions_when_an_account_has_too_many(
+        self, running_async: FastAPI, arrange_async: Arrange
+    ) -> None:
+        user, other = await arrange_async.someone(), await arrange_async.someone()
+        now = utc_now()
+        common = {"scope": "", "user_agent": "", "ip_address": "", "expires_at": now + DAY}
+        rows = [
+            {**common, "id": new_id(), "user_id": each.id, "revoked_at": revoked_at}
+            for each, revoked_at in ((user, now), (other, None))
+            for _ in range(1000)
+        ]
+        await arrange_async.execute(insert(models.AuthSession).values(rows))
+        await arrange_async.execute(text("ANALYZE auth_sessions"))
+        sent: list[tuple[str, Any]] = []
+
+        def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            sent.append((statement, parameters))
+
+        async with running_async.state.resources.database.transaction() as session:
+            connection = await session.connection()
+            event.listen(connection.sync_connection, "before_cursor_execute", note)
+            await SessionRepository(session).revoke_beyond(user.id, 100, now)
+            event.remove(connection.sync_connection, "before_cursor_execute", note)
+            ((statement, parameters),) = sent
+            plan = await connection.exec_driver_sql(f"{EXPLAIN} {statement}", parameters)
+            steps = " ".join(map(str, plan))
+        assert "ix_auth_sessions_user_id_last_used_at_id" in steps
+        assert [word for word in ("revoked_at", "sort", "temp") if word in steps.lower()] == []
 
     def test_can_end_the_one_that_asks(self, client: TestClient, user: Someone) -> None:
         path = f"{SESSIONS}/{user.session_id}"

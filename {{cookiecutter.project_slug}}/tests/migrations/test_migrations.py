@@ -232,7 +232,11 @@ def _reflected(connection: Connection) -> dict[str, Any]:
                 for column in table.columns
             },
             "indexes": {
-                index.name: ([column.name for column in index.columns], index.unique)
+                index.name: (
+                    [column.name for column in index.columns],
+                    index.unique,
+                    {name: str(value) for name, value in index.dialect_kwargs.items()},
+                )
                 for index in table.indexes
             },
             "constraints": {

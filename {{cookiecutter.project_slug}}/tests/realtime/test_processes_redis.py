@@ -13,7 +13,7 @@ from app.config import Settings
 from app.resources import open_resources
 from app.tasks import TASKS
 from tests.support.arrange import Arrange
-from tests.support.processes import ServerProcess, server_process
+from tests.support.processes import ServerProcess, two_servers
 from tests.support.sockets import TICKETS, all_opened, outcome_of
 from tests.support.waiting import PATIENCE
 
@@ -42,18 +42,11 @@ async def pair(
         realtime={"messages_per_second": 1000.0, "burst": 1000},
         logging={"format": "console"},
     )
-    directories = [tmp_path / name for name in ("one", "other")]
-    for each in directories:
-        each.mkdir()
-    async with AsyncExitStack() as stack:
-        resources = await stack.enter_async_context(open_resources(settings, TASKS))
-        async with asyncio.TaskGroup() as starts:
-            one, other = [
-                starts.create_task(stack.enter_async_context(server_process(settings, each)))
-                for each in directories
-            ]
-        arrange = Arrange(lambda: resources, password_hash)
-        yield Pair(one.result(), other.result(), arrange)
+    async with (
+        open_resources(settings, TASKS) as resources,
+        two_servers(settings, tmp_path) as servers,
+    ):
+        yield Pair(*servers, Arrange(lambda: resources, password_hash))
 
 
 class TestMessages:

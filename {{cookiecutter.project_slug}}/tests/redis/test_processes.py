@@ -1,85 +1,63 @@
-"""Two processes of the service: limits and sessions are shared."""
+"""Two processes of the service: limits are shared, sessions end, whatever Redis does."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-
-import httpx2
-import pytest
+from collections.abc import Callable
+from pathlib import Path
 
 from app.config import Settings
-from app.resources import Resources, open_resources
+from app.resources import open_resources
 from app.tasks import TASKS
-from tests.support.arrange import Arrange, Someone
-from tests.support.databases import TestDatabases
-from tests.support.processes import server_process
-from tests.support.waiting import PATIENCE
+from tests.api.test_processes import ENDINGS, ME, statuses
+from tests.redis.test_outages import QUICK
+from tests.support.arrange import Arrange
+from tests.support.processes import two_clients
+from tests.support.redis_plugin import OwnRedis
 
-ME = "/api/v1/users/me"
 LIMIT = 12
 
 
-@pytest.fixture(scope="module")
-def shared(make_settings: Callable[..., Settings], databases: TestDatabases) -> Iterator[Settings]:
-    """The settings of a service with a database of its own."""
-    url = databases.create()
-    yield make_settings(url, rate_limits={"general_account": f"{LIMIT}/day"})
-    databases.drop(url)
-
-
-@pytest.fixture(scope="module")
-async def addresses(
-    shared: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[tuple[str, ...]]:
-    directories = [tmp_path_factory.mktemp("process") for _ in range(2)]
-    async with AsyncExitStack() as stack:
-        async with asyncio.TaskGroup() as starts:
-            servers = [
-                starts.create_task(stack.enter_async_context(server_process(shared, each)))
-                for each in directories
-            ]
-        yield tuple(server.result().address for server in servers)
-
-
-@pytest.fixture(scope="module")
-async def resources(shared: Settings) -> AsyncIterator[Resources]:
-    async with open_resources(shared, TASKS) as resources:
-        yield resources
-
-
-@pytest.fixture
-async def someone(resources: Resources, password_hash: str) -> Someone:
-    return await Arrange(lambda: resources, password_hash).someone()
-
-
-@asynccontextmanager
-async def clients(
-    addresses: tuple[str, ...], someone: Someone
-) -> AsyncIterator[tuple[httpx2.AsyncClient, httpx2.AsyncClient]]:
-    one, other = (
-        httpx2.AsyncClient(
-            base_url=address,
-            headers=someone.headers,
-            transport=httpx2.AsyncHTTPTransport(),
-            timeout=PATIENCE,
-        )
-        for address in addresses
-    )
-    async with one, other:
-        yield one, other
-
-
 class TestTwoProcesses:
-    async def test_share_rate_limits(self, addresses: tuple[str, ...], someone: Someone) -> None:
-        async with clients(addresses, someone) as pair:
-            statuses = [(await pair[n % 2].get(ME)).status_code for n in range(LIMIT + 2)]
-        assert statuses == [200] * LIMIT + [429] * 2
+    async def test_share_rate_limits(
+        self,
+        make_settings: Callable[..., Settings],
+        own_database_url: str,
+        password_hash: str,
+        tmp_path: Path,
+    ) -> None:
+        settings = make_settings(own_database_url, rate_limits={"general_account": f"{LIMIT}/day"})
+        async with (
+            open_resources(settings, TASKS) as resources,
+            two_clients(settings, tmp_path) as clients,
+        ):
+            user = await Arrange(lambda: resources, password_hash).someone()
+            answers = [await clients[n % 2].get(ME, headers=user.headers) for n in range(LIMIT + 2)]
+        assert [each.status_code for each in answers] == [200] * LIMIT + [429] * 2
 
-    async def test_share_ended_sessions(self, addresses: tuple[str, ...], someone: Someone) -> None:
-        async with clients(addresses, someone) as (one, other):
-            for client in (one, other):
-                assert (await client.get(ME)).status_code == 200
-            body = {"refresh_token": someone.refresh_token}
-            assert (await one.post("/api/v1/auth/logout", json=body)).status_code == 204
-            for client in (other, one):
-                assert (await client.get(ME)).status_code == 401
+    async def test_end_access_while_redis_hangs_or_is_gone(
+        self,
+        make_settings: Callable[..., Settings],
+        own_database_url: str,
+        password_hash: str,
+        own_redis: Callable[[], OwnRedis],
+        tmp_path: Path,
+    ) -> None:
+        redis = own_redis()
+        settings = make_settings(own_database_url, redis={"url": redis.url, **QUICK})
+        async with (
+            open_resources(settings, TASKS) as resources,
+            two_clients(settings, tmp_path) as clients,
+        ):
+            arrange = Arrange(lambda: resources, password_hash)
+            admin = await arrange.someone(role="admin")
+            for gone, back in (
+                (OwnRedis.freeze, OwnRedis.thaw),
+                (OwnRedis.kill, OwnRedis.start),
+            ):
+                users = [await arrange.someone() for _ in ENDINGS]
+                assert [await statuses(clients, user) for user in users] == [[200, 200]] * 5
+                gone(redis)
+                try:
+                    for user, (name, ending) in zip(users, ENDINGS.items(), strict=True):
+                        assert (await ending(clients[0], user, admin)).is_success, name
+                        assert await statuses(clients[::-1], user) == [401, 401], name
+                finally:
+                    back(redis)

@@ -22,6 +22,9 @@ SERVER_VARIABLE = "TEST_POSTGRESQL_URL"
 UNREACHABLE_URL = "postgresql+asyncpg://app@127.0.0.1:1/app"
 """Address of a database that nobody has."""
 
+EXPLAIN = "EXPLAIN"
+"""What to put before a statement to be told its plan."""
+
 _OURS = re.compile(r"apptest_[0-9a-f]{8}_(template|[0-9a-f]{12})")
 
 

@@ -19,6 +19,9 @@ from app.infrastructure.database import migrations
 UNREACHABLE_URL = "sqlite+aiosqlite:////usr"
 """Address of a database that nobody has: it is a directory."""
 
+EXPLAIN = "EXPLAIN QUERY PLAN"
+"""What to put before a statement to be told its plan."""
+
 _OURS = re.compile(r".*/apptest_[^/]+/(template|[0-9a-f]{12})\.db")
 
 

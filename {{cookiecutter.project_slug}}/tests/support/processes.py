@@ -6,16 +6,17 @@ import re
 import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from pydantic import BaseModel, SecretStr
 
 from app.cli.operations import GUNICORN
 from app.config import Settings
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 _LISTENING = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
 
@@ -57,6 +58,38 @@ async def server_process(settings: Settings, directory: Path) -> AsyncIterator[S
             listening = _LISTENING.search(log.read_text())
             assert listening is not None
             yield ServerProcess(process, int(listening[1]), log)
+
+
+@asynccontextmanager
+async def two_servers(
+    settings: Settings, directory: Path
+) -> AsyncIterator[tuple[ServerProcess, ServerProcess]]:
+    """Run two servers by the same settings."""
+    directories = [directory / name for name in ("one", "other")]
+    for each in directories:
+        each.mkdir()
+    async with AsyncExitStack() as stack:
+        async with asyncio.TaskGroup() as starts:
+            one, other = [
+                starts.create_task(stack.enter_async_context(server_process(settings, each)))
+                for each in directories
+            ]
+        yield one.result(), other.result()
+
+
+@asynccontextmanager
+async def two_clients(
+    settings: Settings, directory: Path
+) -> AsyncIterator[tuple[httpx2.AsyncClient, ...]]:
+    """Run two servers, and yield a client of each."""
+    async with two_servers(settings, directory) as servers, AsyncExitStack() as stack:
+        clients = [
+            httpx2.AsyncClient(
+                base_url=server.address, transport=httpx2.AsyncHTTPTransport(), timeout=PATIENCE
+            )
+            for server in servers
+        ]
+        yield tuple([await stack.enter_async_context(client) for client in clients])
 
 
 @asynccontextmanager
