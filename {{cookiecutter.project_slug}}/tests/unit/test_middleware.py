@@ -164,6 +164,9 @@ async def drive(
     return sent
 
 
+HOST = (b"host", b"api.example.com")
+
+
 def http_scope(
     path: str = "/measure",
     *,
@@ -181,7 +184,7 @@ def http_scope(
         "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [*headers],
+        "headers": [*headers] if b"host" in dict(headers) else [HOST, *headers],
         "client": client,
         "server": ("api.example.com", 80),
     }
@@ -409,7 +412,7 @@ class TestTrustedHosts:
     layer = TrustedHosts(OK, ["api.example.com", "*.example.org", "::1"])
 
     async def status(self, *hosts: bytes, path: str = "/measure") -> int:
-        scope = http_scope(path, headers=[(b"host", host) for host in hosts])
+        scope = {**http_scope(path), "headers": [(b"host", host) for host in hosts]}
         return int((await drive(self.layer, scope))[0]["status"])
 
     async def test_are_served(self) -> None:
@@ -525,6 +528,12 @@ class TestUnambiguousRequests:
         for headers, status in (([header], 200), ([header, header], 400)):
             sent = await drive(UnambiguousRequests(OK), http_scope(headers=headers))
             assert sent[0]["status"] == status
+
+    @pytest.mark.parametrize(("version", "status"), [("1.0", 200), ("1.1", 400)])
+    async def test_have_a_host_since_http_1_1(self, version: str, status: int) -> None:
+        scope = {**http_scope(), "headers": [], "http_version": version}
+        sent = await drive(UnambiguousRequests(OK), scope)
+        assert sent[0]["status"] == status
 
     @pytest.mark.parametrize("path", ["*", "", "/live\n", "/a\x00", "/a\x7f"])
     async def test_have_a_path_that_routes_can_have(self, path: str) -> None:

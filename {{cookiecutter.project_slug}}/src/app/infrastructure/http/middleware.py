@@ -32,6 +32,7 @@ from app.infrastructure.http.handlers import log_broken_off, unexpected_response
 from app.infrastructure.http.openapi import DOCS_PATH, REDOC_PATH
 from app.infrastructure.http.problems import (
     CORS_REFUSED,
+    HOST_MISSING,
     INVALID_HOST,
     PATH_NOT_FOUND,
     REPEATED,
@@ -333,7 +334,7 @@ class TrustedHosts:
 
 
 class UnambiguousRequests:
-    """Refuse repeated headers that have one value, and paths that no route has."""
+    """Refuse repeated headers that have one value, no `Host`, and paths that no route has."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -344,6 +345,9 @@ class UnambiguousRequests:
             singletons = [name for name, _ in scope["headers"] if name in _SINGLETONS]
             if len(singletons) != len({*singletons}):
                 await problem_response(scope, REPEATED)(scope, receive, send)
+                return
+            if b"host" not in singletons and scope["http_version"] == "1.1":
+                await problem_response(scope, HOST_MISSING)(scope, receive, send)
                 return
             if not _PATH.fullmatch(scope["path"]):
                 await problem_response(scope, PATH_NOT_FOUND)(scope, receive, send)

@@ -146,6 +146,7 @@ CORS_REFUSED: Final = ProblemType(
     400, "cors_refused", "Cross-origin request refused", "The origin is not allowed."
 )
 REPEATED: Final = replace(MALFORMED, detail="A header that has one value was sent more than once.")
+HOST_MISSING: Final = replace(MALFORMED, detail="The request has no `Host`.")
 UNKNOWN_CODING: Final = ProblemType(
     501,
     "transfer_coding_unsupported",
