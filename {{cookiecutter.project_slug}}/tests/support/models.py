@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from polyfactory import Use
@@ -49,6 +49,8 @@ class Note(Identified, Timestamped, Base):
 
     author_id: Mapped[UUID] = mapped_column(ForeignKey(Author.id, ondelete="CASCADE"))
     text: Mapped[str] = mapped_column(String(200), default="")
+    rank: Mapped[int] = mapped_column(default=1)
+    day: Mapped[date] = mapped_column(default=lambda: utc_now().date())
     version: Mapped[int] = mapped_column()
 
     author: Mapped[Author] = relationship(lazy="raise")
@@ -72,6 +74,8 @@ class NoteFactory(RowFactory[Note]):
 
     id = Use(new_id)
     text = ""
+    rank = 1
+    day = Use(lambda: utc_now().date())
     version = 1
     created_at = Use(utc_now)
     updated_at = Use(utc_now)
@@ -87,6 +91,8 @@ class ReadNote:
 
     id: UUID
     text: str
+    rank: int
+    day: date
     created_at: datetime
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -20,6 +21,8 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 moments = st.datetimes(timezones=st.just(UTC))
 titles = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=254)
+numbers = st.integers(-(2**63), 2**63 - 1) | st.decimals(-(10**30), 10**30, places=2)
+keys = moments | st.dates() | numbers | titles
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda values: st.lists(values, max_size=5) | st.dictionaries(st.text(), values, max_size=5),
@@ -27,7 +30,11 @@ json_values = st.recursive(
 
 
 class TestRoundTrip:
-    @given(key=moments | titles, cursor_id=st.uuids(), sort=st.sampled_from(["title", SORT]))
+    @given(
+        key=keys,
+        cursor_id=st.uuids(),
+        sort=st.sampled_from(["title", SORT]),
+    )
     @example(NOON.replace(microsecond=1), ID, SORT)
     def test_gives_the_position_back(self, key: SortKey, cursor_id: UUID, sort: str) -> None:
         cursor = encode_cursor(sort, key, cursor_id)
@@ -89,6 +96,14 @@ class TestRefusal:
     def test_of_text_that_no_database_stores_is_a_proper_one(self, key: str) -> None:
         with pytest.raises(InvalidInput):
             decode_cursor(encoded(json.dumps(["title", key, ID.hex])), "title", str)
+
+    @pytest.mark.parametrize("kind", [int, Decimal])
+    @pytest.mark.parametrize("key", ["1" * 1000, "1e999", "NaN", "true", '"x"', "null"])
+    def test_of_a_number_that_no_database_stores_is_a_proper_one(
+        self, kind: type[SortKey], key: str
+    ) -> None:
+        with pytest.raises(InvalidInput):
+            decode_cursor(encoded(f'["title", {key}, "{ID}"]'), "title", kind)
 
     @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5000, "NaN", "{", "[1,2,3,"])
     def test_of_what_a_parser_can_choke_on_is_a_proper_one(self, text: str) -> None:

@@ -14,7 +14,13 @@ from app.core.errors import InvalidInput
 from app.core.ids import new_id
 from app.core.pages import Page, PageRequest
 from app.infrastructure.database import Database, Repository, Session, in_orders
-from app.infrastructure.database.repository import columns_of, delete_where, read_as, table_of
+from app.infrastructure.database.repository import (
+    columns_of,
+    delete_where,
+    encode_cursor,
+    read_as,
+    table_of,
+)
 from tests.support.databases import TestDatabases
 from tests.support.models import (
     Author,
@@ -27,12 +33,13 @@ from tests.support.models import (
 )
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-SORTS = ["created_at", "-created_at", "text", "-text"]
+ORDERS = ["created_at", "text", "rank", "day"]
+SORTS = [*ORDERS, *(f"-{order}" for order in ORDERS)]
 
 _notes = table_of(Note).c
 _OWNED = select(*columns_of(Note, ReadNote)).where(_notes.author_id == bindparam("author_id"))
 _BY_ID = _OWNED.where(_notes.id == bindparam("note_id"))
-_LISTS = in_orders(_OWNED, Note, "created_at", "text")
+_LISTS = in_orders(_OWNED, Note, *ORDERS)
 
 contents = st.tuples(
     st.sampled_from(["a", "b", "B", "\u00e4", "a b", "%", "\U0001f389"]),
@@ -73,9 +80,13 @@ async def stored_notes(session: Session, rows: list[tuple[str, int]]) -> Author:
     await session.flush()
     session.add_all(
         NoteFactory.build(
-            author_id=author.id, text=text, created_at=NOON + timedelta(seconds=seconds)
+            author_id=author.id,
+            text=text,
+            created_at=NOON + timedelta(seconds=number),
+            rank=number,
+            day=NOON.date() + timedelta(days=number),
         )
-        for text, seconds in rows
+        for text, number in rows
     )
     await session.flush()
     return author
@@ -112,8 +123,8 @@ class TestPage:
         assert [len(each.items) for each in walked[:-1]] == [limit] * (len(walked) - 1)
         assert [note for each in walked for note in each.items] == whole.items
         assert sorted(note.text for note in whole.items) == sorted(text for text, _ in rows)
-        if sort.endswith("created_at"):
-            keys = [(note.created_at, note.id) for note in whole.items]
+        if (order := sort.removeprefix("-")) != "text":
+            keys = [(getattr(note, order), note.id) for note in whole.items]
             assert keys == sorted(keys, reverse=sort.startswith("-"))
 
     async def test_refuses_the_cursor_of_another_order(self, session: Session) -> None:
@@ -122,6 +133,12 @@ class TestPage:
 
         with pytest.raises(InvalidInput):
             await page(session, author, "-text", 1, cursor)
+
+    async def test_ends_before_a_number_that_the_column_cannot_have(self, session: Session) -> None:
+        author = await stored_notes(session, [("a", 0)])
+        cursor = encode_cursor("rank", 2**63 - 1, new_id())
+
+        assert (await page(session, author, "rank", 1, cursor)).items == []
 
 
 class TestRepository:

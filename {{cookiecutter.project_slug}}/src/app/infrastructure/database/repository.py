@@ -3,16 +3,19 @@
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Final, Generic, TypeVar, cast
 from uuid import UUID
 
-from pydantic import AwareDatetime, StringConstraints, TypeAdapter
+from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
 from pydantic_core import to_json
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     CursorResult,
     Integer,
+    Numeric,
     Select,
     Table,
     Uuid,
@@ -23,6 +26,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
 
 from app.core.errors import FieldError, InvalidInput
 from app.core.pages import Page, PageRequest
@@ -32,10 +36,13 @@ from app.infrastructure.database.models import Base
 
 Entity = TypeVar("Entity", bound=Base)
 T = TypeVar("T")
-SortKey = datetime | str
+SortKey = datetime | date | int | Decimal | str
 
 _POSITIONS: Final[dict[type[SortKey], TypeAdapter[tuple[str, Any, UUID]]]] = {
     datetime: TypeAdapter(tuple[str, AwareDatetime, UUID]),
+    date: TypeAdapter(tuple[str, date, UUID]),
+    int: TypeAdapter(tuple[str, Annotated[int, Field(ge=-(2**63), lt=2**63)], UUID]),
+    Decimal: TypeAdapter(tuple[str, Annotated[Decimal, Field(max_digits=100)], UUID]),
     str: TypeAdapter(tuple[str, Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")], UUID]),
 }
 """Contents of a cursor: the order of a list, the key and the id of the last row of a page.
@@ -43,6 +50,9 @@ _POSITIONS: Final[dict[type[SortKey], TypeAdapter[tuple[str, Any, UUID]]]] = {
 It is opaque to clients. A forged one can only name another position in a list that its bearer may
 read anyway.
 """
+
+
+_WIDEST: Final[dict[type[SortKey], TypeEngine[Any]]] = {int: BigInteger(), Decimal: Numeric()}
 
 
 def table_of(model: type[Base]) -> Table:
@@ -118,7 +128,9 @@ class Repository(Generic[Entity]):
             key = columns[name]
             last_key, last_id = decode_cursor(request.cursor, sort, key.type.python_type)
             position = tuple_(key, columns.id)
-            last = tuple_(bindparam("last_key", type_=key.type), bindparam("last_id", type_=Uuid()))
+            # A number of a forged cursor may exceed the type of the column.
+            key_type = _WIDEST.get(type(last_key), key.type)
+            last = tuple_(bindparam("last_key", type_=key_type), bindparam("last_id", type_=Uuid()))
             statement = statement.where(position < last if sort != name else position > last)
             values |= {"last_key": last_key, "last_id": last_id}
         # One row more than requested tells whether there is a next page, without counting.
