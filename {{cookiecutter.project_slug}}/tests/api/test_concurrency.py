@@ -21,8 +21,9 @@ from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone
 from tests.support.serving import live, served
 from tests.support.things import EXPORT, THINGS, with_things
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
+LIVE = b"GET /live HTTP/1.1\r\nHost: testserver\r\n\r\n"
 ME = "/api/v1/users/me"
 HASTY = HttpSettings(grace_seconds=0.05, min_bytes_per_second=10**9)
 
@@ -149,7 +150,8 @@ class TestBodies:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             lines = b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
             writer.write(request_line("POST", "/api/v1/users") + lines)
-            answer = await reader.read()  # to the end of the connection
+            async with asyncio.timeout(PATIENCE):
+                answer = await reader.read()  # to the end of the connection
             writer.close()
             await writer.wait_closed()
 
@@ -158,7 +160,27 @@ class TestBodies:
         assert b'"code":"request_timeout"' in answer
 
 
+class TestHeads:
+    @pytest.mark.parametrize("before", [b"", LIVE], ids=["first", "second"])
+    @pytest.mark.parametrize("sent", [b"", b"GET"], ids=["none", "half"])
+    async def test_that_stall_are_disconnected(
+        self, app: FastAPI, before: bytes, sent: bytes
+    ) -> None:
+        protocol = partial(HttpProtocol, HASTY)
+        async with asyncio.timeout(PATIENCE), live(app, http=protocol) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            if before:
+                writer.write(before)
+                await reader.readuntil(b"}")
+            writer.write(sent)
+            rest = await reader.read()  # to the end of the connection
+            writer.close()
+            await writer.wait_closed()
+
+        assert rest == b""
+
+
 def request_line(method: str, path: str, user: Someone | None = None) -> bytes:
-    """Return the begin of a request, without the end of its headers."""
+    """Return the beginning of a request, without the end of its headers."""
     token = f"Authorization: Bearer {user.access_token}\r\n" if user else ""
     return f"{method} {path} HTTP/1.1\r\nHost: testserver\r\n{token}".encode()

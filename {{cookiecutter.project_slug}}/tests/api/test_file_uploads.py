@@ -18,6 +18,7 @@ from app.core.errors import InvalidToken
 from app.core.ids import new_id
 from app.domain.files import IncomingFile, UploadExpired
 from app.domain.users import UserId
+from app.infrastructure.limits import ConcurrencyLimiter
 from app.infrastructure.storage import Storage
 from app.main import create_app
 from app.resources import Resources
@@ -162,6 +163,30 @@ class TestConcurrentUploads:
 
         assert sorted(each.status_code for each in responses) == [201] * 3 + [409] * 5
         assert await service.rows() == 3
+
+
+class TestStalledUpload:
+    async def test_leaves_others_alone_and_ends(self, service: Service) -> None:
+        limiter = ConcurrencyLimiter(1)
+        service.app.state.resources = replaced(service.resources, transfer_limiter=limiter)
+        bob = await service.arrange.someone()
+        body = Paused(TEXT)
+        stalled = service.start(aiter(body))
+        async with asyncio.timeout(PATIENCE):
+            await body.sent.wait()
+        await eventually(service.has_begun, "the upload has begun")
+
+        refused = await service.post(multipart(TEXT))
+        others = await service.http.post(
+            FILES, headers=bob.headers | MULTIPART, content=multipart(TEXT)
+        )
+        body.resume.set()
+
+        assert refused.status_code == 429
+        assert refused.json()["code"] == "too_many_concurrent_requests"
+        assert others.status_code == 201
+        assert (await stalled).status_code == 201
+        assert (await service.post(multipart(TEXT))).status_code == 201
 
 
 class TestAbortedUpload:

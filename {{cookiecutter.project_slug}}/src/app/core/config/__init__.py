@@ -131,7 +131,7 @@ class HttpSettings(SettingsGroup):
     disconnected."""
 
     grace_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
-    """Seconds that a client may lag behind that speed."""
+    """Seconds that a client may lag behind that speed, and be connected without a request."""
 
     docs_enabled: bool | None = None
     """Serve `/docs` and the OpenAPI document. Unset: everywhere but in production."""

@@ -1,10 +1,10 @@
-"""HTTP in uvicorn, with a minimum speed at which clients must read.
+"""HTTP in uvicorn, with time limits for clients that send no request or read no response.
 
-Uvicorn waits for a client that stops reading as long as it stays connected, even to close: it would
-hold its connection, its response, and whatever that holds.
+Uvicorn waits as long as a client stays connected, for the head of a request as well as for the
+client to read, even to close: it would hold its connection, its response, and whatever that holds.
 """
 
-from asyncio import TimerHandle
+from asyncio import TimerHandle, Transport
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,6 +19,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(**options)
         self._settings = settings
         self._abortion: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Give the client some time to send a request."""
+        super().connection_made(transport)
+        self.loop.call_later(self._settings.grace_seconds, self._require_request, None)
 
     def pause_writing(self) -> None:
         """Give the client some time to read."""
@@ -39,6 +44,19 @@ class HttpProtocol(HttpToolsProtocol):
         """Release the connection."""
         super().connection_lost(exc)
         self._cancel_abortion()
+
+    def _require_request(self, last: object) -> None:
+        """Disconnect the client if it has sent no complete head since the last check."""
+        if self not in self.connections:  # closed, or a WebSocket
+            return
+        is_answered = getattr(self.cycle, "response_complete", True)
+        is_waiting = is_answered and self.timeout_keep_alive_task is None
+        if is_waiting and last is self.cycle:
+            self.transport.abort()
+            return
+        # A timer per connection costs less than one per request.
+        last = self.cycle if is_waiting else self
+        self.loop.call_later(self._settings.grace_seconds, self._require_request, last)
 
     def _abort_later(self) -> None:
         if self._abortion is None:
