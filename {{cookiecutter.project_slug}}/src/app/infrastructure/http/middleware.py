@@ -29,7 +29,6 @@ from app.infrastructure.http.context import (
     route_template,
 )
 from app.infrastructure.http.handlers import log_broken_off, unexpected_response
-from app.infrastructure.http.openapi import DOCS_PATH, REDOC_PATH
 from app.infrastructure.http.problems import (
     CORS_REFUSED,
     HOST_MISSING,
@@ -55,12 +54,9 @@ _RENDERED: list[RawHeader] = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-_DEFAULT_CSP = b"default-src 'none'; frame-ancestors 'none'"
-_DOCS_CSP = (
-    b"default-src 'none'; "
-    b"script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    b"connect-src 'self'; worker-src blob:; form-action 'self'; base-uri 'none'; "
-    b"frame-ancestors 'none'"
+_CSP: RawHeader = (
+    b"content-security-policy",
+    b"default-src 'none'; frame-ancestors 'none'",
 )
 # Responses may hold tokens and personal data: a route that may be cached says so. Caches store no
 # response with another status unless it asks for it (RFC 9110 §15.1).
@@ -197,7 +193,7 @@ class RequestMiddleware:
             if message["type"].endswith("http.response.start"):
                 context.status = message["status"]
             if message["type"] == "http.response.start":
-                headers = self._completed(message, scope["path"], context)
+                headers = self._completed(message, context)
                 seconds = time.perf_counter() - started
                 headers.append((b"x-process-time", b"%.6f" % seconds))
                 message["headers"] = headers
@@ -213,7 +209,7 @@ class RequestMiddleware:
             statistics.reset(token)
             clear_contextvars()
 
-    def _completed(self, message: Message, path: str, context: RequestContext) -> list[RawHeader]:
+    def _completed(self, message: Message, context: RequestContext) -> list[RawHeader]:
         headers = [*self._always]
         media_type = b""
         needs_no_store = message["status"] in _STORED_BY_DEFAULT
@@ -227,8 +223,8 @@ class RequestMiddleware:
             headers.append(header)
         if media_type and not media_type.startswith(_JSON):
             headers += _RENDERED
-            is_docs = path.startswith((DOCS_PATH, REDOC_PATH))
-            headers.append((b"content-security-policy", _DOCS_CSP if is_docs else _DEFAULT_CSP))
+            if not any(name == _CSP[0] for name, _ in headers):
+                headers.append(_CSP)
         if needs_no_store:
             headers.append(_NO_STORE)
         if context.quotas:
