@@ -90,6 +90,10 @@ class Settings(ServiceSettings):
         from resource import RLIMIT_NOFILE, getrlimit  # noqa: PLC0415 - not on Windows
 
         found = super().risks
+        if self.concurrent_requests >= self.database_pool_size:
+            found["APP_RATE_LIMITS__CONCURRENT_REQUESTS"] = (
+                "lets one account take all database connections of a process"
+            )
         needed = sum(group.open_files(self.server.concurrency) for group in self.groups.values())
         limit, _ = getrlimit(RLIMIT_NOFILE)
         if limit < needed:

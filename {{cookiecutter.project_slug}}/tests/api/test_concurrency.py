@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from itertools import islice
 
@@ -178,6 +178,19 @@ class TestHeads:
             await writer.wait_closed()
 
         assert rest == b""
+
+    async def test_that_do_not_end_are_refused(self, app: FastAPI) -> None:
+        protocol = partial(HttpProtocol, HttpSettings(grace_seconds=600))
+        async with asyncio.timeout(PATIENCE), live(app, http=protocol) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET /live HTTP/1.1\r\nX-Long: " + b"a" * 2**20)
+            # The server may reset the connection, as it has not read everything.
+            with suppress(ConnectionError):
+                answer = await reader.read()
+                assert answer.startswith(b"HTTP/1.1 400 ")
+            with suppress(ConnectionError):
+                writer.close()
+                await writer.wait_closed()
 
 
 def request_line(method: str, path: str, user: Someone | None = None) -> bytes:

@@ -357,15 +357,17 @@ class TestProduction:
     ) -> None:
         monkeypatch.setattr(resource, "getrlimit", lambda _: (100_000, 100_000))
         assert load_settings().risks == {}
-        set_variables({"APP_METRICS__ENABLED": "true"})
+        most = "APP_RATE_LIMITS__CONCURRENT_REQUESTS"
+        set_variables({"APP_METRICS__ENABLED": "true", most: "32"})
         monkeypatch.setattr(resource, "getrlimit", lambda _: (95, 100_000))
-        assert load_settings().risks.keys() == {"APP_METRICS__TOKEN", "RLIMIT_NOFILE"}
+        assert load_settings().risks.keys() == {"APP_METRICS__TOKEN", most, "RLIMIT_NOFILE"}
         monkeypatch.delitem(sys.modules, "app.asgi", raising=False)
         with logging_restored():
             runpy.run_module("app.asgi")
             lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert [line["setting"] for line in lines if line["event"] == "risky setting"] == [
             "APP_METRICS__TOKEN",
+            most,
             "RLIMIT_NOFILE",
         ]
         set_variables({"APP_ENVIRONMENT": "test"})

@@ -72,8 +72,8 @@ class StorageSettings(SettingsGroup):
     """Bucket in the path or in the host name. Self-hosted stores mostly need `path`."""
 
     part_size: Annotated[int, Field(ge=5 * _MEBIBYTE, le=512 * _MEBIBYTE)] = 8 * _MEBIBYTE
-    """Size of a part of a multipart upload, in bytes. It is collected in a temporary file, and held
-    in memory up to five times while it is sent."""
+    """Size of a part of a multipart upload, in bytes. It is collected in a temporary file (in
+    `TMPDIR`, which should be a disk), and held in memory up to five times while it is sent."""
 
     connect_timeout: Annotated[float, Field(gt=0, le=60)] = 2.0
     """Seconds that opening a connection to the store may take."""

@@ -1,15 +1,18 @@
-"""HTTP in uvicorn, with time limits for clients that send no request or read no response.
+"""HTTP in uvicorn, with limits for clients that send no request or read no response.
 
-Uvicorn waits as long as a client stays connected, for the head of a request as well as for the
-client to read, even to close: it would hold its connection, its response, and whatever that holds.
+Uvicorn waits as long as a client stays connected, for the head of a request, of any size, as well
+as for the client to read, even to close: it would hold its connection, its response, and whatever
+that holds.
 """
 
 from asyncio import TimerHandle, Transport
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.core.config import HttpSettings
+
+_MAX_HEAD_BYTES: Final = 64 * 1024
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -19,11 +22,23 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(**options)
         self._settings = settings
         self._abortion: TimerHandle | None = None
+        self._head_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Give the client some time to send a request."""
         super().connection_made(transport)
         self.loop.call_later(self._settings.grace_seconds, self._require_request, None)
+
+    def data_received(self, data: bytes) -> None:
+        """Handle data, and refuse a head that does not end."""
+        head = self.scope
+        super().data_received(data)
+        if head is not self.scope or head is getattr(self.cycle, "scope", None):
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("Request head too large.")
 
     def pause_writing(self) -> None:
         """Give the client some time to read."""
