@@ -315,7 +315,9 @@ class TestThrottle:
             transport = httpx2.ASGITransport(app=own_app, client=(address, 4321))
             headers = {"Device-Token": device} if device else {}
             form = {"username": username, "password": password}
-            async with httpx2.AsyncClient(transport=transport, base_url=API) as client:
+            async with httpx2.AsyncClient(
+                transport=transport, base_url=f"http://testserver{API}"
+            ) as client:
                 return await client.post("/auth/token", data=form, headers=headers)
 
         return sent
@@ -592,7 +594,9 @@ class TestRateLimits:
         for network in range(5):
             address = f"2001:db8:0:{network}::1", 4321
             transport = httpx2.ASGITransport(app=own_app, client=address)
-            async with httpx2.AsyncClient(transport=transport, base_url=API) as client:
+            async with httpx2.AsyncClient(
+                transport=transport, base_url=f"http://testserver{API}"
+            ) as client:
                 statuses.append((await client.post("/auth/token")).status_code)
         assert statuses == [422] * 4 + [429]
 
