@@ -391,6 +391,14 @@ class TestProduction:
         ("HTTP__FORWARDED_ALLOW_IPS", "10.0.0.0/8,::1,proxy", "'proxy' is not an address"),
         ("RATE_LIMITS__AUTH_ADDRESS", "often", "is not a rate"),
         ("RATE_LIMITS__AUTH_ADDRESS", "0/minute", "refuses every request"),
+        # Limits that stop nobody.
+        ("HTTP__MAX_BODY_BYTES", "1073741824", "less than or equal to 67108864"),
+        ("HTTP__MIN_BYTES_PER_SECOND", "1", "greater than or equal to 64"),
+        ("IDEMPOTENCY__KEYS_PER_USER", "1000000", "less than or equal to 100000"),
+        ("THROTTLE__ACCOUNT_FAILURES", "1000", "less than or equal to 100"),
+        ("THROTTLE__ADDRESS_FAILURES", "100000", "less than or equal to 1000"),
+        ("THROTTLE__MAX_SECONDS", "1", "greater than or equal to 60"),
+        ("THROTTLE__WINDOW_SECONDS", "1", "greater than or equal to 60"),
     ],
 )
 def test_values_are_refused(refusal: Refusal, name: str, value: str, message: str) -> None:
@@ -413,7 +421,7 @@ def test_values_are_refused(refusal: Refusal, name: str, value: str, message: st
             "MAIL__STARTTLS: can't be off",
         ),
         (
-            {"THROTTLE__BASE_SECONDS": "10", "THROTTLE__MAX_SECONDS": "5"},
+            {"THROTTLE__BASE_SECONDS": "61", "THROTTLE__MAX_SECONDS": "60"},
             "THROTTLE__MAX_SECONDS: can't be less",
         ),
         (

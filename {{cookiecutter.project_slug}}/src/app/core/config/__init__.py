@@ -123,10 +123,10 @@ class HttpSettings(SettingsGroup):
     such as `10.0.0.0/8`. Production refuses `*` and networks as large: clients could forge their
     address."""
 
-    max_body_bytes: Annotated[int, Field(ge=_KIBIBYTE, le=_KIBIBYTE**3)] = _KIBIBYTE**2
-    """Maximum size of a request body, in bytes."""
+    max_body_bytes: Annotated[int, Field(ge=_KIBIBYTE, le=64 * _KIBIBYTE**2)] = _KIBIBYTE**2
+    """Maximum size of a request body, in bytes, which is held in memory."""
 
-    min_bytes_per_second: Annotated[int, Field(ge=1)] = 2048
+    min_bytes_per_second: Annotated[int, Field(ge=64)] = 2048
     """Minimum speed at which a client must send a request body and read a response. Slower ones are
     disconnected."""
 
@@ -453,17 +453,17 @@ class IdempotencySettings(SettingsGroup):
     answer_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
     """Seconds to keep a response for repeated requests."""
 
-    keys_per_user: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    keys_per_user: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """Stored responses per user; beyond them a new key gets a 429."""
 
 
 class ThrottleSettings(SettingsGroup):
     """Delay of logins after failed attempts; it doubles with each failure."""
 
-    account_failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    account_failures: Annotated[int, Field(ge=1, le=100)] = 5
     """Failed logins per account and network, or known device, before delays start."""
 
-    address_failures: Annotated[int, Field(ge=1, le=100_000)] = 20
+    address_failures: Annotated[int, Field(ge=1, le=1000)] = 20
     """Failed logins per network before delays start. A network is an IPv4 address or a /64 of IPv6;
     a /48 has four times the limits of one."""
 
@@ -474,10 +474,10 @@ class ThrottleSettings(SettingsGroup):
     base_seconds: Annotated[int, Field(ge=1, le=3600)] = 1
     """First delay, in seconds."""
 
-    max_seconds: Annotated[int, Field(ge=1, le=86_400)] = 3600
+    max_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600
     """Maximum delay, in seconds."""
 
-    window_seconds: Annotated[int, Field(ge=1, le=604_800)] = 3600
+    window_seconds: Annotated[int, Field(ge=60, le=604_800)] = 3600
     """Seconds after which failures of a network are forgotten; those of an account are forgotten
     after a day."""
 

@@ -94,13 +94,13 @@ class StorageSettings(SettingsGroup):
     max_file_bytes: Annotated[int, Field(ge=1, le=5 * _GIBIBYTE)] = 100 * _MEBIBYTE
     """Maximum size of a file, in bytes."""
 
-    quota_bytes: Annotated[int, Field(ge=1)] = _GIBIBYTE
+    quota_bytes: Annotated[int, Field(ge=1, le=1024 * _GIBIBYTE)] = _GIBIBYTE
     """Maximum size of all files of a user, in bytes."""
 
-    quota_files: Annotated[int, Field(ge=1)] = 1000
+    quota_files: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Maximum number of files of a user."""
 
-    unfinished_uploads: Annotated[int, Field(ge=1)] = 100
+    unfinished_uploads: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Uploads of a user that are not complete; further ones are refused."""
 
     media_types: ListOf[MediaType] = Field(
