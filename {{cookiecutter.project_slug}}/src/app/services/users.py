@@ -31,7 +31,7 @@ from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserRepository
 from app.services.auth import PasswordVerifier
 
-_ALARM = "If that was not you, ask for help at once: somebody else has your account."
+_ALARM = "If that was not you, ask for help at once: somebody else may have your account."
 _MOST_API_KEYS = 10_000  # the most that the quota may be
 
 
