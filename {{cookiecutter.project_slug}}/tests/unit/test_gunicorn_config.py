@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from app.infrastructure.http.server import HttpProtocol
 from tests.support.processes import process_group
 
 APP = """
@@ -93,12 +94,15 @@ class TestConfiguration:
         monkeypatch.setenv("APP_SERVER__WORKERS", "3")
         monkeypatch.setenv("APP_SERVER__KEEP_ALIVE", "7")
         monkeypatch.setenv("APP_SERVER__GRACEFUL_TIMEOUT", "11")
+        monkeypatch.setenv("APP_HTTP__GRACE_SECONDS", "3")
         monkeypatch.setenv("APP_JOBS__DRAIN_SECONDS", "20.5")
         config = runpy.run_module("app.gunicorn_config")
         assert config["bind"] == "[::1]:9000"
         assert config["workers"] == 3
         assert config["keepalive"] == 7
         assert config["worker_class"].CONFIG_KWARGS["timeout_graceful_shutdown"] == 11
+        protocol = config["worker_class"].CONFIG_KWARGS["http"]
+        assert (protocol.func, protocol.args[0].grace_seconds) == (HttpProtocol, 3)
         assert config["graceful_timeout"] > 11 + 20.5, "requests, then jobs, then resources"
         assert isinstance(config["graceful_timeout"], int)
 
