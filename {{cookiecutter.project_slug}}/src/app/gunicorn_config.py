@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
@@ -120,6 +121,26 @@ def post_worker_init(_: ServiceWorker) -> None:
     """Collect garbage from now on, but not among the objects of the start."""
     gc.freeze()
     gc.enable()
+
+
+def when_ready(_: Arbiter) -> None:
+    """Serve the metrics of all workers on a port of their own."""
+    own = _settings.metrics
+    if own.enabled and own.port is not None:
+        # Imported now: the library looks for the directory when it is imported.
+        from prometheus_client import start_http_server  # noqa: PLC0415
+
+        from app.infrastructure.metrics import registry_of  # noqa: PLC0415
+
+        start_http_server(own.port, own.host, registry_of(Path(_counts)))
+
+
+def child_exit(_: Arbiter, worker: ServiceWorker) -> None:
+    """Remove the gauges of a worker that has ended."""
+    if _settings.metrics.enabled:
+        from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
+        mark_process_dead(worker.pid, _counts)  # type: ignore[no-untyped-call]
 
 
 def on_exit(_: Arbiter) -> None:

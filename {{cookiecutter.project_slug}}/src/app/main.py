@@ -1,7 +1,7 @@
 """The application factory."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -20,6 +20,7 @@ from app.infrastructure.http.openapi import (
     DocumentedApi,
     operation_id,
 )
+from app.infrastructure.metrics import exported, recorded
 from app.resources import open_resources
 from app.tasks import TASKS
 
@@ -34,7 +35,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings, TASKS) as resources:
+        async with AsyncExitStack() as stack:
+            if registry is not None and settings.metrics.directory is None:
+                own = settings.metrics
+                stack.enter_context(exported(registry, own.host, own.port))
+            resources = await stack.enter_async_context(open_resources(settings, TASKS))
+            if registry is not None:
+                await stack.enter_async_context(
+                    recorded(registry, resources.measures, resources.polls)
+                )
             app.state.resources = resources
             yield
 
@@ -71,7 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     jwks.add_routes(app, lambda request: request.app.state.resources.keys.public_jwks())
     if settings.docs_enabled:
         docs.add_routes(app)
-    if registry is not None:
+    if registry is not None and settings.metrics.port is None:
         metrics.add_routes(app, registry, settings.metrics)
     v1.include_in(app)
     return app

@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from app.config import Settings
 from app.core.ids import new_id
 from app.infrastructure.jobs import open_job_redis
 from app.infrastructure.jobs.claims import Claims
-from app.infrastructure.jobs.metrics import JobMetrics, exported_metrics
+from app.infrastructure.jobs.metrics import JobMetrics
 from app.infrastructure.jobs.worker import Cron, JobWorker
+from app.infrastructure.metrics import exported, recorded
 from app.resources import open_resources
 from app.tasks import TASKS
 from app.tasks.maintenance import Prune, RemoveExports
@@ -33,6 +35,7 @@ async def open_worker(settings: Settings, metrics: JobMetrics) -> AsyncIterator[
     async with (
         open_resources(settings, TASKS) as resources,
         open_job_redis(settings.redis, settings.jobs) as redis,
+        recorded(metrics.registry, resources.measures, resources.polls),
     ):
         yield JobWorker(
             redis,
@@ -51,8 +54,10 @@ def run(settings: Settings) -> None:
     Raises:
         OSError: The port of the metrics is unavailable.
     """
-    with exported_metrics(settings.jobs, enabled=settings.metrics.enabled) as metrics:
-        asyncio.run(_run(settings, metrics))
+    registry = CollectorRegistry()
+    port = settings.jobs.metrics_port if settings.metrics.enabled else None
+    with exported(registry, settings.metrics.host, port):
+        asyncio.run(_run(settings, JobMetrics(registry)))
 
 
 async def _run(settings: Settings, metrics: JobMetrics) -> None:

@@ -10,11 +10,14 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.config import Settings
+from app.core.ids import new_id
 from app.core.jobs import JobFile, TooManyJobs, TrackedJob
-from app.core.ports import Job
+from app.core.ports import Job, Mail, SendMail
 from app.infrastructure.jobs import JobStore
+from app.infrastructure.jobs.payloads import message
 from app.services.jobs import EXPORTS, JobService
 from tests.support.arrange import ArrangeSync, Someone
+from tests.support.metrics_plugin import Measured, until, value
 from tests.support.queues import Run, Witness, on, open_store, quick, working
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
@@ -219,3 +222,17 @@ class TestReady:
     def test_tells_whether_there_are_workers(self, client: TestClient) -> None:
         statuses = {each["name"]: each["status"] for each in client.get("/ready").json()["checks"]}
         assert statuses["workers"] == "degraded"
+
+
+class TestMetrics:
+    async def test_show_jobs_that_wait(self, measured: Measured) -> None:
+        async with measured() as (app, client):
+            await until(client, 0, "jobs_queued")
+            mail = Mail(to="ada@example.com", subject="Hello", text="")
+            await app.state.resources.job_store.submit(new_id(), message(SendMail(mail)))
+            await until(client, 1, "jobs_queued")
+
+            async def grows() -> bool:
+                return await value(client, "jobs_oldest_age_seconds") > 0
+
+            await eventually(grows, "it waits")

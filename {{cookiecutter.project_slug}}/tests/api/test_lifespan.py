@@ -15,6 +15,7 @@ from sqlalchemy import select, text
 
 from app import models
 from app.config import Settings
+from app.core.config import PasswordSettings
 from app.core.security.passwords import PasswordHasher
 from app.infrastructure.database import Database
 from app.main import create_app
@@ -227,6 +228,6 @@ def noted(
 
 
 @asynccontextmanager
-async def fails_to_close(*_: object) -> AsyncIterator[object]:
-    yield None
+async def fails_to_close(settings: PasswordSettings) -> AsyncIterator[PasswordHasher]:
+    yield PasswordHasher(settings)
     raise OSError("it does not close")

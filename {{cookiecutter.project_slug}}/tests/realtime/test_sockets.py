@@ -28,6 +28,7 @@ from app.infrastructure.realtime.server import uvicorn_options
 from app.main import create_app
 from app.services.realtime import ConnectionGuard
 from tests.support.arrange import Arrange, Someone, bearer
+from tests.support.metrics_plugin import Measured, until
 from tests.support.resources import replaced
 from tests.support.serving import LiveServer, live
 from tests.support.sockets import (
@@ -271,6 +272,17 @@ class TestStranger:
                     leave.set()
                 await eventually(lambda: counts(service.hub, 0))
         assert errors(log) == []
+
+
+class TestMetrics:
+    async def test_show_open_sockets(self, measured: Measured, password_hash: str) -> None:
+        async with measured() as (app, client):
+            ada = await Arrange(lambda: app.state.resources, password_hash).someone()
+            port = client.base_url.port
+            assert port is not None
+            async with opened(port, ada):
+                await until(client, 1, "websocket_connections")
+            await until(client, 0, "websocket_connections")
 
 
 class TestHeartbeat:

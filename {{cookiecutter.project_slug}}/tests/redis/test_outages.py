@@ -15,12 +15,13 @@ from app.main import create_app
 from tests.conftest import async_client_of
 from tests.support.answers import Recorded
 from tests.support.arrange import Arrange, Someone
+from tests.support.metrics_plugin import until, value
 from tests.support.redis_plugin import OwnRedis
 from tests.support.things import CREATE_TABLE, THINGS, with_things
 from tests.support.waiting import eventually
 
 ME = "/api/v1/users/me"
-QUICK: Final[dict[str, float]] = {
+QUICK: Final[dict[str, Any]] = {
     "timeout": 0.25,
     "connect_timeout": 1.0,
     "breaker_failures": 3,
@@ -52,6 +53,7 @@ async def served(
         own_database_url,
         redis={"url": redis.url, **QUICK},
         rate_limits=UNLIMITED,
+        metrics={"enabled": True},
     )
     app = recorded(with_things(create_app(settings)))
     async with app.router.lifespan_context(app):
@@ -182,6 +184,11 @@ class TestFullRedis:
         async with Redis.from_url(redis.url) as client:
             await client.config_set("maxmemory", 1)
             full = await checks(caller)
+            for _ in range(QUICK["breaker_failures"]):
+                await checks(caller)
+            await until(caller, 0, "redis_up")
+            assert await value(caller, "redis_errors_total") >= QUICK["breaker_failures"]
             await client.config_set("maxmemory", 0)
         await until_redis_is(caller, "up")
+        await until(caller, 1, "redis_up")
         assert (full["all"], full["database"], full["redis"]) == ("degraded", "up", "degraded")

@@ -370,6 +370,8 @@ class TestProduction:
             most,
             "RLIMIT_NOFILE",
         ]
+        set_variables({"APP_METRICS__PORT": "9100"})
+        assert load_settings().risks.keys() == {"RLIMIT_NOFILE"}
         set_variables({"APP_ENVIRONMENT": "test"})
         assert load_settings().risks == {}
 

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 import httpx2
 import pytest
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
@@ -22,9 +22,11 @@ from app.core.ports import Job
 from app.infrastructure.jobs import JobStore, keys
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import JobRedis
-from app.infrastructure.jobs.metrics import Outcome, exported_metrics
+from app.infrastructure.jobs.metrics import JobMetrics, Outcome
 from app.infrastructure.jobs.payloads import Message
 from app.infrastructure.jobs.worker import Cron, JobWorker, retry_delay
+from app.infrastructure.metrics import exported
+from tests.support.metrics_plugin import free_port
 from tests.support.queues import Run, Witness, on, queue_redis, quick, worker_on, working
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
@@ -409,22 +411,15 @@ def test_retry_delay_doubles_up_to_a_maximum_less_up_to_a_half(settings: Setting
     assert {math.ceil(retry_delay(jobs, 1)) for _ in range(50)} <= {1, 2}
 
 
-def test_metrics_are_served_if_enabled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    ports: list[int] = []
-
-    def noted(*arguments: Any) -> Any:
-        server, thread = start_http_server(*arguments)
-        ports.append(server.server_port)
-        return server, thread
-
-    monkeypatch.setattr("app.infrastructure.jobs.metrics.start_http_server", noted)
-    jobs = settings.jobs.model_copy(update={"metrics_port": 0})
-    with exported_metrics(jobs, enabled=True) as metrics:
+def test_metrics_are_served_on_a_port_of_their_own() -> None:
+    registry, port = CollectorRegistry(), free_port()
+    metrics = JobMetrics(registry)
+    with exported(registry, "127.0.0.1", port):
         for tries, outcome in enumerate(("failed", "done"), start=1):
             metrics.begun("SendMail", tries, 0.2)
             metrics.ended("SendMail", cast("Outcome", outcome), 0.1)
         metrics.begun("SendMail", 1, 5)
-        text = httpx2.get(f"http://127.0.0.1:{ports[0]}/metrics").text
+        text = httpx2.get(f"http://127.0.0.1:{port}/metrics").text
     assert {
         "jobs_running 1.0",
         'jobs_total{job="SendMail",outcome="done"} 1.0',
@@ -432,5 +427,3 @@ def test_metrics_are_served_if_enabled(settings: Settings, monkeypatch: pytest.M
         'job_wait_seconds_count{job="SendMail"} 2.0',
         'job_duration_seconds_count{job="SendMail"} 2.0',
     } <= set(text.splitlines())
-    with exported_metrics(jobs, enabled=False):
-        assert len(ports) == 1

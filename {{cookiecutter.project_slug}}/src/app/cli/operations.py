@@ -48,6 +48,8 @@ def serve(
     settings = load_settings()
     load_signing_keys(settings.auth, development=settings.environment == "development")
     bound_socket(settings.server.host, settings.server.port).close()
+    if settings.metrics.enabled and settings.metrics.port is not None:
+        bound_socket(settings.metrics.host, settings.metrics.port, "APP_METRICS__PORT").close()
     if not skip_migration_check:
         check = check_revision(settings.database.url.get_secret_value())
         if check.state != "current":

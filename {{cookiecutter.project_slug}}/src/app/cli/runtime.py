@@ -140,7 +140,7 @@ async def require_migrations(settings: "Settings", database: "Database") -> None
         raise CommandFailed(str(check))
 
 
-def bound_socket(host: str, port: int) -> socket.socket:
+def bound_socket(host: str, port: int, variable: str = "APP_SERVER__PORT") -> socket.socket:
     """Bind a port (0 for any) before anything else starts."""
     try:
         family = socket.getaddrinfo(host, port, flags=socket.AI_PASSIVE)[0][0]
@@ -148,7 +148,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         match error.errno:
             case errno.EADDRINUSE:
-                reason = f"Port {port} on {host} is in use; set APP_SERVER__PORT to another."
+                reason = f"Port {port} on {host} is in use; set {variable} to another."
             case errno.EACCES:
                 reason = f"Port {port} is privileged; use 1024 or higher."
             case _:

@@ -1,6 +1,6 @@
 """Ports: interfaces of application code to the outside world, which infrastructure implements."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -88,6 +88,20 @@ class Cache:
 
         A value that could not be dropped expires after its `ttl`.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A value for the metrics.
+
+    Attributes:
+        name: A name by Prometheus' conventions; `…_total` counts since the start of the process.
+    """
+
+    name: str
+    description: str
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

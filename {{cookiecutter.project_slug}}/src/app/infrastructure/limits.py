@@ -4,13 +4,14 @@ import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
 
 from app.core.config import RateLimitSettings, rate_of
 from app.core.errors import TooManyConcurrentRequests
+from app.core.ports import Measurement
 
 Policy = Literal["auth-address", "auth-site", "general-address", "general-account"]
 Rate = tuple[int, int]  # requests, seconds
@@ -51,6 +52,7 @@ class RateLimiter:
             "general-address": rate_of(settings.general_address),
             "general-account": rate_of(settings.general_account),
         }
+        self._refused = dict.fromkeys(self._rates, 0)
         self._max_counters = max_counters
         # A clock that is set back must not reset the counters.
         self._started = time.time() - time.monotonic()
@@ -61,7 +63,16 @@ class RateLimiter:
         """Count a request of a subject; return None if limits are disabled."""
         if not self._enabled:
             return None
-        return await self._count(policy, self._rates[policy], subject)
+        counted = await self._count(policy, self._rates[policy], subject)
+        if not counted.allowed:
+            self._refused[policy] += 1
+        return counted
+
+    def measure(self) -> Iterator[Measurement]:
+        """Measure refusals."""
+        name, description = "rate_limit_refusals_total", "Requests refused by a rate limit."
+        for policy, number in self._refused.items():
+            yield Measurement(name, description, number, {"policy": policy})
 
     async def _count(self, policy: Policy, rate: Rate, subject: str) -> Quota:
         now, (limit, seconds) = self._started + time.monotonic(), rate

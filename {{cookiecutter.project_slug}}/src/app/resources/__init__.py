@@ -14,6 +14,7 @@ from app.infrastructure.database import Database
 from app.infrastructure.events import LoggedEvents
 from app.infrastructure.limits import ConcurrencyLimiter, RateLimiter
 from app.infrastructure.mail import build_mailer
+from app.infrastructure.metrics import Measure
 
 # {%- if cookiecutter.use_redis +%}
 from app.infrastructure.redis import GuardedRedis
@@ -50,6 +51,7 @@ class Resources(JobResources):
     cache: Cache
     events: Events
     health_checks: tuple[HealthCheck, ...]
+    measures: tuple[Measure, ...]
 
     def __init__(self, settings: Settings, tasks: Tasks) -> None:
         self.settings = settings
@@ -80,11 +82,13 @@ class Resources(JobResources):
             HealthCheck("database", self.database.ping, required=True),
             HealthCheck("database_writes", self.database.try_write, required=False),
         ]
+        measures = [self.database.measure, self.hasher.measure]
         # {% if cookiecutter.use_redis %}
         redis = await opened(
             GuardedRedis.open(settings.redis, connections=settings.server.concurrency)
         )
         checks.append(HealthCheck("redis", redis.ping, required=False))
+        measures.append(redis.measure)
         prefix = settings.redis.prefix
         self.rate_limiter = RedisRateLimiter(settings.rate_limits, redis, prefix)
         self.cache = RedisCache(redis, prefix)
@@ -100,9 +104,11 @@ class Resources(JobResources):
         # {% if cookiecutter.use_websockets %}
         self.hub = await opened(open_hub(settings, self.database))
         self.events = MESSAGES.announcing(self.events, self.hub)
+        measures.append(self.hub.measure)
         # {% endif %}
         checks += await self.open_jobs(stack, settings, self.run)
         self.health_checks = tuple(checks)
+        self.measures = (*measures, self.rate_limiter.measure)
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from app.config import Settings
 from app.core.ports import HealthCheck, Job, Jobs
 from app.infrastructure.jobs import JobQueue, JobStore, open_job_redis
+from app.infrastructure.metrics import Poll
 
 
 class JobResources:
@@ -13,6 +14,7 @@ class JobResources:
 
     jobs: Jobs
     job_store: JobStore
+    polls: tuple[Poll, ...]
 
     async def open_jobs(
         self, stack: AsyncExitStack, settings: Settings, run: Callable[[Job], Awaitable[None]]
@@ -21,5 +23,6 @@ class JobResources:
         opened = stack.enter_async_context
         redis = await opened(open_job_redis(settings.redis, settings.jobs, guarded=True))
         self.job_store = JobStore(redis, settings.jobs)
+        self.polls = (self.job_store.measure,)
         self.jobs = await opened(JobQueue.open(self.job_store, settings.jobs))
         return [HealthCheck("workers", self.job_store.require_worker, required=False)]

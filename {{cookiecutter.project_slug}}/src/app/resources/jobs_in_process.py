@@ -6,12 +6,14 @@ from contextlib import AsyncExitStack
 from app.config import Settings
 from app.core.ports import HealthCheck, Job, Jobs
 from app.infrastructure.jobs_in_process import InProcessJobs
+from app.infrastructure.metrics import Poll
 
 
 class JobResources:
     """Jobs, run by tasks of the event loop."""
 
     jobs: Jobs
+    polls: tuple[Poll, ...] = ()
 
     async def open_jobs(
         self, stack: AsyncExitStack, settings: Settings, run: Callable[[Job], Awaitable[None]]

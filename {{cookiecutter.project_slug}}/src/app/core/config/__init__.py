@@ -433,17 +433,24 @@ class MetricsSettings(SettingsGroup):
     """Prometheus metrics."""
 
     enabled: bool = False
-    """Count and time requests, and serve `/metrics`."""
+    """Measure the service, and serve `/metrics`."""
 
     token: Annotated[SecretStr, Field(min_length=16)] | None = None
     """Token that scrapers send as `Authorization: Bearer …`. Unset: `/metrics` is public."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """TCP port that serves `/metrics` of all processes, without a token, in place of the public
+    port. Unset: none."""
+
+    host: str = "127.0.0.1"
+    """Address of that port. Let only scrapers reach it."""
 
     directory: Path | None = None
     """Directory in which the processes of a server share their metrics; `app serve` sets it."""
 
     def risks(self) -> Iterator[tuple[str, str]]:
         """Warn about public metrics."""
-        if self.enabled and self.token is None:
+        if self.enabled and self.token is None and self.port is None:
             yield "token", "is not set: every client may read /metrics"
 
 

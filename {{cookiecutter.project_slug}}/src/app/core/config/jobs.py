@@ -63,8 +63,5 @@ class JobSettings(SettingsGroup):
     """Seconds to keep the result of a job, and the file it made."""
 
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
-    """TCP port on which a worker serves metrics if APP_METRICS__ENABLED is set; 0 picks a free one.
-    Unset: none."""
-
-    metrics_host: str = "127.0.0.1"
-    """Address of that port. It has no token, so let only scrapers reach it."""
+    """TCP port on which a worker serves metrics if APP_METRICS__ENABLED is set, at the address
+    APP_METRICS__HOST. Unset: none."""

@@ -11,7 +11,7 @@ import sys
 import threading
 import unicodedata
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from argon2.low_level import ARGON2_VERSION
 from app.about import DISTRIBUTION, TITLE
 from app.core.config import PasswordSettings
 from app.core.errors import PasswordHashingBusy
+from app.core.ports import Measurement
 
 T = TypeVar("T")
 MIN_LENGTH: Final = 8
@@ -59,7 +60,8 @@ class PasswordHasher:
             settings.concurrency, "passwords", initializer=_lower_priority
         )
         self._capacity = settings.concurrency + settings.max_waiting
-        self._pending = 0
+        self._concurrency = settings.concurrency
+        self._pending = self._refused = 0
         self._decoy = _decoy(self._argon2)
         self._settings = settings
         self._common = _common_passwords()
@@ -131,8 +133,19 @@ class PasswordHasher:
             return Verification(matches=False)
         return Verification(True, outdated=self._argon2.check_needs_rehash(stored))
 
+    def measure(self) -> Iterator[Measurement]:
+        """Measure the queue."""
+        running = min(self._pending, self._concurrency)
+        name = "password_hashes"
+        yield Measurement(f"{name}_running", "Hashes in progress.", running)
+        waiting = self._pending - running
+        yield Measurement(f"{name}_waiting", "Logins that wait for their hash.", waiting)
+        description = "Logins refused because too many wait."
+        yield Measurement(f"{name}_refused_total", description, self._refused)
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._pending >= self._capacity:
+            self._refused += 1
             raise PasswordHashingBusy
         self._pending += 1
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)

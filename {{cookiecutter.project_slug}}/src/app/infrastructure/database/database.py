@@ -1,8 +1,9 @@
 """Access to the database: sessions for writing, connections for reading."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import structlog
 from sqlalchemy import text
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 
 from app.core.config import DatabaseSettings
 from app.core.errors import DatabaseUnavailable, SearchTooSlow
+from app.core.ports import Measurement
 from app.infrastructure.database.dialect import (
     PING,
     SNAPSHOT_OPTIONS,
@@ -20,6 +22,7 @@ from app.infrastructure.database.dialect import (
     try_write,
 )
 from app.infrastructure.database.errors import translate_errors, translated_errors
+from app.infrastructure.database.pool import FairPool
 from app.infrastructure.database.statistics import time_statements
 
 AfterCommit = Callable[[], Awaitable[None]]
@@ -155,6 +158,17 @@ class Database:
                         yield connection
         finally:
             self._free_snapshots.release()
+
+    def measure(self) -> Iterator[Measurement]:
+        """Measure the pool."""
+        pool = cast("FairPool", self.engine.pool)
+        connections = "db_client_connection"
+        for state, number in (("used", pool.checkedout()), ("idle", pool.checkedin())):
+            description = "Connections of the pool."
+            yield Measurement(f"{connections}_count", description, number, {"state": state})
+        yield Measurement(f"{connections}_max", "Size of the pool.", pool.size())
+        description = "Requests that wait for a connection of the pool."
+        yield Measurement(f"{connections}_pending_requests", description, pool.waiting)
 
     async def ping(self) -> None:
         """Query the database."""

@@ -7,7 +7,7 @@ requests overtake those that have waited for seconds until they time out.
 import asyncio
 from collections import deque
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util.queue import AsyncAdaptedQueue
@@ -19,6 +19,11 @@ class FairQueue(asyncio.Queue[Any]):
     def __init__(self, maxsize: int = 0) -> None:
         super().__init__(maxsize)
         self._waiting: deque[asyncio.Future[Any]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of tasks that wait."""
+        return sum(not waiter.done() for waiter in self._waiting)
 
     def put_nowait(self, item: Any) -> None:  # noqa: ANN401 - as the parent has it
         """Hand a connection over, or store it if no task waits."""
@@ -49,8 +54,17 @@ class _Connections(AsyncAdaptedQueue[Any]):
     def _queue(self) -> FairQueue:
         return FairQueue(self.maxsize)
 
+    @property
+    def waiting(self) -> int:
+        return self._queue.waiting
+
 
 class FairPool(AsyncAdaptedQueuePool):
     """A pool that gives connections to requests in their order."""
 
     _queue_class = _Connections
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of tasks that wait for a connection."""
+        return cast("_Connections", self._pool).waiting

@@ -6,12 +6,12 @@ from typing import Annotated, Final
 from fastapi import Depends, FastAPI, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_fastapi_instrumentator.middleware import PrometheusInstrumentatorMiddleware
 from starlette.middleware import Middleware
 
 from app.core.config import MetricsSettings
 from app.core.errors import InvalidToken
+from app.infrastructure.metrics import registry_of
 
 PATH: Final = "/metrics"
 _EXCLUDED: Final = (f"^{PATH}$", "^/live$", "^/ready$", "^/health$")
@@ -42,8 +42,5 @@ def add_routes(app: FastAPI, registry: CollectorRegistry, settings: MetricsSetti
             expected = settings.token.get_secret_value()
             if not compare_digest(given.encode(), expected.encode()):
                 raise InvalidToken
-        shown = registry
-        if settings.directory is not None:
-            shown = CollectorRegistry()
-            MultiProcessCollector(shown, str(settings.directory))  # type: ignore[no-untyped-call]
+        shown = registry if settings.directory is None else registry_of(settings.directory)
         return Response(generate_latest(shown), media_type=CONTENT_TYPE_LATEST)

@@ -1,12 +1,8 @@
 """Prometheus metrics of a worker."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
-
-from app.core.config import JobSettings
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 Outcome = Literal["done", "failed", "dead", "cancelled", "handed back", "lost"]
 
@@ -17,6 +13,7 @@ class JobMetrics:
     """Counts and times the tries of jobs."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
         labels = ["job"]
 
         def histogram(name: str, help_text: str) -> Histogram:
@@ -40,24 +37,3 @@ class JobMetrics:
         self._running.dec()
         self._took.labels(kind).observe(seconds)
         self._ended.labels(kind, outcome).inc()
-
-
-@contextmanager
-def exported_metrics(settings: JobSettings, *, enabled: bool) -> Iterator[JobMetrics]:
-    """Yield metrics, and serve them over HTTP if they are enabled and a port is set.
-
-    Raises:
-        OSError: The port is unavailable.
-    """
-    registry = CollectorRegistry()
-    metrics = JobMetrics(registry)
-    if settings.metrics_port is None or not enabled:
-        yield metrics
-        return
-    server, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
-    try:
-        yield metrics
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -17,6 +17,7 @@ from app.core.jobs import (
     TooManyJobs,
     TrackedJob,
 )
+from app.core.ports import Measurement
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobPipeline, JobRedis
 from app.infrastructure.jobs.keys import JobId
@@ -230,6 +231,26 @@ class JobStore:
                 for (each, score), record in zip(dead, records, strict=True)
             ),
             workers=await self.workers(),
+        )
+
+    async def measure(self) -> tuple[Measurement, ...]:
+        """Measure the queue."""
+        now = milliseconds(utc_now())
+        async with self._redis.in_time():
+            async with self._redis.pipeline() as pipe:
+                pipe.zrangebyscore(keys.QUEUE, "-inf", now, 0, _SHOWN, withscores=True)
+                pipe.zcount(keys.QUEUE, "-inf", now)
+                pipe.zcard(keys.DEAD)
+                due, total, dead = await pipe.execute()
+            leases = [keys.lease(each.decode()) for each, _ in due]
+            held = await self._redis.mget(leases) if leases else []
+        waiting = [at for (_, at), lease in zip(due, held, strict=True) if lease is None]
+        age = (now - waiting[0]) / 1000 if waiting else 0.0
+        queued = total - len(due) + len(waiting)
+        return (
+            Measurement("jobs_queued", "Jobs that are due.", queued),
+            Measurement("jobs_oldest_age_seconds", "Time for which the oldest was due.", age),
+            Measurement("jobs_dead", "Dead-lettered jobs.", dead),
         )
 
     async def workers(self) -> tuple[WorkerInfo, ...]:

@@ -1,7 +1,7 @@
 """The hub: connections of this process, and the fan-out to those of others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from app.core.config.realtime import RealtimeSettings
+from app.core.ports import Measurement
 from app.infrastructure.realtime.connections import (
     Client,
     Close,
@@ -62,6 +63,10 @@ class Hub:
     def connections(self) -> int:
         """Return the number of connections in this process."""
         return len(self._connections)
+
+    def measure(self) -> Iterator[Measurement]:
+        """Measure the connections of this process."""
+        yield Measurement("websocket_connections", "Open WebSockets.", self.connections)
 
     async def join(self, client: Client) -> Connection:
         """Add a connection: it gets a welcome, and then all messages of its channel.

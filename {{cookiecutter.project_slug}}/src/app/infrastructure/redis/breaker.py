@@ -30,6 +30,9 @@ class Breaker:
     Args:
         failures: Failures in a row that open the circuit.
         seconds: Time until the next probe.
+
+    Attributes:
+        failures_total: All failures so far.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Breaker:
         self._seconds = seconds
         self._clock = clock
         self._failed = 0
+        self.failures_total = 0
         self._open_until: float | None = None
         self._probing = False
 
@@ -85,6 +89,7 @@ class Breaker:
 
     def _fail(self, error: Exception) -> None:
         self._failed += 1
+        self.failures_total += 1
         if self._failed >= self._failures:
             if not self.is_open:
                 logger.warning("redis unavailable", cause=type(error).__name__)

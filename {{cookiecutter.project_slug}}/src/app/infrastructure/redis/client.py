@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from app.core.config.redis import RedisSettings
+from app.core.ports import Measurement
 from app.infrastructure.redis.breaker import Breaker
 
 Word = str | bytes | int
@@ -116,6 +117,13 @@ class GuardedRedis:
                 return await self._send(("EVALSHA", script.digest, *arguments))
             except NoScriptError:
                 return await self._send(("EVAL", script.text, *arguments))
+
+    def measure(self) -> Iterator[Measurement]:
+        """Measure the circuit."""
+        is_up = not self._breaker.is_open
+        yield Measurement("redis_up", "0 while the circuit to Redis is open.", is_up)
+        failures, description = self._breaker.failures_total, "Failed calls to Redis."
+        yield Measurement("redis_errors_total", description, failures)
 
     async def ping(self) -> None:
         """Write a key: a full Redis answers PING, and refuses writes."""
