@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import signal
 import string
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -84,8 +84,6 @@ def dev(
         url = settings.database.url.get_secret_value()
         if fresh_database:
             migrations.drop_all(url)
-        if migrations.check_revision(url).state == "ahead":
-            raise CommandFailed(schema_fault(url))
         migrations.upgrade(url, report=echo_status)
         if demo:
             _create_demo_admin(settings)
@@ -102,15 +100,8 @@ def schema_fault(url: str) -> str:
     """Return how the database differs from the code, with the command that mends it, or nothing."""
     from app.infrastructure.database import migrations
 
-    check = migrations.check_revision(url)
-    if check.state == "behind":
+    if (check := migrations.check_revision(url)).state != "current":
         return str(check)
-    if check.state == "ahead":
-        return (
-            f"The database is ahead of this code: it is at {', '.join(check.database)}. Switch to"
-            " the branch with that migration, or delete the data of development:"
-            " `app dev --fresh-database`."
-        )
     if differences := migrations.differences(url):
         lines = "".join(f"\n  {difference}" for difference in differences)
         return (
@@ -166,12 +157,12 @@ def serve_here(config: "uvicorn.Config", sockets: list[socket] | None) -> None:
                 )
                 await asyncio.to_thread(_report_schema)
 
-    stack = ExitStack()
-    with stack:
-        # {%- if cookiecutter.use_arq +%}
-        stack.enter_context(worker_process())
-        # {%- endif +%}
+    # {% if cookiecutter.use_arq %}
+    with worker_process():
         Server(config).run(sockets=sockets)
+    # {% else %}
+    Server(config).run(sockets=sockets)
+    # {% endif %}
 
 
 def _report_schema() -> None:

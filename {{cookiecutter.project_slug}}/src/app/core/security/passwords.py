@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from typing import Final, TypeVar
 
@@ -64,7 +65,6 @@ class PasswordHasher:
         self._pending = self._refused = 0
         self._decoy = _decoy(self._argon2)
         self._settings = settings
-        self._common = _common_passwords()
 
     @classmethod
     @asynccontextmanager
@@ -102,6 +102,11 @@ class PasswordHasher:
                 "a digit": any(map(str.isdigit, password)),
             }
         return [name for name, is_met in requirements.items() if not is_met]
+
+    @cached_property
+    def _common(self) -> frozenset[str]:
+        lines = files(__package__).joinpath(_LIST).read_text(encoding="ascii").splitlines()
+        return frozenset(" ".join(line for line in lines if not line.startswith("# ")).split())
 
     def _is_common(self, plain: str) -> bool:
         unit = plain[: (plain + plain).find(plain, 1)]
@@ -175,11 +180,6 @@ def _lower_priority() -> None:
 def normalized_password(password: str) -> str:
     """Return the normal form of characters with several, such as é (NIST SP 800-63B §3.1.1.2)."""
     return unicodedata.normalize("NFKC", password)
-
-
-def _common_passwords() -> frozenset[str]:
-    lines = files(__package__).joinpath(_LIST).read_text(encoding="ascii").splitlines()
-    return frozenset(word for line in lines if not line.startswith("# ") for word in line.split())
 
 
 def _stripped(text: str) -> str:

@@ -58,7 +58,8 @@ class RevisionCheck:
             case "ahead":
                 return (
                     f"The database is ahead of this code: it is at {at}, which this code does not"
-                    f" know; it knows {needed}. Deploy the newer code, or migrate down with it."
+                    f" know; it knows {needed}. Deploy the newer code, or migrate down with it. In"
+                    " development, switch to its branch, or run `app dev --fresh-database`."
                 )
 
 

@@ -92,7 +92,9 @@ class FeatureRouter(APIRouter):
             TypeError: A mount, an included router or the like would be lost.
         """
         if self.routes:
-            raise TypeError(f"{self.prefix} has more than operations: {self.routes}")
+            raise TypeError(
+                f"{self.prefix} takes operations only; add these to the app: {self.routes}"
+            )
         for add in self._additions:
             add(app.router, prefix, [*dependencies, *self.dependencies])
 
