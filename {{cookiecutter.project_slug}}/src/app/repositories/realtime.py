@@ -38,7 +38,7 @@ _OF_KEYS = (
     .where(
         _keys.id.in_(bindparam("ids", expanding=True)),
         _users.is_active,
-        _keys.expires_at.is_(None) | (_keys.expires_at > bindparam("now")),
+        _keys.expires_at > bindparam("now"),
     )
 )
 
