@@ -10,13 +10,12 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import httpx2
 import pytest
 from starlette.testclient import TestClient
 
 from app.config import Settings
 from app.main import create_app
-from tests.support.metrics_plugin import Measured, free_port, samples, until, value
+from tests.support.metrics_plugin import Measured, free_port, samples, scraper, until, value
 from tests.support.processes import server_process
 from tests.support.waiting import PATIENCE, eventually
 
@@ -171,8 +170,3 @@ class TestOwnPort:
 
             await eventually(another_works, "another has taken its place")
             assert await value(scraped, "http_requests_total", status="401") == 1
-
-
-def scraper(port: int) -> httpx2.AsyncClient:
-    transport, address = httpx2.AsyncHTTPTransport(), f"http://127.0.0.1:{port}"
-    return httpx2.AsyncClient(transport=transport, base_url=address, timeout=PATIENCE)

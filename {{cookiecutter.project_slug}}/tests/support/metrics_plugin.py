@@ -16,7 +16,7 @@ from app.config import Settings
 from app.infrastructure.metrics import recorded
 from app.main import create_app
 from tests.support.serving import served
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 Measured = Callable[..., AbstractAsyncContextManager[tuple[FastAPI, httpx2.AsyncClient]]]
 
@@ -70,3 +70,9 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
+
+
+def scraper(port: int) -> httpx2.AsyncClient:
+    """Return a client of a port."""
+    transport, address = httpx2.AsyncHTTPTransport(), f"http://127.0.0.1:{port}"
+    return httpx2.AsyncClient(transport=transport, base_url=address, timeout=PATIENCE)

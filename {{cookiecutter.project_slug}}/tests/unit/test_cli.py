@@ -266,6 +266,9 @@ class TestServe:
     def test_says_if_its_port_is_in_use(self, run: Run, listener: str) -> None:
         result = run("serve", APP_SERVER__PORT=listener)
         assert_failed(result, f"Port {listener} on 127.0.0.1 is in use")
+        measured = {"APP_METRICS__ENABLED": "true", "APP_METRICS__PORT": listener}
+        result = run("serve", APP_SERVER__PORT="0", **measured)
+        assert_failed(result, f"Port {listener} on 127.0.0.1 is in use; set APP_METRICS__PORT")
 
 
 class TestCreateAdmin:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
 
-import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.contextvars import merge_contextvars
@@ -26,7 +25,8 @@ from app.infrastructure.jobs.metrics import JobMetrics, Outcome
 from app.infrastructure.jobs.payloads import Message
 from app.infrastructure.jobs.worker import Cron, JobWorker, retry_delay
 from app.infrastructure.metrics import exported
-from tests.support.metrics_plugin import free_port
+from app.worker import open_worker
+from tests.support.metrics_plugin import free_port, scraper, until, value
 from tests.support.queues import Run, Witness, on, queue_redis, quick, worker_on, working
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
@@ -411,19 +411,19 @@ def test_retry_delay_doubles_up_to_a_maximum_less_up_to_a_half(settings: Setting
     assert {math.ceil(retry_delay(jobs, 1)) for _ in range(50)} <= {1, 2}
 
 
-def test_metrics_are_served_on_a_port_of_their_own() -> None:
+async def test_metrics_are_served_on_a_port_of_their_own(settings: Settings) -> None:
     registry, port = CollectorRegistry(), free_port()
     metrics = JobMetrics(registry)
     with exported(registry, "127.0.0.1", port):
-        for tries, outcome in enumerate(("failed", "done"), start=1):
-            metrics.begun("SendMail", tries, 0.2)
-            metrics.ended("SendMail", cast("Outcome", outcome), 0.1)
-        metrics.begun("SendMail", 1, 5)
-        text = httpx2.get(f"http://127.0.0.1:{port}/metrics").text
-    assert {
-        "jobs_running 1.0",
-        'jobs_total{job="SendMail",outcome="done"} 1.0',
-        'jobs_total{job="SendMail",outcome="failed"} 1.0',
-        'job_wait_seconds_count{job="SendMail"} 2.0',
-        'job_duration_seconds_count{job="SendMail"} 2.0',
-    } <= set(text.splitlines())
+        async with open_worker(quick(settings), metrics), scraper(port) as scraped:
+            for tries, outcome in enumerate(("failed", "done"), start=1):
+                metrics.begun("SendMail", tries, 0.2)
+                metrics.ended("SendMail", cast("Outcome", outcome), 0.1)
+            metrics.begun("SendMail", 1, 5)
+            await until(scraped, 1, "jobs_running")
+            await until(scraped, 0, "jobs_queued")
+            for outcome in ("failed", "done"):
+                await until(scraped, 1, "jobs_total", job="SendMail", outcome=outcome)
+            for name in ("job_wait_seconds_count", "job_duration_seconds_count"):
+                await until(scraped, 2, name, job="SendMail")
+            assert await value(scraped, "process_open_fds") > 0
