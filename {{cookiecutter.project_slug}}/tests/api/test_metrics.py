@@ -74,11 +74,14 @@ class TestMeasurements:
                 async with database.read():
                     pass
 
+            async def three_wait() -> bool:  # the poll of a queue may be one more
+                return await value(client, "db_client_connection_pending_requests") >= 3
+
             async with database.read():
-                waiting = asyncio.create_task(wait())
+                waiting = [asyncio.create_task(wait()) for _ in range(3)]
                 await until(client, 1, "db_client_connection_count", state="used")
-                await until(client, 1, "db_client_connection_pending_requests")
-            await waiting
+                await eventually(three_wait, "three wait")
+            await asyncio.gather(*waiting)
             await until(client, 0, "db_client_connection_pending_requests")
             await until(client, 1, "db_client_connection_count", state="idle")
             assert await value(client, "db_client_connection_max") == 1
