@@ -62,7 +62,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _require_request(self, last: object) -> None:
         """Disconnect the client if it has sent no complete head since the last check."""
-        if self not in self.connections:  # closed, or a WebSocket
+        if self not in self.connections:  # closed, or served by another protocol
             return
         is_answered = getattr(self.cycle, "response_complete", True)
         is_waiting = is_answered and self.timeout_keep_alive_task is None
