@@ -517,6 +517,7 @@ class TestUnambiguousRequests:
             "content-type",
             "device-token",
             "host",
+            "idempotency-key",
             "if-match",
             "if-none-match",
             "if-range",
@@ -534,6 +535,12 @@ class TestUnambiguousRequests:
         scope = {**http_scope(), "headers": [], "http_version": version}
         sent = await drive(UnambiguousRequests(OK), scope)
         assert sent[0]["status"] == status
+
+    async def test_have_a_version_that_the_server_speaks(self) -> None:
+        sent = await drive(
+            UnambiguousRequests(must_not_run), {**http_scope(), "http_version": "2.0"}
+        )
+        assert sent[0]["status"] == 505
 
     @pytest.mark.parametrize("path", ["*", "", "/live\n", "/a\x00", "/a\x7f"])
     async def test_have_a_path_that_routes_can_have(self, path: str) -> None:

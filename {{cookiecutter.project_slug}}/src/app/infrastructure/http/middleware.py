@@ -35,6 +35,7 @@ from app.infrastructure.http.problems import (
     INVALID_HOST,
     PATH_NOT_FOUND,
     REPEATED,
+    UNKNOWN_VERSION,
     instance_of,
     problem_response,
 )
@@ -73,6 +74,7 @@ _SINGLETONS = frozenset(
         b"content-type",
         b"device-token",
         b"host",
+        b"idempotency-key",
         b"if-match",
         b"if-none-match",
         b"if-range",
@@ -330,7 +332,7 @@ class TrustedHosts:
 
 
 class UnambiguousRequests:
-    """Refuse repeated headers that have one value, no `Host`, and paths that no route has."""
+    """Refuse requests that servers and proxies could understand in different ways."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -342,8 +344,12 @@ class UnambiguousRequests:
             if len(singletons) != len({*singletons}):
                 await problem_response(scope, REPEATED)(scope, receive, send)
                 return
-            if b"host" not in singletons and scope["http_version"] == "1.1":
+            version = scope["http_version"]
+            if version != "1.0" and b"host" not in singletons:
                 await problem_response(scope, HOST_MISSING)(scope, receive, send)
+                return
+            if version == "2.0":  # as text, which is not HTTP/2
+                await problem_response(scope, UNKNOWN_VERSION)(scope, receive, send)
                 return
             if not _PATH.fullmatch(scope["path"]):
                 await problem_response(scope, PATH_NOT_FOUND)(scope, receive, send)

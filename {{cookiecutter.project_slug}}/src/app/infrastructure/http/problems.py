@@ -153,6 +153,9 @@ UNKNOWN_CODING: Final = ProblemType(
     "Transfer coding not supported",
     "`Transfer-Encoding` must be `chunked`.",
 )
+UNKNOWN_VERSION: Final = ProblemType(
+    505, "version_unsupported", "HTTP version not supported", "Send HTTP/1.1."
+)
 PATH_NOT_FOUND: Final = ProblemType(
     404, "path_not_found", "Path not found", "No operation has this path."
 )
