@@ -517,7 +517,6 @@ class TestUnambiguousRequests:
             "content-type",
             "device-token",
             "host",
-            "idempotency-key",
             "if-match",
             "if-none-match",
             "if-range",

@@ -74,7 +74,6 @@ _SINGLETONS = frozenset(
         b"content-type",
         b"device-token",
         b"host",
-        b"idempotency-key",
         b"if-match",
         b"if-none-match",
         b"if-range",
