@@ -16,8 +16,10 @@ import hypothesis
 import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
+from app import models
 from app.config import Settings
 from app.core.config import LoggingSettings
 from app.core.logging import configure_logging
@@ -27,8 +29,8 @@ from app.resources import Resources, open_resources
 from app.tasks import TASKS
 from tests.support import hooks
 from tests.support.answers import Recorded
-from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone
-from tests.support.resources import RecordedJobs, isolated, replaced
+from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Jobs, Someone, jobs_in
+from tests.support.resources import isolated, replaced
 from tests.support.things import with_things
 from tests.support.waiting import PATIENCE
 
@@ -216,11 +218,9 @@ def use(app: FastAPI) -> Callable[..., None]:
 
 
 @pytest.fixture
-def jobs(app: FastAPI) -> RecordedJobs:
-    """The jobs that requests of `client` have asked for."""
-    recorded = app.state.resources.jobs
-    assert isinstance(recorded, RecordedJobs)
-    return recorded
+def jobs(arrange: ArrangeSync) -> Jobs:
+    """Return the jobs that requests of `client` have asked for."""
+    return lambda: jobs_in(arrange.rows(select(models.OutboxMessage)))
 
 
 @pytest.fixture(scope="session")

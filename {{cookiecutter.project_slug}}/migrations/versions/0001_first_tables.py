@@ -131,9 +131,28 @@ def upgrade() -> None:
         "idempotency_keys",
         ["user_id", "expires_at"],
     )
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=100), nullable=False),
+        sa.Column("payload", sa.JSON(), nullable=False),
+        sa.Column("owner_id", sa.Uuid(), nullable=True),
+        sa.Column("name", sa.String(length=200), nullable=True),
+        sa.Column("cancelled", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["owner_id"], ["users.id"], name=op.f("fk_outbox_owner_id_users"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
+    )
+    op.create_index(op.f("ix_outbox_due_at"), "outbox", ["due_at"])
+    op.create_index(op.f("ix_outbox_owner_id"), "outbox", ["owner_id"])
 
 
 def downgrade() -> None:
+    op.drop_table("outbox")
     op.drop_table("idempotency_keys")
     op.drop_table("refresh_tokens")
     op.drop_table("auth_sessions")

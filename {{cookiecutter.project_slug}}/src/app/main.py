@@ -45,7 +45,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                     recorded(registry, resources.measures, resources.polls)
                 )
             app.state.resources = resources
-            yield
+            async with resources.relay.open(settings.jobs.drain_seconds):
+                yield
 
     registry = CollectorRegistry() if settings.metrics.enabled else None
     app = DocumentedApi(

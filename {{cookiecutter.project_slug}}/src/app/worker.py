@@ -34,6 +34,7 @@ async def open_worker(settings: Settings, metrics: JobMetrics) -> AsyncIterator[
     """Yield a worker with its resources."""
     async with (
         open_resources(settings, TASKS) as resources,
+        resources.relay.open(settings.jobs.drain_seconds),
         open_job_redis(settings.redis, settings.jobs) as redis,
         recorded(metrics.registry, resources.measures, resources.polls),
     ):

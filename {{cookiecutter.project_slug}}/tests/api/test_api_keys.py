@@ -15,12 +15,11 @@ from app.api.deps.auth import get_principal
 from app.config import Settings
 from app.core.clock import utc_now
 from app.core.ids import new_id
-from app.core.ports import SendMail
 from app.core.security.secrets import digest
+from app.domain.notifications import SendMail
 from app.domain.permissions import DELEGABLE
-from tests.support.arrange import ArrangeSync, Someone, bearer, gone
+from tests.support.arrange import ArrangeSync, Jobs, Someone, bearer, gone
 from tests.support.factories import ApiKeyFactory
-from tests.support.resources import RecordedJobs
 
 KEYS = "/api/v1/users/me/api-keys"
 ME = "/api/v1/users/me"
@@ -107,14 +106,10 @@ class TestCreateApiKey:
         assert (error["field"], error["code"]) == ("body.expires_in_days", "less_than_equal")
         assert error["message"] == f"Input should be less than or equal to {most}"
 
-    def test_tells_the_owner(self, client: TestClient, jobs: RecordedJobs, user: Someone) -> None:
+    def test_tells_the_owner(self, client: TestClient, jobs: Jobs, user: Someone) -> None:
         key = create(client, user).json()
-        (job,) = jobs.jobs
-        assert isinstance(job, SendMail)
-        assert job.mail.to == user.email
-        assert "import" in job.mail.text
-        assert key["hint"] in job.mail.text
-        assert key["key"] not in job.mail.text
+        values = {"name": key["name"], "hint": key["hint"]}
+        assert jobs() == [SendMail("api_key_created", user.id, values=values)]
 
     def test_refuses_a_name_that_the_owner_has_given_already(
         self, client: TestClient, arrange: ArrangeSync, user: Someone

@@ -21,7 +21,7 @@ from app.core.storage import FileStoreUnavailable
 from app.domain.files import id_in, incoming_key
 from app.infrastructure.http.downloads import attachment
 from app.infrastructure.storage import SignedRequest, Storage
-from tests.support.arrange import ArrangeSync, Someone
+from tests.support.arrange import ArrangeSync, Jobs, Someone
 from tests.support.files import (
     END,
     FILES,
@@ -35,7 +35,6 @@ from tests.support.files import (
     keys_of,
     part,
 )
-from tests.support.resources import RecordedJobs
 from tests.support.s3_plugin import LARGEST_FILE, nobody
 
 Json = dict[str, Any]
@@ -603,7 +602,7 @@ class TestDeleteAccount:
         app: FastAPI,
         files: FilesClient,
         others: FilesClient,
-        jobs: RecordedJobs,
+        jobs: Jobs,
         by_administrator: bool,
     ) -> None:
         link = files.get(f"{files.upload()}/link").json()["url"]
@@ -614,7 +613,7 @@ class TestDeleteAccount:
 
         assert client.delete(f"/api/v1/users/{user_id}", headers=headers).status_code == 204
         assert client.portal is not None
-        for job in jobs.jobs:
+        for job in jobs():
             client.portal.call(app.state.resources.run, job)
 
         with httpx2.Client(transport=httpx2.HTTPTransport()) as store:

@@ -7,23 +7,28 @@ from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import select
 from starlette.testclient import TestClient
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
+from app import models
 from app.config import Settings
+from app.core.errors import DatabaseUnavailable
 from app.core.ids import new_id
 from app.core.jobs import QueueUnavailable
 from app.domain.items import ItemFilter
-from app.infrastructure.jobs import JobStore, open_job_redis
+from app.infrastructure.idempotency import IdempotencyKeys
+from app.infrastructure.jobs import JobStore
+from app.main import create_app
 from app.resources import Resources
 from app.services.jobs import EXPORTS
 from app.tasks.items import ExportItems
-from tests.support.arrange import ArrangeSync, Someone
+from tests.conftest import async_client_of
+from tests.support.arrange import Arrange, ArrangeSync, Jobs, Someone
 from tests.support.items import store_items
-from tests.support.queues import Witness, on, open_store, quick, working
+from tests.support.queues import Witness, on, open_store, quick, submitted, workers, working
 from tests.support.redis_plugin import OwnRedis
-from tests.support.resources import RecordedJobs
 from tests.support.waiting import eventually
 
 JOBS = "/api/v1/jobs"
@@ -58,6 +63,7 @@ def work(client: TestClient, app: FastAPI, queue: JobStore, own: Settings, ada: 
             assert job is not None
             return job.state == "done"
 
+        await submitted(resources.database, queue)
         async with working(own, resources.run, Witness()):
             await eventually(is_done)
 
@@ -128,23 +134,74 @@ class TestStartExport:
         ):
             assert client.post(EXPORT, headers=ada.headers, json=body).status_code == 422
 
-    def test_is_unavailable_while_redis_is(
+    def test_waits_while_redis_is_down(
         self,
         client: TestClient,
         ada: Someone,
         own: Settings,
         own_redis: Callable[[], OwnRedis],
         use: Callable[..., None],
+        queue: JobStore,
+        work: Work,
     ) -> None:
-        server, settings = own_redis(), own
-        settings = on(own, server)
-        opening = open_job_redis(settings.redis, settings.jobs, guarded=True)
-        assert client.portal is not None
-        with client.portal.wrap_async_context_manager(opening) as redis:
-            use(job_store=JobStore(redis, settings.jobs))
+        server = own_redis()
+        with open_store(client, on(own, server)) as store:
+            use(job_store=store)
             server.kill()
-            response = client.post(EXPORT, headers=ada.headers, json={})
-            assert status_and_code(response) == (503, "queue_unavailable")
+            job, cancelled = start(client, ada), start(client, ada, format="ndjson")
+            assert start(client, ada) == job
+            path = f"{JOBS}/{job['id']}"
+            assert client.get(path, headers=ada.headers).json() == job
+            path = f"{JOBS}/{cancelled['id']}"
+            assert client.delete(path, headers=ada.headers).status_code == 204
+            assert client.get(path, headers=ada.headers).json()["state"] == "cancelled"
+        use(job_store=queue)
+        assert work(job)["state"] == "done"
+        assert client.get(path, headers=ada.headers).json()["state"] == "cancelled"
+
+    async def test_is_done_when_redis_is_back(
+        self,
+        make_settings: Callable[..., Settings],
+        own_database_url: str,
+        own_redis: Callable[[], OwnRedis],
+        password_hash: str,
+    ) -> None:
+        server = own_redis()
+        app = create_app(on(quick(make_settings(own_database_url)), server))
+        async with app.router.lifespan_context(app), async_client_of(app) as client:
+            resources: Resources = app.state.resources
+            ada = await Arrange(lambda: resources, password_hash).someone()
+            server.kill()
+            response = await client.post(EXPORT, headers=ada.headers, json={})
+            assert response.status_code == 202
+            server.start()
+
+            async def is_done() -> bool:
+                await resources.relay.wake()
+                job = await client.get(response.headers["Location"], headers=ada.headers)
+                return bool(job.json().get("state") == "done")
+
+            async with workers(resources):
+                await eventually(is_done)
+
+    def test_leaves_no_job_when_it_fails(
+        self,
+        client: TestClient,
+        arrange: ArrangeSync,
+        ada: Someone,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        async def fail(*_: object) -> None:
+            raise DatabaseUnavailable
+
+        monkeypatch.setattr(IdempotencyKeys, "keep", fail)
+        headers = {**ada.headers, "Idempotency-Key": new_id().hex}
+        response = client.post(EXPORT, headers=headers, json={})
+        assert status_and_code(response) == (503, "database_unavailable")
+        assert arrange.rows(select(models.OutboxMessage.id)) == []
+        monkeypatch.undo()
+        assert client.post(EXPORT, headers=headers, json={}).status_code == 202
+        assert len(arrange.rows(select(models.OutboxMessage.id))) == 1
 
     def test_has_the_request_in_the_log_lines_of_the_job(
         self, client: TestClient, ada: Someone, work: Work
@@ -182,7 +239,7 @@ class TestExport:
         assert job["result"]["sha256"] == hashlib.sha256(response.content).hexdigest()
 
     def test_leaves_no_file_of_a_deleted_account(
-        self, client: TestClient, app: FastAPI, ada: Someone, work: Work, jobs: RecordedJobs
+        self, client: TestClient, app: FastAPI, ada: Someone, work: Work, jobs: Jobs
     ) -> None:
         resources, late = (
             app.state.resources,
@@ -196,7 +253,7 @@ class TestExport:
         work(start(client, ada))
         assert len(client.portal.call(stored)) == 1
         assert client.delete("/api/v1/users/me", headers=ada.headers).status_code == 204
-        for job in (*jobs.jobs, late):
+        for job in (*jobs(), late):
             client.portal.call(resources.run, job)
         assert client.portal.call(stored) == []
 

@@ -1,5 +1,6 @@
 """Jobs over HTTP: status, cancellation and files, of a job of the tests' own."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +10,19 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from app.api.deps.jobs import job_service
 from app.config import Settings
 from app.core.ids import new_id
-from app.core.jobs import JobFile, TooManyJobs, TrackedJob
-from app.core.ports import Job, Mail, SendMail
+from app.core.jobs import JobFile, JobStatus, TooManyJobs, TrackedJob
+from app.core.ports import Job
 from app.infrastructure.jobs import JobStore
-from app.infrastructure.jobs.payloads import message
-from app.services.jobs import EXPORTS, JobService
-from tests.support.arrange import ArrangeSync, Someone
+from app.infrastructure.payloads import message
+from app.repositories.users import UserRepository
+from app.resources import Resources
+from app.services.jobs import EXPORTS
+from tests.support.arrange import Arrange, ArrangeSync, Someone
 from tests.support.metrics_plugin import Measured, until, value
-from tests.support.queues import Run, Witness, on, open_store, quick, working
+from tests.support.queues import Run, Witness, on, open_store, quick, submitted, working
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
 
@@ -56,19 +60,41 @@ def queue(client: TestClient, use: Callable[..., None], own: Settings) -> Iterat
 def start(client: TestClient, app: FastAPI, queue: JobStore) -> Start:
     """Start a job; return its id."""
 
+    async def run(job: Report, unique: str) -> JobStatus:
+        resources: Resources = app.state.resources
+        async with resources.database.transaction() as session:
+            jobs = job_service(resources, UserRepository(session))
+            return await jobs.start(job, unique=unique)
+
     def begin(someone: Someone, unique: str = "report") -> str:
         assert client.portal is not None
-        jobs = JobService(queue, app.state.resources.storage)
         job = Report(owner_id=someone.id)
-        started = client.portal.call(lambda: jobs.start(job, unique=f"{someone.id}:{unique}"))
-        return str(started.id)
+        return str(client.portal.call(run, job, f"{someone.id}:{unique}").id)
 
     return begin
 
 
 @pytest.fixture
-def work(client: TestClient, app: FastAPI, queue: JobStore, own: Settings) -> Work:
-    """Run a worker until a job has ended."""
+def submit(client: TestClient, app: FastAPI, queue: JobStore) -> Callable[[], None]:
+    """Submit the jobs of the outbox."""
+
+    def do() -> None:
+        assert client.portal is not None
+        database = app.state.resources.database
+        client.portal.call(submitted, database, queue, {"Report": Report})
+
+    return do
+
+
+@pytest.fixture
+def work(
+    client: TestClient,
+    app: FastAPI,
+    queue: JobStore,
+    own: Settings,
+    submit: Callable[[], None],
+) -> Work:
+    """Submit the jobs, and run a worker until one has ended."""
 
     async def line() -> AsyncIterator[bytes]:
         yield b"Note G"
@@ -90,6 +116,7 @@ def work(client: TestClient, app: FastAPI, queue: JobStore, own: Settings) -> Wo
             await eventually(is_over)
 
     def do(job_id: str, does: Run = write) -> None:
+        submit()
         assert client.portal is not None
         client.portal.call(run, UUID(job_id), does)
 
@@ -153,8 +180,10 @@ class TestReadJob:
         own_redis: Callable[[], OwnRedis],
         use: Callable[..., None],
         start: Start,
+        submit: Callable[[], None],
     ) -> None:
         job_id, server = start(ada), own_redis()
+        submit()
         with open_store(client, on(own, server)) as store:
             use(job_store=store)
             server.kill()
@@ -165,27 +194,89 @@ class TestReadJob:
 
 
 class TestStart:
-    def test_returns_the_unfinished_job_of_the_same_name(self, ada: Someone, start: Start) -> None:
-        assert start(ada) == start(ada)
-        assert start(ada) != start(ada, "another")
+    def test_returns_the_unfinished_job_of_the_same_name(
+        self, ada: Someone, start: Start, submit: Callable[[], None]
+    ) -> None:
+        first = start(ada)
+        assert start(ada) == first
+        assert start(ada, "another") != first
+        submit()
+        assert start(ada) == first
 
     def test_refuses_more_than_a_user_may_have_at_once(
-        self, client: TestClient, ada: Someone, own: Settings, start: Start
+        self,
+        client: TestClient,
+        ada: Someone,
+        own: Settings,
+        start: Start,
+        submit: Callable[[], None],
     ) -> None:
-        jobs = [start(ada, f"report {number}") for number in range(own.jobs.unfinished_per_user)]
+        jobs = []
+        for number in range(own.jobs.unfinished_per_user):
+            jobs.append(start(ada, f"report {number}"))
+            if number == 3:
+                submit()
         with pytest.raises(TooManyJobs):
             start(ada)
         client.delete(f"{JOBS}/{jobs[0]}", headers=ada.headers)
         start(ada)
 
+    async def test_returns_one_job_to_requests_at_once(
+        self, own_app: FastAPI, arrange_own: Arrange
+    ) -> None:
+        ada, resources = await arrange_own.someone(), own_app.state.resources
+
+        async def start() -> UUID:
+            async with resources.database.transaction() as session:
+                jobs = job_service(resources, UserRepository(session))
+                return (await jobs.start(Report(owner_id=ada.id), unique="report")).id
+
+        assert len(set(await asyncio.gather(*(start() for _ in range(4))))) == 1
+
 
 class TestCancelJob:
-    def test_ends_one_that_waits(self, client: TestClient, ada: Someone, start: Start) -> None:
+    @pytest.mark.parametrize("is_submitted", [False, True])
+    def test_ends_one_that_waits(
+        self,
+        client: TestClient,
+        ada: Someone,
+        start: Start,
+        submit: Callable[[], None],
+        is_submitted: bool,
+    ) -> None:
         job_id = start(ada)
+        if is_submitted:
+            submit()
         for _ in range(2):
             assert client.delete(f"{JOBS}/{job_id}", headers=ada.headers).status_code == 204
+            assert read(client, ada, job_id)["state"] == "cancelled"
+        submit()
         assert read(client, ada, job_id)["state"] == "cancelled"
         assert start(ada) != job_id
+
+    def test_ends_one_that_is_being_submitted(
+        self,
+        client: TestClient,
+        ada: Someone,
+        start: Start,
+        submit: Callable[[], None],
+        queue: JobStore,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        job_id = start(ada)
+        accept = JobStore.submit
+
+        async def accept_late(*arguments: Any, **options: Any) -> None:
+            await accept(*arguments, **options)
+            monkeypatch.undo()
+            response = await asyncio.to_thread(
+                client.delete, f"{JOBS}/{job_id}", headers=ada.headers
+            )
+            assert response.status_code == 204
+
+        monkeypatch.setattr(JobStore, "submit", accept_late)
+        submit()
+        assert read(client, ada, job_id)["state"] == "cancelled"
 
     def test_refuses_one_that_is_over(
         self, client: TestClient, ada: Someone, start: Start, work: Work
@@ -228,8 +319,8 @@ class TestMetrics:
     async def test_show_jobs_that_wait(self, measured: Measured) -> None:
         async with measured() as (app, client):
             await until(client, 0, "jobs_queued")
-            mail = Mail(to="ada@example.com", subject="Hello", text="")
-            await app.state.resources.job_store.submit(new_id(), message(SendMail(mail)))
+            report = Report(owner_id=new_id())
+            await app.state.resources.job_store.submit(new_id(), message(report))
             await until(client, 1, "jobs_queued")
 
             async def grows() -> bool:

@@ -76,7 +76,7 @@ class TestLifespan:
                 await connection.scalar(text("SELECT 1"))
             open_connections = connections_in(resources)
 
-        assert open_connections == 1
+        assert open_connections >= 1
         assert connections_in(resources) == 0
 
     async def test_closes_in_reverse_order(

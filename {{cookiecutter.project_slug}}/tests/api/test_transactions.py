@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import httpx2
@@ -14,34 +13,24 @@ from sqlalchemy import Connection, event, select, text
 from app import models
 from app.api.deps.common import SessionDep
 from app.config import Settings
-from app.core.ports import Job, Mail, SendMail
-from app.domain.users import UserNotFound
+from app.core.ids import new_id
+from app.domain.notifications import SendMail
+from app.domain.users import UserId, UserNotFound
+from app.infrastructure.outbox import Outbox
 from app.main import create_app
-from app.resources import Resources
+from app.resources import open_resources
+from app.tasks import TASKS
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone
 from tests.support.factories import UserFactory
-from tests.support.resources import RecordedJobs, replaced
 
 NEW_PASSWORD = "Difference2Engine"
 ACCOUNT = {"email": "grace@example.com", "username": "grace", "password": NEW_PASSWORD}
-JOB = SendMail(Mail(to="ada@example.com", subject="Hello", text="It is done."))
+JOB = SendMail("password_changed", UserId(new_id()))
 
 
 class Unforeseen(Exception):
     """What no handler knows."""
-
-
-class Witness:
-    """Takes jobs, and notes what of the database another connection sees when one comes."""
-
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
-        self.seen: list[str] = []
-
-    async def enqueue(self, job: Job) -> None:
-        async with self._resources.database.read() as connection:
-            self.seen.append((await connection.scalars(select(models.User.password_hash))).one())
 
 
 @pytest.fixture
@@ -49,9 +38,9 @@ async def own(
     make_settings: Callable[..., Settings], own_database_url: str
 ) -> AsyncIterator[FastAPI]:
     """An application like `own_app`, whose answers these tests make up."""
-    app = create_app(make_settings(own_database_url, rate_limits={"enabled": False}))
-    async with app.router.lifespan_context(app):
-        app.state.resources = replaced(app.state.resources, jobs=RecordedJobs())
+    settings = make_settings(own_database_url, rate_limits={"enabled": False})
+    app = create_app(settings)
+    async with open_resources(settings, TASKS) as app.state.resources:
         yield app
 
 
@@ -104,26 +93,14 @@ class TestCommit:
 
     @pytest.mark.usefixtures("doomed")
     async def test_starts_no_job_when_it_fails(
-        self, own: FastAPI, caller: httpx2.AsyncClient, ada: Someone
+        self, caller: httpx2.AsyncClient, arranged: Arrange, ada: Someone
     ) -> None:
         response = await change_password(caller, ada)
 
         assert response.status_code == 409
-        assert own.state.resources.jobs.jobs == []
+        assert await arranged.rows(select(models.OutboxMessage.id)) == []
 
-    async def test_comes_before_the_jobs(
-        self, own: FastAPI, caller: httpx2.AsyncClient, ada: Someone, password_hash: str
-    ) -> None:
-        witness = Witness(own.state.resources)
-        own.state.resources = replaced(own.state.resources, jobs=witness)
-
-        response = await change_password(caller, ada)
-
-        assert response.status_code == 200
-        (seen,) = witness.seen
-        assert seen != password_hash
-
-    async def test_has_given_its_connection_back_before_the_jobs(
+    async def test_has_given_its_connection_back_before_its_actions(
         self, own: FastAPI, ada: Someone
     ) -> None:
         database = own.state.resources.database
@@ -165,28 +142,31 @@ class TestRollback:
         error: Exception,
         status: int,
     ) -> None:
-        user = UserFactory.build()
-        jobs = own.state.resources.jobs
+        user, relay = UserFactory.build(), own.state.resources.relay
 
         @own.post("/fails")
         async def fails(session: SessionDep) -> None:
             session.add(user)
             await session.flush()
-            session.after_commit(partial(jobs.enqueue, JOB))
+            await Outbox(session, relay.wake).enqueue(JOB)
             raise error
 
         response = await caller.post("/fails")
 
         assert response.status_code == status
         assert await arranged.rows(select(models.User.id)) == []
-        assert jobs.jobs == []
+        assert await arranged.rows(select(models.OutboxMessage.id)) == []
 
     async def test_drops_what_was_to_happen_after_the_commit(self, own: FastAPI) -> None:
-        jobs, database = RecordedJobs(), own.state.resources.database
+        database = own.state.resources.database
+        actions: list[str] = []
+
+        async def act() -> None:
+            actions.append("done")
 
         async def ask_and_fail() -> None:
             async with database.transaction() as session:
-                session.after_commit(partial(jobs.enqueue, JOB))
+                session.after_commit(act)
                 raise UserNotFound
 
         with pytest.raises(UserNotFound):
@@ -194,7 +174,7 @@ class TestRollback:
         async with database.transaction() as session:
             await session.execute(text("SELECT 1"))
 
-        assert jobs.jobs == []
+        assert actions == []
 
     async def test_leaves_nothing_of_a_request_that_is_cancelled(
         self, own: FastAPI, arranged: Arrange

@@ -12,6 +12,8 @@ from app.core.ids import new_id
 from app.domain.permissions import DELEGABLE
 from app.main import create_app
 from app.models import Base
+from app.resources import open_resources
+from app.tasks import TASKS
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone, bearer
 from tests.support.document import OPERATIONS, Json, Operation, ids_in
@@ -31,7 +33,7 @@ async def app(
         rate_limits={"enabled": False},
     )
     app = create_app(settings)
-    async with app.router.lifespan_context(app):
+    async with open_resources(settings, TASKS) as app.state.resources:
         yield app
 
 

@@ -1,32 +1,40 @@
-"""Contract of the job queues."""
+"""Contract of the jobs: from the transaction to the task."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
+from collections.abc import AsyncIterator, Callable
 
 import pytest
-from fastapi import FastAPI
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from app.config import Settings
-from app.core.ports import Job, Jobs, Mail, SendMail
+from app.core.ids import new_id
+from app.core.ports import Job
+from app.domain.notifications import SendMail
+from app.domain.users import UserId
+from app.infrastructure.database import Database
+from app.infrastructure.outbox import Outbox, Relay
 from tests.support import queues
+from tests.support.waiting import eventually
 
-JOB = SendMail(Mail(to="ada@example.com", subject="Hello", text="This is secret."))
-BROKEN = SendMail(Mail(to="nobody@example.com", subject="Hello", text="This is secret."))
+JOB = SendMail("password_changed", UserId(new_id()), to="ada@example.com")
+BROKEN = SendMail("password_changed", UserId(new_id()), to="nobody@example.com")
 
 
 class Queue:
     """A queue, and work that waits until it may end."""
 
-    jobs: Jobs
-    finished: Callable[[], Awaitable[None]]
+    relay: Relay
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self.done: list[Job] = []
         self.started = asyncio.Event()
         self.may_end = asyncio.Event()
+
+    async def enqueue(self, job: Job) -> None:
+        async with self.database.transaction() as session:
+            await Outbox(session, self.relay.wake).enqueue(job)
 
     async def work(self, job: Job) -> None:
         self.started.set()
@@ -35,62 +43,74 @@ class Queue:
             raise OSError
         self.done.append(job)
 
+    async def has_done(self, count: int) -> None:
+        async def done() -> bool:
+            return len(self.done) >= count
+
+        await eventually(done)
+
 
 @pytest.fixture
-async def queue(settings: Settings) -> AsyncIterator[Queue]:
-    queue = Queue()
-    async with queues.opened(settings, queue.work) as (queue.jobs, queue.finished):
-        yield queue
-        queue.may_end.set()
+async def queue(
+    make_settings: Callable[..., Settings], own_database_url: str
+) -> AsyncIterator[Queue]:
+    settings = make_settings(own_database_url)
+    async with Database.open(settings.database, pool_size=5) as database:
+        queue = Queue(database)
+        async with queues.opened(settings, database, queue.work) as queue.relay:
+            yield queue
+            queue.may_end.set()
 
 
 class TestEnqueue:
     async def test_runs_jobs_in_the_background(self, queue: Queue) -> None:
         for _ in range(5):
-            await queue.jobs.enqueue(JOB)
+            await queue.enqueue(JOB)
         await queue.started.wait()
         assert queue.done == []
         queue.may_end.set()
-        await queue.finished()
+        await queue.has_done(5)
         assert queue.done == [JOB] * 5
 
     async def test_logs_a_failed_job_without_its_arguments_and_goes_on(self, queue: Queue) -> None:
         queue.may_end.set()
         with capture_logs([merge_contextvars]) as lines:
             with bound_contextvars(request_id="request-1", user_id="user-1"):
-                await queue.jobs.enqueue(BROKEN)
-            await queue.finished()
-        await queue.jobs.enqueue(JOB)
-        await queue.finished()
+                await queue.enqueue(BROKEN)
+
+            async def has_failed() -> bool:
+                return any(line["event"] == "job failed" for line in lines)
+
+            await eventually(has_failed)
+        await queue.enqueue(JOB)
+        await queue.has_done(1)
         (failure,) = [line for line in lines if line["event"] == "job failed"]
         assert (failure["log_level"], failure["job"]) == ("error", "SendMail")
         assert (failure["request_id"], failure["user_id"]) == ("request-1", "user-1")
-        assert "secret" not in str(lines)
+        assert "nobody" not in str(lines)
         assert queue.done == [JOB]
 
 
-class TestAfterCommit:
-    async def test_runs_jobs_of_a_committed_transaction(
-        self, queue: Queue, running_async: FastAPI
-    ) -> None:
+class TestTransaction:
+    async def test_starts_its_jobs_when_it_is_committed(self, queue: Queue) -> None:
         queue.may_end.set()
-        async with running_async.state.resources.database.transaction() as session:
-            session.after_commit(partial(queue.jobs.enqueue, JOB))
-            await queue.finished()
+        async with queue.database.transaction() as session:
+            await Outbox(session, queue.relay.wake).enqueue(JOB)
+            await queue.relay.wake()
             assert queue.done == []
-        await queue.finished()
+        await queue.has_done(1)
         assert queue.done == [JOB]
 
-    async def test_drops_jobs_of_a_transaction_that_is_rolled_back(
-        self, queue: Queue, running_async: FastAPI
-    ) -> None:
+    async def test_drops_its_jobs_when_it_is_rolled_back(self, queue: Queue) -> None:
         async def fail() -> None:
-            async with running_async.state.resources.database.transaction() as session:
-                session.after_commit(partial(queue.jobs.enqueue, JOB))
+            async with queue.database.transaction() as session:
+                await Outbox(session, queue.relay.wake).enqueue(BROKEN)
                 raise RuntimeError
 
         queue.may_end.set()
         with pytest.raises(RuntimeError):
             await fail()
-        await queue.finished()
-        assert queue.done == []
+        assert [each.value for each in await queue.relay.measure()] == [0, 0]
+        await queue.enqueue(JOB)
+        await queue.has_done(1)
+        assert queue.done == [JOB]

@@ -1,6 +1,6 @@
 """What a test starts from: people, their logins and their things."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,16 +10,21 @@ from sqlalchemy import Executable, Row
 
 from app import models
 from app.core.clock import utc_now
+from app.core.ports import Job
 from app.core.security.secrets import digest, new_api_key, new_refresh_token
 from app.domain.auth import Principal, SessionId
 from app.domain.permissions import ROLES, Permission, Role, scope_of
 from app.domain.users import UserId, UserProfile
 from app.infrastructure.database.repository import read_as
+from app.infrastructure.payloads import load
 from app.models import Base
 from app.resources import Resources
+from app.tasks import TASKS
 from tests.support.factories import AuthSessionFactory, UserFactory, a_row_of_each_table
 
 PASSWORD = "Analytical1Engine"
+Jobs = Callable[[], list[Job]]
+KINDS = {kind.__name__: kind for kind in TASKS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,11 @@ class Someone:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+def jobs_in(rows: Iterable[Row[Any]]) -> list[Job]:
+    """Return the jobs in rows of the outbox."""
+    return [load(row.kind, row.payload, row.created_at, KINDS).job for row in rows]
 
 
 def gone() -> Principal:

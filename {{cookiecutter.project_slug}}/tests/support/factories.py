@@ -106,6 +106,18 @@ class IdempotencyKeyFactory(RowFactory[models.IdempotencyKey]):
     body = b"{}"
 
 
+class OutboxMessageFactory(RowFactory[models.OutboxMessage]):
+    """A job that is due tomorrow."""
+
+    id = Use(new_id)
+    kind = "SendMail"
+    name = None
+    cancelled = False
+    created_at = Use(utc_now)
+    due_at = Use(lambda: utc_now() + timedelta(days=1))
+    tries = 1
+
+
 def a_row_of_each_table(user: models.User) -> dict[str, dict[str, Any]]:
     """Return the values of a row of each table, by its name: all belong to a user, in the end."""
     mapped = {mapper.local_table: mapper.class_ for mapper in models.Base.registry.mappers}

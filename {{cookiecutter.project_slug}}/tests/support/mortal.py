@@ -1,4 +1,4 @@
-"""A service that kills itself while it carries out a request."""
+"""A service that kills itself while it carries out a request, or delivers a job."""
 
 import os
 import signal
@@ -15,12 +15,16 @@ from fastapi import FastAPI
 
 from app.config import Settings, load_settings
 from app.infrastructure.idempotency import IdempotencyKeys
+from app.infrastructure.outbox import Relay
 from app.main import create_app
 from tests.support.processes import environment_of, process_group
 from tests.support.things import Things, with_things
 
 POINTS: Final = ("claimed", "written", "answered", "committed")
 """The points of a request with a key at which a service dies."""
+
+JOB_POINTS: Final = ("woken", "claimed", "delivered")
+"""The points between the commit of a job and the end of its delivery."""
 
 _POINT: Final = "TEST_DIES_ONCE"
 _ROOT: Final = Path(__file__).parents[2]
@@ -46,7 +50,7 @@ def create_mortal() -> FastAPI:
     """Return the application of a service that dies."""
     create, keep, point = Things.create, IdempotencyKeys.keep, os.environ[_POINT]
 
-    async def die() -> None:
+    async def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     async def create_and_die(things: Things, *args: Any) -> Any:
@@ -67,4 +71,7 @@ def create_mortal() -> FastAPI:
     patch = pytest.MonkeyPatch()
     patch.setattr(Things, "create", create_and_die)
     patch.setattr(IdempotencyKeys, "keep", keep_and_die)
+    for method, place in zip(("wake", "_try", "_settle"), JOB_POINTS, strict=True):
+        if point == place:
+            patch.setattr(Relay, method, die)
     return with_things(create_app(load_settings()))

@@ -1,7 +1,15 @@
 """The job queue of this variant, and workers on it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -11,15 +19,19 @@ from starlette.testclient import TestClient
 
 from app.config import Settings
 from app.core.ids import new_id
-from app.core.ports import Job, Jobs
-from app.infrastructure.jobs import JobQueue, JobStore, open_job_redis
+from app.core.ports import Job
+from app.infrastructure.database import Database
+from app.infrastructure.jobs import JobStore, open_job_redis
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import JobRedis
 from app.infrastructure.jobs.metrics import JobMetrics, Outcome
 from app.infrastructure.jobs.worker import Cron, JobWorker
+from app.infrastructure.outbox import Relay
+from app.resources import Resources
 from app.tasks import TASKS
+from tests.support.arrange import KINDS
 from tests.support.redis_plugin import OwnRedis
-from tests.support.waiting import PATIENCE, eventually
+from tests.support.waiting import PATIENCE
 
 
 @contextmanager
@@ -127,20 +139,27 @@ async def working(
 
 
 @asynccontextmanager
-async def opened(
-    settings: Settings, run: Run
-) -> AsyncIterator[tuple[Jobs, Callable[[], Awaitable[None]]]]:
-    """Yield jobs, and a function that waits until all are done."""
+async def opened(settings: Settings, database: Database, run: Run) -> AsyncIterator[Relay]:
+    """Yield a relay, whose jobs are run."""
     own = quick(settings, max_tries=1)
     async with queue_redis(own) as redis:
         store = JobStore(redis, own.jobs)
+        relay = Relay(database, KINDS, store.deliver, store.ping)
+        async with relay.open(PATIENCE), working(own, run, Witness()):
+            yield relay
 
-        async def is_empty() -> bool:
-            overview = await store.overview()
-            return overview.queued + overview.running + overview.delayed == 0
 
-        async def finished() -> None:
-            await eventually(is_empty)
+@asynccontextmanager
+async def workers(resources: Resources) -> AsyncIterator[None]:
+    """Run the jobs of an application."""
+    async with working(resources.settings, resources.run, Witness()):
+        yield
 
-        async with JobQueue.open(store, own.jobs) as jobs, working(own, run, Witness()):
-            yield jobs, finished
+
+async def submitted(
+    database: Database, store: JobStore, kinds: Mapping[str, type[Job]] = KINDS
+) -> None:
+    """Submit the jobs of the outbox, one after another: the connection may be the only one."""
+    relay = Relay(database, kinds, store.deliver)
+    while claim := await relay._claim_in_slot():
+        await asyncio.create_task(relay._attempt(claim))

@@ -1,18 +1,32 @@
-"""The job queue of this variant, for its contract."""
+"""Workers of this variant: there are none, the relay runs the jobs."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from app.config import Settings
-from app.core.ports import Job, Jobs
-from app.infrastructure.jobs_in_process import InProcessJobs
+from app.core.ports import Job
+from app.infrastructure.database import Database
+from app.infrastructure.outbox import Delivery, Relay
+from app.resources import Resources
+from tests.support.arrange import KINDS
 from tests.support.waiting import PATIENCE
 
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, run: Callable[[Job], Awaitable[None]]
-) -> AsyncIterator[tuple[Jobs, Callable[[], Awaitable[None]]]]:
-    """Yield jobs, and a function that waits until all are done."""
-    async with InProcessJobs.open(run, settings.jobs.drain_seconds) as jobs:
-        yield jobs, lambda: jobs.drain(PATIENCE)
+    settings: Settings, database: Database, run: Callable[[Job], Awaitable[None]]
+) -> AsyncIterator[Relay]:
+    """Yield a relay, whose jobs are run."""
+
+    async def deliver(delivery: Delivery) -> None:
+        await run(delivery.message.job)
+
+    relay = Relay(database, KINDS, deliver)
+    async with relay.open(PATIENCE):
+        yield relay
+
+
+@asynccontextmanager
+async def workers(resources: Resources) -> AsyncIterator[None]:
+    """Run the jobs of an application."""
+    yield

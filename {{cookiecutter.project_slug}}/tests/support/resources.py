@@ -7,20 +7,9 @@ from copy import copy
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
 
-from app.core.ports import Job
 from app.infrastructure.database import Database, Session
 from app.infrastructure.limits import RateLimiter
 from app.resources import Resources
-
-
-class RecordedJobs:
-    """Keeps the jobs that were asked for, instead of doing them."""
-
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-
-    async def enqueue(self, job: Job) -> None:
-        self.jobs.append(job)
 
 
 class IsolatedDatabase(Database):
@@ -54,7 +43,7 @@ class IsolatedDatabase(Database):
 
 @asynccontextmanager
 async def isolated(resources: Resources) -> AsyncIterator[Resources]:
-    """Yield resources for one test: a rolled-back database, unused limits, recorded jobs."""
+    """Yield resources for one test: a rolled-back database, unused limits; jobs stay in it."""
     async with resources.database.writers.connect() as connection:
         transaction = await connection.begin()
         database = IsolatedDatabase(connection)
@@ -63,7 +52,6 @@ async def isolated(resources: Resources) -> AsyncIterator[Resources]:
                 resources,
                 database=database,
                 rate_limiter=RateLimiter(resources.settings.rate_limits),
-                jobs=RecordedJobs(),
             )
         finally:
             try:

@@ -15,11 +15,12 @@ from app import worker as process
 from app.cli import app, development, worker
 from app.config import Settings
 from app.core.ids import new_id
-from app.core.ports import Mail, SendMail
+from app.domain.notifications import SendMail
+from app.domain.users import UserId
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import open_job_redis
-from app.infrastructure.jobs.payloads import Message
 from app.infrastructure.jobs.store import JobStore, WorkerInfo
+from app.infrastructure.payloads import Message
 from tests.support.queues import quick
 
 ALIVE = WorkerInfo("host-1", 7, "2026-11-21T10:30:00+00:00", 1, 2, 3, 4)
@@ -48,7 +49,7 @@ async def one_dead_and_one_waiting(settings: Settings) -> str:
     async with open_job_redis(settings.redis, settings.jobs) as redis:
         store = JobStore(redis, settings.jobs)
         claims = Claims(redis, settings.jobs, "worker-1")
-        mail = Message(SendMail(Mail("ada@example.com", "Hello", "This is secret.")))
+        mail = Message(SendMail("password_changed", UserId(new_id()), to="ada@example.com"))
         dead = str(new_id())
         await store.submit(dead, mail)
         await store.submit(str(new_id()), mail)
@@ -69,7 +70,7 @@ class TestStatus:
         assert lines[:4] == ["queued: 1", "delayed: 0", "running: 0", "dead: 1"]
         assert lines[4].startswith(f"  {dead}  SendMail  OSError, 1 tries, ")
         assert lines[5:] == ["workers: 1", "  host-1 7  running 1, done 2, failed 3, retried 4"]
-        assert "secret" not in result.output
+        assert "ada@" not in result.output
 
     def test_fails_without_a_worker_or_without_redis(
         self, run: Run, monkeypatch: pytest.MonkeyPatch

@@ -1,4 +1,4 @@
-"""Jobs on their way to Redis, and in memory while it is unavailable."""
+"""Jobs in Redis: their format, and calls while it is unavailable."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,20 +8,22 @@ from datetime import UTC, datetime
 
 import pytest
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.core.ids import new_id
 from app.core.jobs import QueueUnavailable, TrackedJob
-from app.core.ports import Job, Mail, SendMail
-from app.infrastructure.jobs import JobQueue, JobStore, open_job_redis
+from app.core.ports import Job
+from app.domain.notifications import SendMail
+from app.domain.users import UserId
+from app.infrastructure.jobs import JobStore, open_job_redis
 from app.infrastructure.jobs.connection import JobPipeline
-from app.infrastructure.jobs.payloads import UnreadableJob, decode, encode, message
+from app.infrastructure.jobs.payloads import decode, encode
+from app.infrastructure.payloads import UnreadableJob, message
 from tests.support.queues import Witness, on, queue_redis, quick, working
 from tests.support.redis_plugin import OwnRedis
 from tests.support.waiting import eventually
 
-JOB = SendMail(Mail(to="ada@example.com", subject="Hello", text="This is secret."))
+JOB = SendMail("password_changed", UserId(new_id()), to="ada@example.com")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +38,9 @@ KINDS: dict[str, type[Job]] = {"SendMail": SendMail, "Report": Report}
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[JobQueue, JobStore]]:
+async def opened(settings: Settings) -> AsyncIterator[JobStore]:
     async with open_job_redis(settings.redis, settings.jobs, guarded=True) as redis:
-        store = JobStore(redis, settings.jobs)
-        async with JobQueue.open(store, settings.jobs) as jobs:
-            jobs.retry_seconds = 0.01
-            yield jobs, store
+        yield JobStore(redis, settings.jobs)
 
 
 class Hushed:
@@ -90,8 +89,7 @@ def server(own_redis: Callable[[], OwnRedis]) -> OwnRedis:
 @pytest.fixture
 def own_settings(settings: Settings, server: OwnRedis) -> Settings:
     """A queue on that."""
-    own = quick(settings, drain_seconds=0.05, backlog=3)
-    return on(own, server)
+    return on(quick(settings), server)
 
 
 class TestPayload:
@@ -108,66 +106,28 @@ class TestPayload:
             b"\x80\x04\x95 a pickle",
             b"{}",
             b'{"f":"Unknown","a":[],"k":{},"et":1}',
-            b'{"f":"SendMail","a":[],"k":{"job":{"mail":{"to":1}}},"et":1}',
+            b'{"f":"SendMail","a":[],"k":{"job":{"to":1}},"et":1}',
         ):
             with pytest.raises(UnreadableJob, match="unknown job"):
                 decode(data, KINDS)
 
 
 class TestRedisUnavailable:
-    async def test_submits_deferred_jobs_in_order(
-        self, own_settings: Settings, server: OwnRedis
-    ) -> None:
-        async with opened(own_settings) as (jobs, store):
-            server.kill()
-            with capture_logs() as lines:
-                for subject in ("first", "second"):
-                    await jobs.enqueue(SendMail(Mail("ada@example.com", subject, "secret")))
-            assert [line["event"] for line in lines] == ["job deferred"]
-            assert "secret" not in str(lines)
-            server.start()
-
-            async def both_are_queued() -> bool:
-                return (await store.overview()).queued == 2
-
-            await eventually(both_are_queued)
-        sent: list[str] = []
-        witness = Witness()
-
-        async def send(job: Job) -> None:
-            assert isinstance(job, SendMail)
-            sent.append(job.mail.subject)
-
-        async with working(own_settings, send, witness):
-            await witness.until(lambda seen: len(seen.ends) == 2)
-        assert sent == ["first", "second"]
-
-    async def test_logs_jobs_lost_over_the_limit_and_at_the_end(
-        self, own_settings: Settings, server: OwnRedis
-    ) -> None:
+    async def test_takes_no_job(self, own_settings: Settings, server: OwnRedis) -> None:
         server.kill()
-        with capture_logs() as lines:
-            async with opened(own_settings) as (jobs, _):
-                for _ in range(5):
-                    await jobs.enqueue(JOB)
-                assert [line["event"] for line in lines].count("job lost") == 2
-        assert [line["event"] for line in lines].count("job lost") == 5
-
-    async def test_refuses_a_tracked_job(self, own_settings: Settings, server: OwnRedis) -> None:
-        server.kill()
-        async with opened(own_settings) as (_, store):
+        async with opened(own_settings) as store:
             with pytest.raises(QueueUnavailable) as raised:
-                await store.start(REPORT, unique="x")
+                await store.submit(REPORT.id, message(REPORT))
         assert raised.value.context == {"reason": "ConnectionError"}
 
     async def test_reconnects_after_a_restart(
         self, own_settings: Settings, server: OwnRedis
     ) -> None:
-        async with opened(own_settings) as (jobs, store):
-            await jobs.enqueue(JOB)
+        async with opened(own_settings) as store:
+            await store.submit("1", message(JOB))
             server.kill()
             server.start()
-            await jobs.enqueue(JOB)
+            await store.submit("2", message(JOB))
             assert (await store.overview()).queued == 2
 
 
@@ -175,7 +135,7 @@ class TestRedisHangs:
     async def test_waits_without_retries_until_the_circuit_opens(
         self, impatient: Settings, hushed: Hushed
     ) -> None:
-        async with opened(impatient) as (_, store):
+        async with opened(impatient) as store:
             assert await store.workers() == ()
             hushed.frozen = True
             reasons = []
@@ -201,7 +161,7 @@ class TestRedisHangs:
 
 async def test_health_needs_a_worker(settings: Settings) -> None:
     own = quick(settings)
-    async with opened(own) as (_, store):
+    async with opened(own) as store:
         with pytest.raises(QueueUnavailable):
             await store.require_worker()
 

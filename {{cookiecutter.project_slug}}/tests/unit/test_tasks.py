@@ -12,7 +12,7 @@ from app import models
 from app.config import Settings
 from app.core.clock import utc_now
 from app.core.ids import new_id
-from app.core.ports import Mail, SendMail
+from app.domain.notifications import SendMail
 from app.infrastructure.jobs import JobStore
 from app.infrastructure.jobs.worker import Cron
 from app.resources import Resources
@@ -77,15 +77,6 @@ class TestPrune:
         rows = await arrange_async.rows(select(models.AuthSession.id))
         assert [row.id for row in rows] == [ada.session_id]
         assert lines[-1]["report"]["sessions"] == 1
-
-
-class TestSendMail:
-    async def test_sends_it(self, resources: Resources) -> None:
-        with capture_logs() as lines:
-            await resources.run(SendMail(Mail("ada@example.com", "Hello", "This is secret.")))
-        (line,) = lines
-        assert (line["event"], line["to"]) == ("mail", "ada@example.com")
-        assert "secret" not in str(line)
 
 
 class TestRegistry:

@@ -22,9 +22,9 @@ from app.infrastructure.jobs import JobStore, keys
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import JobRedis
 from app.infrastructure.jobs.metrics import JobMetrics, Outcome
-from app.infrastructure.jobs.payloads import Message
 from app.infrastructure.jobs.worker import Cron, JobWorker, retry_delay
 from app.infrastructure.metrics import exported
+from app.infrastructure.payloads import Message
 from app.worker import open_worker
 from tests.support.metrics_plugin import free_port, scraper, until, value
 from tests.support.queues import Run, Witness, on, queue_redis, quick, worker_on, working

@@ -39,21 +39,17 @@ class Mailer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work for later: a subclass per kind of job, whose fields are its arguments."""
+    """Work for later: a subclass per kind of job, whose fields are its arguments.
 
-
-@dataclass(frozen=True, slots=True)
-class SendMail(Job):
-    """Send a mail."""
-
-    mail: Mail
+    The arguments are stored: they name rows, and hold no secrets.
+    """
 
 
 class Jobs(Protocol):
-    """Runs jobs after the response."""
+    """Runs jobs after the commit of a transaction, at least once."""
 
     async def enqueue(self, job: Job) -> None:
-        """Schedule a job; pass this to `session.after_commit`."""
+        """Store a job in the transaction; a rollback drops it."""
 
 
 class Events(Protocol):

@@ -10,6 +10,7 @@ from app.models.files import File as File
 from app.models.idempotency_keys import IdempotencyKey as IdempotencyKey
 from app.models.items import Item as Item
 from app.models.login_throttles import LoginThrottle as LoginThrottle
+from app.models.outbox import OutboxMessage as OutboxMessage
 from app.models.sessions import AuthSession as AuthSession
 from app.models.sessions import RefreshToken as RefreshToken
 from app.models.users import User as User

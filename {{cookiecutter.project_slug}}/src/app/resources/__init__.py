@@ -106,7 +106,8 @@ class Resources(JobResources):
         self.events = MESSAGES.announcing(self.events, self.hub)
         measures.append(self.hub.measure)
         # {% endif %}
-        checks += await self.open_jobs(stack, settings, self.run)
+        kinds = {kind.__name__: kind for kind in self.tasks}
+        checks += await self.open_jobs(stack, settings, self.database, kinds, self.run)
         self.health_checks = tuple(checks)
         self.measures = (*measures, self.rate_limiter.measure)
 

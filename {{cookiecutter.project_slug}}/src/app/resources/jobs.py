@@ -1,28 +1,35 @@
 """The job queue in Redis."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
 from app.config import Settings
-from app.core.ports import HealthCheck, Job, Jobs
-from app.infrastructure.jobs import JobQueue, JobStore, open_job_redis
+from app.core.ports import HealthCheck, Job
+from app.infrastructure.database import Database
+from app.infrastructure.jobs import JobStore, open_job_redis
 from app.infrastructure.metrics import Poll
+from app.infrastructure.outbox import Relay
 
 
 class JobResources:
     """Jobs, run by workers."""
 
-    jobs: Jobs
+    relay: Relay
     job_store: JobStore
     polls: tuple[Poll, ...]
 
     async def open_jobs(
-        self, stack: AsyncExitStack, settings: Settings, run: Callable[[Job], Awaitable[None]]
+        self,
+        stack: AsyncExitStack,
+        settings: Settings,
+        database: Database,
+        kinds: Mapping[str, type[Job]],
+        run: Callable[[Job], Awaitable[None]],
     ) -> list[HealthCheck]:
         """Open the queue, and return its health checks; workers call `run` themselves."""
-        opened = stack.enter_async_context
-        redis = await opened(open_job_redis(settings.redis, settings.jobs, guarded=True))
+        opening = open_job_redis(settings.redis, settings.jobs, guarded=True)
+        redis = await stack.enter_async_context(opening)
         self.job_store = JobStore(redis, settings.jobs)
-        self.polls = (self.job_store.measure,)
-        self.jobs = await opened(JobQueue.open(self.job_store, settings.jobs))
+        self.relay = Relay(database, kinds, self.job_store.deliver, self.job_store.ping)
+        self.polls = (self.relay.measure, self.job_store.measure)
         return [HealthCheck("workers", self.job_store.require_worker, required=False)]

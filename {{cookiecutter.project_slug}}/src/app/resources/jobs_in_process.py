@@ -1,24 +1,34 @@
 """Jobs in this process."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
 from app.config import Settings
-from app.core.ports import HealthCheck, Job, Jobs
-from app.infrastructure.jobs_in_process import InProcessJobs
+from app.core.ports import HealthCheck, Job
+from app.infrastructure.database import Database
 from app.infrastructure.metrics import Poll
+from app.infrastructure.outbox import Delivery, Relay
 
 
 class JobResources:
     """Jobs, run by tasks of the event loop."""
 
-    jobs: Jobs
-    polls: tuple[Poll, ...] = ()
+    relay: Relay
+    polls: tuple[Poll, ...]
 
     async def open_jobs(
-        self, stack: AsyncExitStack, settings: Settings, run: Callable[[Job], Awaitable[None]]
+        self,
+        stack: AsyncExitStack,
+        settings: Settings,
+        database: Database,
+        kinds: Mapping[str, type[Job]],
+        run: Callable[[Job], Awaitable[None]],
     ) -> list[HealthCheck]:
-        """Open the queue, and return its health checks."""
-        jobs = InProcessJobs.open(run, settings.jobs.drain_seconds)
-        self.jobs = await stack.enter_async_context(jobs)
+        """Open the relay, and return the health checks of jobs."""
+
+        async def deliver(delivery: Delivery) -> None:
+            await run(delivery.message.job)
+
+        self.relay = Relay(database, kinds, deliver)
+        self.polls = (self.relay.measure,)
         return []

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
 from app.core.clock import utc_now
 from app.core.errors import FieldError, InsufficientScope, InvalidInput
 from app.core.pages import Page, PageRequest
-from app.core.ports import Jobs, Mail, SendMail
+from app.core.ports import Jobs
 from app.core.security.secrets import digest, new_api_key
 from app.domain.api_keys import ApiKey, ApiKeyId, ApiKeyNotFound, NewApiKey, TooManyApiKeys
 from app.domain.auth import Principal
+from app.domain.notifications import SendMail
 from app.domain.permissions import DelegablePermission, scope_of
 from app.domain.users import UserId
 from app.repositories.api_keys import ApiKeyRepository
@@ -66,9 +66,8 @@ class ApiKeyService:
             created_at=now,
             expires_at=now + timedelta(days=days),
         )
-        text = f"Name: {name}. The key ends in {api_key.hint}. If that was not you, revoke it."
-        job = SendMail(Mail(principal.user.email, "An API key of your account was created", text))
-        self.keys.after_commit(partial(self.jobs.enqueue, job))
+        values = {"name": name, "hint": api_key.hint}
+        await self.jobs.enqueue(SendMail("api_key_created", principal.id, values=values))
         return NewApiKey(api_key, key)
 
     async def revoke(self, user_id: UserId, key_id: ApiKeyId) -> None:

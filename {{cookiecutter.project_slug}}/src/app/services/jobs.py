@@ -1,13 +1,26 @@
 """Jobs that their owners follow."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from app.core.jobs import JobFile, JobFinished, JobNotDone, JobNotFound, JobStatus, TrackedJob
+from app.core.errors import InvalidToken
+from app.core.jobs import (
+    JobFile,
+    JobFinished,
+    JobNotDone,
+    JobNotFound,
+    JobStatus,
+    QueueUnavailable,
+    TooManyJobs,
+    TrackedJob,
+)
 from app.core.storage import Content
-from app.infrastructure.jobs import JobStore
+from app.infrastructure.jobs import JobStore, WaitingJobs
+from app.infrastructure.payloads import message
 from app.infrastructure.storage import Storage
+from app.repositories.users import UserRepository
 
 EXPORTS: Final = "exports/"
 """Prefix of the keys of jobs' files, which are deleted when their results expire."""
@@ -17,15 +30,45 @@ EXPORTS: Final = "exports/"
 class JobService:
     """Starts jobs, and shows them to their owners.
 
-    Each method raises `QueueUnavailable` if the queue does not answer.
+    Each method but `start` raises `QueueUnavailable` if the queue does not answer about a job that
+    has reached it.
+
+    Attributes:
+        quota: Unfinished jobs that a user may have.
     """
 
+    users: UserRepository
+    waiting: WaitingJobs
     jobs: JobStore
     files: Storage
+    quota: int
 
     async def start(self, job: TrackedJob, *, unique: str) -> JobStatus:
-        """Start a job, or return the unfinished one of the same unique name."""
-        return await self.one(job.owner_id, await self.jobs.start(job, unique=unique))
+        """Start a job, or return the unfinished one of the same unique name.
+
+        While the queue does not answer, only jobs that have not reached it are known.
+
+        Raises:
+            TooManyJobs: The owner has too many unfinished jobs.
+        """
+        # No two requests of an owner start jobs at once.
+        if await self.users.lock(job.owner_id) is None:
+            raise InvalidToken
+        waiting = await self.waiting.of_owner(job.owner_id)
+        same = next((each.id for each in waiting if each.name == unique), None)
+        unfinished = {each.id for each in waiting}
+        if same is None:
+            # After the outbox: whatever left it meanwhile is in the queue.
+            with suppress(QueueUnavailable):
+                same, queued = await self.jobs.unfinished(job.owner_id, unique)
+                unfinished |= queued
+        if same is not None:
+            return await self.one(job.owner_id, same)
+        if len(unfinished) >= self.quota:
+            number = len(unfinished)
+            raise TooManyJobs(f"You have {number} unfinished jobs. Cancel one, or retry later.")
+        await self.waiting.add(message(job), job.id, owner_id=job.owner_id, name=unique)
+        return await self.one(job.owner_id, job.id)
 
     async def one(self, owner_id: UUID, job_id: UUID) -> JobStatus:
         """Return a job.
@@ -33,7 +76,8 @@ class JobService:
         Raises:
             JobNotFound: The owner has no such job.
         """
-        job = await self.jobs.find(job_id)
+        waiting = await self.waiting.find(job_id)
+        job = waiting.status if waiting else await self.jobs.find(job_id)
         if job is None or job.owner_id != owner_id:
             raise JobNotFound
         return job
@@ -47,7 +91,8 @@ class JobService:
         job = await self.one(owner_id, job_id)
         if job.state in {"done", "failed"}:
             raise JobFinished
-        await self.jobs.cancel(job_id)
+        if not await self.waiting.cancel(job_id):
+            await self.jobs.cancel(job_id)
 
     async def file(self, owner_id: UUID, job_id: UUID) -> JobFile:
         """Return the file of a job.

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from app.core.clock import utc_now
 from app.core.errors import FieldError, InvalidInput
 from app.core.pages import Page, PageRequest
-from app.core.ports import Jobs, Mail, SendMail
+from app.core.ports import Jobs
 from app.core.security.passwords import PasswordHasher
 from app.core.security.tokens import AccessTokens
 from app.domain.api_keys import ApiKey
 from app.domain.auth import Client, Principal
+from app.domain.notifications import SendMail
 from app.domain.permissions import Role
 from app.domain.users import (
     AccountCleanup,
@@ -31,7 +31,6 @@ from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserRepository
 from app.services.auth import PasswordVerifier
 
-_ALARM = "If that was not you, ask for help at once: somebody else may have your account."
 _MOST_API_KEYS = 10_000  # the most that the quota may be
 
 
@@ -115,7 +114,7 @@ class UserService:
         if changes["email"] != email_before:
             self.tokens.require_recent(principal.authenticated_at)
             for address in (email_before, changes["email"]):
-                self._mail_after_commit(address, "Your e-mail address was changed", _ALARM)
+                await self.jobs.enqueue(SendMail("email_changed", principal.id, to=address))
         return await self.users.update(user, changes)
 
     async def change_password(
@@ -144,7 +143,7 @@ class UserService:
         await self.sessions.revoke_all(principal.id, utc_now(), but=principal.session_id)
         if revoke_api_keys:
             await self.api_keys.revoke_all(principal.id)
-        self._mail_after_commit(user.email, "Your password was changed", _ALARM)
+        await self.jobs.enqueue(SendMail("password_changed", principal.id))
         return (await self.api_keys.list(principal.id, PageRequest(_MOST_API_KEYS))).items
 
     async def update(self, user_id: UserId, changes: UserChanges) -> UserProfile:
@@ -176,14 +175,10 @@ class UserService:
         if user is None:
             raise UserNotFound
         await self.users.delete(user)
-        self._mail_after_commit(user.email, "Your account was deleted", _ALARM)
+        await self.jobs.enqueue(SendMail("account_deleted", user_id, to=user.email))
         for cleanup in self.cleanups:
-            self.users.after_commit(partial(self.jobs.enqueue, cleanup(user_id)))
+            await self.jobs.enqueue(cleanup(user_id))
 
     async def _require_another_administrator(self, user_id: UserId) -> None:
         if await self.users.lock_administrators() == [user_id]:
             raise LastAdministrator
-
-    def _mail_after_commit(self, to: str, subject: str, text: str) -> None:
-        job = SendMail(Mail(to=to, subject=subject, text=text))
-        self.users.after_commit(partial(self.jobs.enqueue, job))

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from app.core.ports import SendMail
-from app.resources import Resources, Tasks
+from app.domain.notifications import SendMail
+from app.resources import Tasks
 
 # {%- if cookiecutter.use_s3 +%}
 from app.tasks.files import DeleteFiles, delete_files
@@ -21,12 +21,7 @@ from app.tasks.maintenance import (
 )
 
 # {%- endif +%}
-
-
-async def send_mail(job: SendMail, resources: Resources) -> None:
-    """Send a mail."""
-    await resources.mailer.send(job.mail)
-
+from app.tasks.notifications import send_mail
 
 TASKS: Final[Tasks] = {
     SendMail: send_mail,

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends
 
 from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep
+from app.infrastructure.outbox import Outbox
 from app.repositories.api_keys import ApiKeyRepository
 from app.resources import Resources
 from app.services.api_keys import ApiKeyService
@@ -22,10 +23,8 @@ async def get_api_key_reader(session: ReadSessionDep) -> ApiKeyRepository:
 
 def api_key_service(resources: Resources, keys: ApiKeyRepository) -> ApiKeyService:
     """Return the service on a repository."""
-    settings = resources.settings
-    return ApiKeyService(
-        keys, resources.jobs, settings.quotas.api_keys, settings.auth.api_key_max_days
-    )
+    settings, outbox = resources.settings, Outbox(keys.session, resources.relay.wake)
+    return ApiKeyService(keys, outbox, settings.quotas.api_keys, settings.auth.api_key_max_days)
 
 
 async def get_api_key_service(

@@ -9,6 +9,7 @@ from app.api.deps.common import ReadSessionDep, ResourcesDep, SessionDep
 from app.api.schemas.users import UserListQuery
 from app.domain.auth import Principal
 from app.domain.users import AccountCleanup
+from app.infrastructure.outbox import Outbox
 from app.repositories.api_keys import ApiKeyRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserRepository
@@ -33,7 +34,7 @@ def user_service(resources: Resources, users: UserRepository) -> UserService:
         hasher=resources.hasher,
         verifier=password_verifier(resources),
         tokens=resources.tokens,
-        jobs=resources.jobs,
+        jobs=Outbox(users.session, resources.relay.wake),
         cleanups=[kind for kind in resources.tasks if issubclass(kind, AccountCleanup)],
     )
 
@@ -48,16 +49,16 @@ async def get_user_reader(session: ReadSessionDep) -> UserRepository:
     return UserRepository(session)
 
 
-async def get_user_service(
-    resources: ResourcesDep, users: Annotated[UserRepository, Depends(get_user_repository)]
-) -> UserService:
+UserRepositoryDep = Annotated[UserRepository, Depends(get_user_repository)]
+UserReaderDep = Annotated[UserRepository, Depends(get_user_reader)]
+
+
+async def get_user_service(resources: ResourcesDep, users: UserRepositoryDep) -> UserService:
     """Return the service for writing."""
     return user_service(resources, users)
 
 
-async def get_user_queries(
-    resources: ResourcesDep, users: Annotated[UserRepository, Depends(get_user_reader)]
-) -> UserService:
+async def get_user_queries(resources: ResourcesDep, users: UserReaderDep) -> UserService:
     """Return the service for reading."""
     return user_service(resources, users)
 

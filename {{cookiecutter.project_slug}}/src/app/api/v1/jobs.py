@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Path, Request
 from fastapi.responses import StreamingResponse
 
-from app.api.deps.jobs import DownloadDep, JobOwner, JobServiceDep
+from app.api.deps.jobs import DownloadDep, JobOwner, JobQueriesDep, JobServiceDep
 from app.api.schemas.jobs import JobResponse
 from app.core.jobs import JobFinished, JobNotDone, JobNotFound
 from app.core.storage import FileStoreUnavailable, ObjectNotFound
@@ -24,7 +24,7 @@ JobIdPath = Annotated[UUID, Path(description="ID of the job.", examples=[EXAMPLE
 
 @router.get("/{job_id}", status_code=200, summary="Get a job", responses=problems(JobNotFound))
 async def get_job(
-    request: Request, owner: JobOwner, job_id: JobIdPath, jobs: JobServiceDep
+    request: Request, owner: JobOwner, job_id: JobIdPath, jobs: JobQueriesDep
 ) -> JobResponse:
     """Retrieve the status of one of your jobs, and the path of its file once it is done."""
     return JobResponse.of(await jobs.one(owner.id, job_id), request.scope["path"])
@@ -55,7 +55,7 @@ async def cancel_job(owner: JobOwner, job_id: JobIdPath, jobs: JobServiceDep) ->
     },
 )
 async def get_job_result(
-    owner: JobOwner, job_id: JobIdPath, jobs: JobServiceDep, download: DownloadDep
+    owner: JobOwner, job_id: JobIdPath, jobs: JobQueriesDep, download: DownloadDep
 ) -> StreamingResponse:
     """Download the file written by one of your jobs."""
     file = await jobs.file(owner.id, job_id)

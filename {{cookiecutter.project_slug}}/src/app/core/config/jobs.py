@@ -11,12 +11,8 @@ class JobSettings(SettingsGroup):
     """Background jobs."""
 
     drain_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
-    """Seconds that a process that shuts down keeps trying to enqueue jobs that Redis did not
-    accept."""
-
-    backlog: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
-    """Jobs that a process keeps in memory while Redis does not accept them. Further ones are lost
-    and logged."""
+    """Seconds that a process has on shutdown to submit the jobs that are due. The others stay in
+    the database."""
 
     command_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
     """Seconds that one call to Redis about a job may take, including the connection."""

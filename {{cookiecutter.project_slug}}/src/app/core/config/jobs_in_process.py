@@ -11,4 +11,5 @@ class JobSettings(SettingsGroup):
     """Background jobs."""
 
     drain_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
-    """Seconds that running jobs have to finish on shutdown."""
+    """Seconds that jobs which are due have to finish on shutdown. The others stay in the
+    database."""

@@ -1,7 +1,7 @@
 """Jobs in Redis, run by workers."""
 
 from app.infrastructure.jobs.connection import open_job_redis
-from app.infrastructure.jobs.queue import JobQueue
 from app.infrastructure.jobs.store import JobStore
+from app.infrastructure.jobs.waiting import WaitingJobs
 
-__all__ = ["JobQueue", "JobStore", "open_job_redis"]
+__all__ = ["JobStore", "WaitingJobs", "open_job_redis"]

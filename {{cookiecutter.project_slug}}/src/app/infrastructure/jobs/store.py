@@ -9,19 +9,14 @@ from uuid import UUID
 
 from app.core.clock import utc_now
 from app.core.config import JobSettings
-from app.core.jobs import (
-    JobFile,
-    JobState,
-    JobStatus,
-    QueueUnavailable,
-    TooManyJobs,
-    TrackedJob,
-)
+from app.core.jobs import JobFile, JobState, JobStatus, QueueUnavailable
 from app.core.ports import Measurement
 from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobPipeline, JobRedis
 from app.infrastructure.jobs.keys import JobId
-from app.infrastructure.jobs.payloads import Message, encode, message
+from app.infrastructure.jobs.payloads import encode
+from app.infrastructure.outbox import Delivery
+from app.infrastructure.payloads import Message
 
 _SHOWN: Final = 1000
 
@@ -75,10 +70,26 @@ class JobStore:
         self._redis = redis
         self._settings = settings
 
-    async def start(self, job: TrackedJob, *, unique: str) -> UUID:
-        """Submit a tracked job as `submit` does, and return the id of the job of this name."""
-        started = await self.submit(job.id, message(job), owner_id=job.owner_id, unique=unique)
-        return UUID(started)
+    async def ping(self) -> None:
+        """Query Redis."""
+        async with self._redis.in_time():
+            await self._redis.ping()
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Submit a message of the outbox, or cancel its job."""
+        await self.submit(
+            delivery.id, delivery.message, owner_id=delivery.owner_id, unique=delivery.name
+        )
+        if delivery.cancelled:
+            await self.cancel(delivery.id)
+
+    async def unfinished(self, owner_id: UUID, unique: str) -> tuple[UUID | None, set[UUID]]:
+        """Return the unfinished job of a unique name, and all those of its owner."""
+        async with self._redis.in_time(), self._redis.pipeline() as pipe:
+            pipe.get(keys.unique(unique))
+            pipe.zrangebyscore(keys.unfinished(owner_id), f"({self._horizon()}", "+inf")
+            same, owned = await pipe.execute()
+        return UUID(same.decode()) if same else None, {UUID(each.decode()) for each in owned}
 
     async def submit(
         self,
@@ -87,32 +98,20 @@ class JobStore:
         *,
         owner_id: UUID | None = None,
         unique: str | None = None,
-    ) -> str:
+    ) -> None:
         """Submit a job; a repetition with the same id has no effect.
 
         Args:
             job_id: A new id.
             sent: The job.
             owner_id: Who may follow it.
-            unique: Name of which one unfinished job may exist.
-
-        Returns:
-            The id of the job, or of the unfinished one of the same unique name.
-
-        Raises:
-            TooManyJobs: The owner has too many unfinished jobs.
+            unique: Name by which `unfinished` finds it.
         """
-        name = keys.unique(unique) if unique else keys.record(job_id)
-        owned = keys.unfinished(owner_id) if owner_id else name
         life = self._settings.queue_seconds
 
-        async def write(pipe: JobPipeline) -> str:
-            if unique and (other := await pipe.get(name)):
-                return str(other.decode())
+        async def write(pipe: JobPipeline) -> None:
             if await pipe.exists(keys.payload(job_id), keys.done(job_id)):
-                return str(job_id)
-            if owner_id:
-                await self._require_room(pipe, owned)
+                return
             pipe.multi()
             pipe.set(keys.payload(job_id), encode(sent), ex=life)
             pipe.zadd(keys.QUEUE, {str(job_id): milliseconds(utc_now())})
@@ -120,14 +119,13 @@ class JobStore:
             record |= {"state": "queued"} | ({"owner": str(owner_id)} if owner_id else {})
             if unique:
                 record["unique"] = unique
-                pipe.set(name, str(job_id), ex=life)
+                pipe.set(keys.unique(unique), str(job_id), ex=life)
             if owner_id:
-                self._own(pipe, owned, job_id)
+                self._own(pipe, keys.unfinished(owner_id), job_id)
             pipe.hset(keys.record(job_id), mapping=record)
             pipe.expire(keys.record(job_id), life)
-            return str(job_id)
 
-        return await self._redis.change(write, name, owned, keys.payload(job_id))
+        await self._redis.change(write, keys.payload(job_id), keys.done(job_id))
 
     async def find(self, job_id: UUID) -> JobStatus | None:
         """Return the status of a tracked job."""
@@ -273,11 +271,6 @@ class JobStore:
         """
         if not await self.workers():
             raise QueueUnavailable(reason="no live worker")
-
-    async def _require_room(self, pipe: JobPipeline, owned: str) -> None:
-        number = await pipe.execute_command("ZCOUNT", owned, f"({self._horizon()}", "+inf")
-        if number >= self._settings.unfinished_per_user:
-            raise TooManyJobs(f"You have {number} unfinished jobs. Cancel one, or retry later.")
 
     def _own(self, pipe: JobPipeline, owned: str, job_id: JobId) -> None:
         """Count a job among the unfinished ones of its owner."""

@@ -32,8 +32,9 @@ from app.core.ports import Job
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import JobRedis
 from app.infrastructure.jobs.metrics import JobMetrics, Outcome
-from app.infrastructure.jobs.payloads import Message, UnreadableJob, decode
+from app.infrastructure.jobs.payloads import decode
 from app.infrastructure.jobs.store import WorkerInfo
+from app.infrastructure.payloads import Message, UnreadableJob
 
 _READ_LIMIT = 1000
 """Running jobs stay in the queue: read enough to see past those of all workers."""

@@ -1,0 +1,268 @@
+"""Outbox: jobs as rows of the transaction that enqueues them, delivered after its commit.
+
+A job is delivered at least once: its row is deleted only when that is done. A crash of the process
+leaves the row to the next one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
+from uuid import UUID
+
+import structlog
+from sqlalchemy import JSON, Delete, String, Table, Update, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import Mapped, mapped_column
+from structlog.contextvars import bind_contextvars
+
+from app.core.clock import utc_now
+from app.core.errors import Unavailable
+from app.core.ids import new_id
+from app.core.ports import Job, Measurement
+from app.infrastructure.database import Database, Session
+from app.infrastructure.database.database import AfterCommit
+from app.infrastructure.database.models import Base, Identified
+from app.infrastructure.payloads import Message, dump, load, message
+
+_TABLE: Final = "outbox"
+_SLOTS: Final = 10
+_POLL_SECONDS: Final = 5.0
+_CLAIM_SECONDS: Final = 120.0
+_DELIVERY_SECONDS: Final = 90.0
+_RETRY_SECONDS: Final = 5.0
+_RETRY_MAX_SECONDS: Final = 3600.0
+_MAX_TRIES: Final = 30  # for about a day
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+class OutboxColumns(Identified):
+    """The table of jobs to deliver; the model adds `owner_id`, with whose account a job is deleted.
+
+    A claim moves `due_at` to its end. `name` identifies equal jobs of an owner.
+    """
+
+    __tablename__ = _TABLE
+
+    kind: Mapped[str] = mapped_column(String(100))
+    payload: Mapped[dict[str, Any]] = mapped_column(JSON)
+    name: Mapped[str | None] = mapped_column(String(200))
+    cancelled: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+    due_at: Mapped[datetime] = mapped_column(index=True)
+    tries: Mapped[int] = mapped_column(default=0)
+
+
+class Outbox:
+    """Implements `app.core.ports.Jobs` in the transaction of a session."""
+
+    def __init__(self, session: Session | AsyncConnection, wake: AfterCommit) -> None:
+        """Add rows to a session, whose commit wakes the relay, or read them on a connection."""
+        self._session = cast("Session", session)
+        self._wake = wake
+
+    async def enqueue(self, job: Job) -> None:
+        """Store a job that is delivered after the commit."""
+        await self.add(message(job), new_id())
+
+    async def add(
+        self, sent: Message, job_id: UUID, *, owner_id: UUID | None = None, name: str | None = None
+    ) -> None:
+        """Store a message that is delivered after the commit."""
+        statement = insert(table()).values(
+            id=job_id,
+            kind=sent.kind,
+            payload=dump(sent),
+            owner_id=owner_id,
+            name=name,
+            created_at=sent.enqueued_at,
+            due_at=sent.enqueued_at,
+        )
+        await self._session.execute(statement)
+        self._session.after_commit(self._wake)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message to deliver; the id is the same at each attempt."""
+
+    id: UUID
+    message: Message
+    owner_id: UUID | None
+    name: str | None
+    cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A row that this process has claimed until `due_at`."""
+
+    id: UUID
+    kind: str
+    payload: dict[str, Any]
+    owner_id: UUID | None
+    name: str | None
+    cancelled: bool
+    created_at: datetime
+    due_at: datetime
+    tries: int
+
+
+async def _always() -> None: ...
+
+
+class Relay:
+    """Delivers the messages of the outbox, from any number of processes.
+
+    A failed delivery is retried after a delay that doubles. After 30 attempts, about a day, the
+    message is dropped and logged.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        kinds: Mapping[str, type[Job]],
+        deliver: Callable[[Delivery], Awaitable[None]],
+        ready: Callable[[], Awaitable[None]] = _always,
+    ) -> None:
+        """Deliver by `deliver`, while `ready` raises no `Unavailable`."""
+        self._database = database
+        self._kinds = kinds
+        self._deliver = deliver
+        self._ready = ready
+        self._slots = asyncio.Semaphore(_SLOTS)
+        self._news = asyncio.Event()
+        self._is_closing = False
+        self._is_paused = False
+
+    @asynccontextmanager
+    async def open(self, drain_seconds: float) -> AsyncIterator[None]:
+        """Deliver while the block runs; then deliver what is due within a time limit."""
+        running = asyncio.create_task(self._run(), name="outbox")
+        try:
+            yield
+        finally:
+            self._is_closing = True
+            self._news.set()
+            await asyncio.wait({running}, timeout=drain_seconds)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def wake(self) -> None:
+        """Look for new messages; pass this to `session.after_commit`."""
+        self._news.set()
+
+    async def measure(self) -> tuple[Measurement, ...]:
+        """Measure the outbox."""
+        statement = select(func.count(), func.min(table().c.created_at))
+        async with self._database.read() as connection:
+            number, oldest = (await connection.execute(statement)).one()
+        age = (utc_now() - oldest).total_seconds() if number else 0.0
+        return (
+            Measurement("outbox_messages", "Jobs and mails that are not delivered.", number),
+            Measurement("outbox_oldest_age_seconds", "Age of the oldest of them.", age),
+        )
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as deliveries:
+            while True:
+                self._news.clear()
+                try:
+                    await self._ready()
+                    while claim := await self._claim_in_slot():
+                        deliveries.create_task(self._attempt(claim))
+                    self._resume()
+                except Unavailable as error:
+                    if not self._is_paused:
+                        logger.warning("outbox paused", code=error.code, **error.context)
+                    self._is_paused = True
+                except Exception:
+                    if not self._is_paused:
+                        logger.exception("outbox paused")
+                    self._is_paused = True
+                if self._is_closing and not self._news.is_set():
+                    return
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), _POLL_SECONDS)
+
+    def _resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            logger.info("outbox resumed")
+
+    async def _claim_in_slot(self) -> _Claim | None:
+        await self._slots.acquire()
+        claim = None
+        try:
+            claim = await self._claim()
+        finally:
+            if claim is None:
+                self._slots.release()
+        return claim
+
+    async def _claim(self) -> _Claim | None:
+        """Claim the message that is due for the longest time, unless another process does."""
+        columns, now = table().c, utc_now()
+        due = select(columns.id).where(columns.due_at <= now).order_by(columns.due_at).limit(1)
+        # A write would wait for other writers, where there is one at a time.
+        async with self._database.read() as connection:
+            if await connection.scalar(due) is None:
+                return None
+        first = due.with_for_update(skip_locked=True).scalar_subquery()
+        statement = (
+            update(table())
+            .where(columns.id == first)
+            .values(due_at=now + timedelta(seconds=_CLAIM_SECONDS), tries=columns.tries + 1)
+            .returning(*(columns[name] for name in _Claim.__match_args__))
+        )
+        async with self._database.transaction() as session:
+            row = (await session.execute(statement)).first()
+        return None if row is None else _Claim(*row)
+
+    async def _attempt(self, claim: _Claim) -> None:
+        bind_contextvars(job=claim.kind, job_id=str(claim.id))
+        columns = table().c
+        held = (columns.id == claim.id) & (columns.due_at == claim.due_at)
+        settle: Delete | Update = delete(table())
+        try:
+            if claim.tries > _MAX_TRIES:
+                logger.error("job dropped", tries=_MAX_TRIES)
+            else:
+                await self._try(claim)
+        except asyncio.CancelledError:
+            # Early versions of Python 3.11 take the end of any later time limit for it.
+            cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
+            settle = update(table()).values(due_at=utc_now())
+            raise
+        except Exception:
+            logger.exception("job failed", tries=claim.tries)
+            delay = min(_RETRY_SECONDS * 2 ** (claim.tries - 1), _RETRY_MAX_SECONDS)
+            settle = update(table()).values(due_at=utc_now() + timedelta(seconds=delay))
+        finally:
+            await self._settle(settle.where(held))
+            self._slots.release()
+
+    async def _try(self, claim: _Claim) -> None:
+        sent = load(claim.kind, claim.payload, claim.created_at, self._kinds)
+        bind_contextvars(**sent.context)
+        async with asyncio.timeout(_DELIVERY_SECONDS):
+            await self._deliver(
+                Delivery(claim.id, sent, claim.owner_id, claim.name, claim.cancelled)
+            )
+
+    async def _settle(self, statement: Delete | Update) -> None:
+        """Store the outcome of an attempt, unless the claim has ended or the row was changed."""
+        try:
+            async with self._database.transaction() as session:
+                await session.execute(statement)
+        except Unavailable as error:
+            # The message is delivered again when its claim ends.
+            logger.warning("delivery not recorded", **error.context)
+
+
+def table() -> Table:
+    """Return the table of the outbox."""
+    return Base.metadata.tables[_TABLE]
