@@ -56,6 +56,11 @@ async def change(database: Database, **values: object) -> None:
         await session.execute(update(table()).values(values))
 
 
+async def rename(database: Database, name: str, other: str) -> None:
+    async with database.transaction() as session:
+        await session.execute(text(f"ALTER TABLE {name} RENAME TO {other}"))
+
+
 class Held:
     """A delivery that waits until it may end."""
 
@@ -140,18 +145,14 @@ class TestRelays:
         assert [line["event"] for line in lines] == ["outbox paused", "outbox resumed"]
 
     async def test_survive_a_missing_table(self, database: Database) -> None:
-        async def rename(name: str, other: str) -> None:
-            async with database.transaction() as session:
-                await session.execute(text(f"ALTER TABLE {name} RENAME TO {other}"))
-
-        await rename("outbox", "away")
+        await rename(database, "outbox", "away")
         held = Held()
         held.may_end.set()
         with capture_logs() as lines:
             relay = Relay(database, KINDS, held)
             async with relay.open(PATIENCE):
                 await eventually(lambda: is_logged(lines, "outbox paused"))
-                await rename("away", "outbox")
+                await rename(database, "away", "outbox")
                 await enqueue(database, wake=relay.wake)
                 await held.started.wait()
         assert len(held.done) == 1
@@ -204,6 +205,21 @@ class TestFailure:
 
 
 class TestClaim:
+    async def test_lasts_if_its_outcome_is_not_recorded(self, database: Database) -> None:
+        held = Held()
+        await enqueue(database)
+        with capture_logs() as lines:
+            relay = Relay(database, KINDS, held)
+            async with relay.open(PATIENCE):
+                await held.started.wait()
+                await rename(database, "outbox", "away")
+                held.may_end.set()
+                await eventually(lambda: is_logged(lines, "delivery not recorded"))
+                await rename(database, "away", "outbox")
+                await enqueue(database, wake=relay.wake)
+        assert len(held.done) == 2
+        assert await tries(database) == [1]
+
     async def test_that_has_ended_does_not_settle_the_message(self, database: Database) -> None:
         held = Held()
         await enqueue(database)

@@ -224,25 +224,22 @@ class Relay:
 
     async def _attempt(self, claim: _Claim) -> None:
         bind_contextvars(job=claim.kind, job_id=str(claim.id))
-        columns = table().c
-        held = (columns.id == claim.id) & (columns.due_at == claim.due_at)
-        settle: Delete | Update = delete(table())
+        delay: float | None = 0.0
         try:
             if claim.tries > _MAX_TRIES:
                 logger.error("job dropped", tries=_MAX_TRIES)
             else:
                 await self._try(claim)
+            delay = None
         except asyncio.CancelledError:
             # Early versions of Python 3.11 take the end of any later time limit for it.
             cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
-            settle = update(table()).values(due_at=utc_now())
             raise
         except Exception:
             logger.exception("job failed", tries=claim.tries)
             delay = min(_RETRY_SECONDS * 2 ** (claim.tries - 1), _RETRY_MAX_SECONDS)
-            settle = update(table()).values(due_at=utc_now() + timedelta(seconds=delay))
         finally:
-            await self._settle(settle.where(held))
+            await self._settle(claim, delay)
             self._slots.release()
 
     async def _try(self, claim: _Claim) -> None:
@@ -253,14 +250,19 @@ class Relay:
                 Delivery(claim.id, sent, claim.owner_id, claim.name, claim.cancelled)
             )
 
-    async def _settle(self, statement: Delete | Update) -> None:
-        """Store the outcome of an attempt, unless the claim has ended or the row was changed."""
+    async def _settle(self, claim: _Claim, delay: float | None) -> None:
+        """Delete a row or, with a delay, retry it, unless the claim has ended or it was changed."""
+        columns = table().c
+        statement: Delete | Update = delete(table())
+        if delay is not None:
+            statement = update(table()).values(due_at=utc_now() + timedelta(seconds=delay))
+        held = (columns.id == claim.id) & (columns.due_at == claim.due_at)
         try:
             async with self._database.transaction() as session:
-                await session.execute(statement)
-        except Unavailable as error:
+                await session.execute(statement.where(held))
+        except Exception:
             # The message is delivered again when its claim ends.
-            logger.warning("delivery not recorded", **error.context)
+            logger.exception("delivery not recorded")
 
 
 def table() -> Table:
