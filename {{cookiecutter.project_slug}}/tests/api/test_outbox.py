@@ -3,6 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -21,7 +22,9 @@ from app.resources import open_resources
 from app.tasks import TASKS
 from tests.support import queues
 from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone
+from tests.support.factories import OutboxMessageFactory
 from tests.support.mail import SmtpServer
+from tests.support.metrics_plugin import Measured, until, value
 from tests.support.mortal import JOB_POINTS, mortal_service
 from tests.support.waiting import PATIENCE, eventually
 
@@ -121,3 +124,15 @@ class TestNotification:
         text = mails.deliveries[-1].message.get_content()
         assert text.startswith("Name: import {0}. The key ends in x9Qe.")
         assert [line["event"] for line in lines] == ["mail dropped"]
+
+
+class TestMetrics:
+    async def test_show_messages_that_wait_for_another_attempt(
+        self, measured: Measured, password_hash: str
+    ) -> None:
+        failed = OutboxMessageFactory.build(created_at=utc_now() - timedelta(hours=1))
+        async with measured() as (app, client):
+            await until(client, 0, "outbox_messages")
+            await Arrange(lambda: app.state.resources, password_hash).store(failed)
+            await until(client, 1, "outbox_messages")
+            assert await value(client, "outbox_oldest_age_seconds") >= timedelta(hours=1).seconds
