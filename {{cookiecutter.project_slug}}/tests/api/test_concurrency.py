@@ -69,7 +69,7 @@ class TestRequests:
         assert refused.json()["code"] == "too_many_concurrent_requests"
         assert refused.headers["Retry-After"] == "1"
 
-    @pytest.mark.parametrize("path", [ME, "/api/v1/items/no-id", EXPORT])
+    @pytest.mark.parametrize("path", [ME, EXPORT, f"{EXPORT}?chosen=none"])
     async def test_count_until_they_end_however_they_do(
         self, app: FastAPI, arrange: Arrange, path: str
     ) -> None:
@@ -90,7 +90,7 @@ class TestSearch:
         async with app.router.lifespan_context(app), async_client_of(app) as client:
             ada = await Arrange(lambda: app.state.resources, password_hash).someone()
             stopped = await client.get(f"{THINGS}/endless?q=a", headers=ada.headers)
-            next_one = await client.get("/api/v1/items", headers=ada.headers)
+            next_one = await client.get(ME, headers=ada.headers)
 
         assert stopped.status_code == 422
         assert stopped.json()["code"] == "search_too_slow"
