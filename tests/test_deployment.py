@@ -2,10 +2,12 @@
 
 import fnmatch
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -308,6 +310,22 @@ def test_every_target_is_declared_and_the_listed_ones_have_help(project: Path) -
     assert phony == _targets(project)
     helped = set(re.findall(r"^([a-z-]+):.* ## .", text, re.MULTILINE))
     assert _targets(project) - helped == {"format-check"}
+
+
+def test_make_format_formats_files_that_lint_refuses(bake: Bake, tmp_path: Path) -> None:
+    project = bake({})
+    for name in ("Makefile", "pyproject.toml"):
+        (tmp_path / name).write_bytes((project / name).read_bytes())
+    uv, source = tmp_path / "uv", tmp_path / "source.py"
+    uv.write_text('#!/bin/sh\nshift\nexec "$@"\n', encoding="utf-8")
+    uv.chmod(0o755)
+    source.write_text("values = { 'a':1 }\nprint(undefined)\n", encoding="utf-8")
+    path = os.pathsep.join((str(tmp_path), sysconfig.get_path("scripts"), os.environ["PATH"]))
+    done = subprocess.run(
+        ["make", "format"], cwd=tmp_path, env={"PATH": path}, capture_output=True, check=False
+    )
+    assert done.returncode != 0
+    assert source.read_text(encoding="utf-8") == 'values = {"a": 1}\nprint(undefined)\n'
 
 
 def test_pre_commit_hooks_use_the_tools_of_the_project(project: Path) -> None:
