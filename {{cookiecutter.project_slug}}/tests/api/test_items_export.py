@@ -257,6 +257,23 @@ class TestExport:
             client.portal.call(resources.run, job)
         assert client.portal.call(stored) == []
 
+    def test_leaves_as_many_files_as_an_owner_may_have_jobs(
+        self, client: TestClient, app: FastAPI, ada: Someone
+    ) -> None:
+        resources = app.state.resources
+        most = resources.settings.jobs.unfinished_per_user
+        exports = [
+            ExportItems(owner_id=ada.id, wanted=ItemFilter(), format="csv") for _ in range(most + 1)
+        ]
+
+        async def stored() -> list[str]:
+            return [each.key async for each in resources.storage.list(f"{EXPORTS}{ada.id}/")]
+
+        assert client.portal is not None
+        for export in exports:
+            client.portal.call(resources.run, export)
+        assert client.portal.call(stored) == [export.key for export in exports[1:]]
+
     def test_does_not_need_its_progress_stored(
         self,
         client: TestClient,

@@ -35,7 +35,10 @@ class ExportItems(TrackedJob):
 
 
 async def export_items(job: ExportItems, resources: Resources) -> None:
-    """Write the items as of one moment, in constant memory."""
+    """Write the items as of one moment, in constant memory; delete files of earlier exports.
+
+    Their keys are in the order of the jobs.
+    """
     written = 0
 
     async def counted(batches: AsyncIterator[Sequence[Item]]) -> AsyncIterator[Sequence[Item]]:
@@ -53,7 +56,10 @@ async def export_items(job: ExportItems, resources: Resources) -> None:
         text = exported(counted(batches), columns=ITEM_COLUMNS, chosen=job.format)
         stored = await resources.storage.put(job.key, text, media_type=media_type)
     async with resources.database.read() as connection:
-        if await UserRepository(connection).get(UserId(job.owner_id)) is None:
-            await resources.storage.delete(job.key)
+        owner = await UserRepository(connection).get(UserId(job.owner_id))
+    kept = resources.settings.jobs.unfinished_per_user if owner else 0
+    files = [each.key async for each in resources.storage.list(f"{EXPORTS}{job.owner_id}/")]
+    for key in files[: max(0, len(files) - kept)]:
+        await resources.storage.delete(key)
     file = JobFile(job.key, media_type, f"items.{job.format}", stored.size, stored.sha256)
     await resources.job_store.set_result(job.id, file)
