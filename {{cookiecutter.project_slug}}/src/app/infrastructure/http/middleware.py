@@ -343,7 +343,7 @@ class UnambiguousRequests:
             if len(singletons) != len({*singletons}):
                 await problem_response(scope, REPEATED)(scope, receive, send)
                 return
-            version = scope["http_version"]
+            version = scope.get("http_version", "1.1")  # optional in some scopes
             if version != "1.0" and b"host" not in singletons:
                 await problem_response(scope, HOST_MISSING)(scope, receive, send)
                 return
