@@ -244,7 +244,7 @@ class TestChangeProfile:
             SendMail("email_changed", user.id, to="new@example.com"),
         ]
 
-    @pytest.mark.parametrize("age", [299, 301])
+    @pytest.mark.parametrize("age", [240, 360])
     def test_asks_for_a_recent_login_only_for_a_new_address(
         self, client: TestClient, arrange: ArrangeSync, jobs: Jobs, age: int
     ) -> None:

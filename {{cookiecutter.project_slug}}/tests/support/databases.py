@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.infrastructure.database import migrations
 from dev_servers import Server, postgresql
@@ -21,9 +22,6 @@ SERVER_VARIABLE = "TEST_POSTGRESQL_URL"
 
 UNREACHABLE_URL = "postgresql+asyncpg://app@127.0.0.1:1/app"
 """Address of a database that nobody has."""
-
-EXPLAIN = "EXPLAIN"
-"""What to put before a statement to be told its plan."""
 
 _OURS = re.compile(r"apptest_[0-9a-f]{8}_(template|[0-9a-f]{12})")
 
@@ -42,6 +40,14 @@ def require_test_database(url: str) -> str:
     if not _OURS.fullmatch(name):
         raise NotATestDatabase(f"{name!r} is not a database that the tests have made.")
     return name
+
+
+async def plan_of(connection: AsyncConnection, statement: str, parameters: Any) -> str:
+    """Return the plan of a statement."""
+    # Tables of tests are so small that sorting costs no more than an index that is sorted already.
+    await connection.exec_driver_sql("SET LOCAL enable_sort = off")
+    plan = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+    return " ".join(map(str, plan))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.infrastructure.database import migrations
 
 UNREACHABLE_URL = "sqlite+aiosqlite:////usr"
 """Address of a database that nobody has: it is a directory."""
-
-EXPLAIN = "EXPLAIN QUERY PLAN"
-"""What to put before a statement to be told its plan."""
 
 _OURS = re.compile(r".*/apptest_[^/]+/(template|[0-9a-f]{12})\.db")
 
@@ -39,6 +37,12 @@ def require_test_database(url: str) -> str:
     if not _OURS.fullmatch(path):
         raise NotATestDatabase(f"{path!r} is not a database that the tests have made.")
     return path
+
+
+async def plan_of(connection: AsyncConnection, statement: str, parameters: Any) -> str:
+    """Return the plan of a statement."""
+    plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    return " ".join(map(str, plan))
 
 
 @dataclass(frozen=True, slots=True)
