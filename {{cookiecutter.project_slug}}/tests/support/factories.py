@@ -111,6 +111,7 @@ class OutboxMessageFactory(RowFactory[models.OutboxMessage]):
 
     id = Use(new_id)
     kind = "SendMail"
+    owner_id = None
     name = None
     cancelled = False
     created_at = Use(utc_now)
