@@ -5,7 +5,13 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from typing import Any, Final
 
 import httpx2
@@ -35,6 +41,7 @@ OTHERS: Final = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+FATAL: Final = b"SFATAL\0C57P01\0Mterminating connection\0\0"
 END_ALL_OTHERS: Final = OTHERS.replace("count(*)", "count(pg_terminate_backend(pid))")
 
 
@@ -149,6 +156,20 @@ class TestServerThatIsAway:
         response = await own_client.get(ME, headers=ada.headers)
 
         assert response.status_code == 200
+
+    async def test_goes_unseen_if_it_is_going_away(
+        self, own_app: FastAPI, own_client: httpx2.AsyncClient, arrange_own: Arrange
+    ) -> None:
+        ada = await arrange_own.someone()
+        await half_close(own_app)
+        read = await own_client.get(ME, headers=ada.headers)
+        await half_close(own_app)
+        async with own_app.state.resources.database.engine.connect() as connection:
+            with pytest.raises(DatabaseUnavailable):
+                await connection.execute(text("SELECT 1"))
+        again = await own_client.get(ME, headers=ada.headers)
+
+        assert (read.status_code, again.status_code) == (200, 200)
 
     async def test_breaks_off_the_transaction_that_it_meets(
         self,
@@ -329,6 +350,17 @@ async def somebody_waits(url: str) -> None:
         return await run(url, f"{OTHERS} AND wait_event_type = 'Lock'") != 0
 
     await eventually(one_does, "somebody waits for a lock")
+
+
+async def half_close(app: FastAPI) -> None:
+    """Let the server end all connections of the pool, as far as the client has heard of it."""
+    engine = app.state.resources.database.engine
+    async with AsyncExitStack() as stack:
+        for _ in range(engine.sync_engine.pool.checkedin()):
+            connection = await stack.enter_async_context(engine.connect())
+            raw = await connection.get_raw_connection()
+            protocol = raw.driver_connection._protocol
+            protocol.data_received(b"E" + (len(FATAL) + 4).to_bytes(4) + FATAL)
 
 
 async def nobody_else_is_connected(url: str) -> None:

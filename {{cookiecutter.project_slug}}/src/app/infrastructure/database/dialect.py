@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.ext.asyncio import (
@@ -73,6 +73,13 @@ _UNAVAILABLE: Final = frozenset(
 )
 
 
+_ASYNCPG_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
 class DirectQuery:
     """A SELECT for the one statement that every request runs.
 
@@ -119,6 +126,9 @@ class DirectQuery:
         except BaseException as error:
             # The result may still arrive, and must not reach the next user of the connection.
             raw.invalidate()
+            if isinstance(error, asyncpg.InternalClientError):
+                row = (await connection.execute(self._statement, values)).first()
+                return row
             if isinstance(error, OSError | asyncpg.InterfaceError):
                 raise DatabaseUnavailable(reason="no answer in time") from error
             raise
@@ -164,6 +174,7 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
             },
         },
     )
+    event.listen(engine.sync_engine, "handle_error", _drop_half_closed)
     if settings.pool_pre_ping:
         _ping_idle_connections(engine, settings.connect_timeout)
     return engine
@@ -249,14 +260,22 @@ def constraint_of(
 
 def why_unavailable(error: DBAPIError) -> str | None:
     """Return the reason if the database is unavailable and a retry may succeed."""
-    if error.connection_invalidated or _is_outage(getattr(error.orig, "sqlstate", None)):
-        cause = error.orig.__cause__ if error.orig is not None else None
+    cause = error.orig.__cause__ if error.orig is not None else None
+    is_half_closed = isinstance(cause, asyncpg.InternalClientError)
+    state = getattr(error.orig, "sqlstate", None)
+    if error.connection_invalidated or is_half_closed or _is_outage(state):
         return type(cause or error.orig).__name__
     return None
 
 
 def _is_outage(state: str | None) -> bool:
     return state is not None and (state in _UNAVAILABLE or state[:2] in _UNAVAILABLE)
+
+
+def _drop_half_closed(context: ExceptionContext) -> None:
+    """Drop a connection whose server has said goodbye, but has not closed the socket yet."""
+    if isinstance(context.original_exception.__cause__, asyncpg.InternalClientError):
+        context.is_disconnect = True
 
 
 def _ping_idle_connections(engine: AsyncEngine, seconds: float) -> None:
@@ -277,7 +296,7 @@ def _ping_idle_connections(engine: AsyncEngine, seconds: float) -> None:
         if now - entry.info.get("idle_since", now) > _IDLE_SECONDS:
             try:
                 connection.run_async(lambda driver: driver.fetchval("SELECT 1", timeout=seconds))
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (OSError, TimeoutError, *_ASYNCPG_ERRORS):
                 raise DisconnectionError from None
 
     event.listen(pool, "checkin", checked_in)
