@@ -11,9 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
 from app.config import Settings
+from app.core.errors import DatabaseUnavailable
+from app.core.ports import Measurement
+from app.infrastructure.metrics import recorded
 from app.main import create_app
 from tests.support.metrics_plugin import Measured, free_port, samples, scraper, until, value
 from tests.support.processes import server_process
@@ -173,3 +177,22 @@ class TestOwnPort:
 
             await eventually(another_works, "another has taken its place")
             assert await value(scraped, "http_requests_total", status="401") == 1
+
+
+class TestPolls:
+    async def test_show_no_number_while_a_server_does_not_answer(self) -> None:
+        registry = CollectorRegistry()
+        number: float | None = None
+
+        async def poll() -> list[Measurement]:
+            if number is None:
+                raise DatabaseUnavailable
+            return [Measurement("queue", "Messages.", number)]
+
+        async with recorded(registry, polls=[poll], seconds=0.001):
+            for number in (3.0, None, 4.0):
+
+                async def is_shown(expected: str = str(number or "nan")) -> bool:
+                    return str(registry.get_sample_value("queue")) == expected
+
+                await eventually(is_shown)

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from math import nan
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +27,7 @@ Measure = Callable[[], Iterable[Measurement]]
 """Reads memory."""
 
 Poll = Callable[[], Awaitable[Iterable[Measurement]]]
-"""Asks a server that processes share; it may raise `Unavailable`."""
+"""Asks a server that processes share, for gauges; it may raise `Unavailable`: they become NaN."""
 
 _POLL_AFTER: Final = 15
 _LAG_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, float("inf"))
@@ -62,10 +64,15 @@ async def recorded(
             lag.observe(max(0.0, loop.time() - due))
 
     async def ask() -> None:
+        shown: dict[Poll, Iterable[Measurement]] = {}
         while True:
             for poll in polls:
-                with suppress(Unavailable):
-                    recorder.record(await poll())
+                try:
+                    shown[poll] = tuple(await poll())
+                except Unavailable:
+                    # The last value would hide that messages pile up.
+                    shown[poll] = [replace(each, value=nan) for each in shown.get(poll, ())]
+                recorder.record(shown[poll])
             await asyncio.sleep(_POLL_AFTER * seconds)
 
     tasks = [asyncio.create_task(watch()), asyncio.create_task(ask())]
