@@ -575,6 +575,8 @@ class TestRateLimits:
             ("POST", USERS),
             ("POST", f"{API}/auth/step-up"),
             ("PUT", f"{ME}/password"),
+            ("PATCH", ME),
+            ("POST", f"{ME}/api-keys"),
         ],
     )
     def test_are_stricter_where_passwords_and_tokens_are_tried(

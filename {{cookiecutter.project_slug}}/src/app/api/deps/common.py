@@ -159,7 +159,7 @@ async def limit_address(connection: HTTPConnection) -> None:
 
 @raises(TooManyRequests)
 async def limit_auth_address(connection: HTTPConnection) -> None:
-    """Apply the limits of logins and passwords to a client's address and its IPv6 site."""
+    """Apply the limits of logins, passwords and mail to a client's address and its IPv6 site."""
     limiter = resources_of(connection).rate_limiter
     network, site = _network_of(connection), _network_of(connection, SITE_PREFIX)
     await _hit(connection, limiter, "auth-address", network)

@@ -8,7 +8,7 @@ from pydantic import MISSING
 
 from app.api.deps.api_keys import ApiKeyQueriesDep, ApiKeyServiceDep
 from app.api.deps.auth import AccountOwner, RecentOwner
-from app.api.deps.common import PageDep
+from app.api.deps.common import AuthRateLimitedByAddress, PageDep
 from app.api.schemas.api_keys import ApiKeyCreate, ApiKeyCreatedResponse, ApiKeyPage, ApiKeyResponse
 from app.core.errors import InsufficientScope
 from app.domain.api_keys import ApiKeyId, ApiKeyNameTaken, ApiKeyNotFound, TooManyApiKeys
@@ -30,6 +30,7 @@ TAG = {
     summary="Create an API key",
     responses=problems(InsufficientScope, ApiKeyNameTaken, TooManyApiKeys)
     | created("/api/v1/users/me/api-keys"),
+    dependencies=[AuthRateLimitedByAddress],
 )
 async def create_api_key(
     request: Request,

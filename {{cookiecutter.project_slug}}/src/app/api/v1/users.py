@@ -83,6 +83,7 @@ async def get_profile(user: CurrentUser) -> UserResponse:
     status_code=200,
     summary="Update your profile",
     responses=problems(UserNotFound, EmailTaken, InsufficientUserAuthentication),
+    dependencies=[AuthRateLimitedByAddress],
 )
 async def change_profile(
     editor: ProfileEditor, body: ProfileUpdate, users: UserServiceDep

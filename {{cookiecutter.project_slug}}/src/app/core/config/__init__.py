@@ -316,8 +316,8 @@ class RateLimitSettings(SettingsGroup):
     that has its own."""
 
     auth_address: Rate = "30/minute"
-    """Requests per address under `/auth`, and requests that set a password. A /48 of IPv6 may send
-    four times as many."""
+    """Requests per address under `/auth`, and requests that set a password, change a profile or
+    create an API key. A /48 of IPv6 may send four times as many."""
 
     general_address: Rate = "1200/minute"
     """Requests per address under `/api`."""
