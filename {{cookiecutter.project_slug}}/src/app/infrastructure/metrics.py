@@ -24,10 +24,10 @@ from app.core.errors import Unavailable
 from app.core.ports import Measurement
 
 Measure = Callable[[], Iterable[Measurement]]
-"""Reads memory."""
+"""Reads values from memory."""
 
 Poll = Callable[[], Awaitable[Iterable[Measurement]]]
-"""Asks a server that processes share, for gauges; it may raise `Unavailable`: they become NaN."""
+"""Queries gauges of a shared server; they become NaN when it raises `Unavailable`."""
 
 _POLL_AFTER: Final = 15
 _LAG_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, float("inf"))
@@ -43,12 +43,12 @@ async def recorded(
 ) -> AsyncIterator[None]:
     """Record measurements, the process and the lag of its event loop while the block runs.
 
-    At intervals, not when metrics are read: another process may read them, from files.
+    Values are recorded at intervals, not at scrapes: another process may read them, from files.
 
     Args:
-        registry: Has the metrics.
-        measures: Asked at each interval.
-        polls: Asked at each fifteenth.
+        registry: Registers the metrics.
+        measures: Called at each interval.
+        polls: Called at every fifteenth interval.
         seconds: The interval.
     """
     loop, recorder = asyncio.get_running_loop(), _Recorder(registry)
@@ -86,7 +86,7 @@ async def recorded(
 
 @contextmanager
 def exported(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
-    """Serve metrics on a port of their own, if there is one, while the block runs.
+    """Serve metrics on a separate port, if one is set, while the block runs.
 
     Raises:
         OSError: The port is unavailable.
@@ -111,7 +111,7 @@ def registry_of(directory: Path) -> CollectorRegistry:
 
 
 class _Files(Collector):
-    """Files of processes. The library's own collector fails at one that is just being created."""
+    """Metric files of processes. The library's collector fails on a file that is being created."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -1,7 +1,7 @@
 """Outbox: jobs as rows of the transaction that enqueues them, delivered after its commit.
 
-A job is delivered at least once: its row is deleted only when that is done. A crash of the process
-leaves the row to the next one.
+A job is delivered at least once: its row is deleted afterwards, so a crash leaves it to the next
+process.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class OutboxColumns(Identified):
-    """The table of jobs to deliver; the model adds `owner_id`, with whose account a job is deleted.
+    """Jobs to deliver; the model adds `owner_id`, the account that a job is deleted with.
 
     A claim moves `due_at` to its end. `name` identifies equal jobs of an owner.
     """
@@ -204,7 +204,7 @@ class Relay:
         return claim
 
     async def _claim(self) -> _Claim | None:
-        """Claim the message that is due for the longest time, unless another process does."""
+        """Claim the message that has been due for longest and is not locked by another process."""
         columns, now = table().c, utc_now()
         due = select(columns.id).where(columns.due_at <= now).order_by(columns.due_at).limit(1)
         # A write would wait for other writers, where there is one at a time.
@@ -232,7 +232,7 @@ class Relay:
                 await self._try(claim)
             delay = None
         except asyncio.CancelledError:
-            # Early versions of Python 3.11 take the end of any later time limit for it.
+            # Early versions of Python 3.11 mistake this for the end of any later time limit.
             cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
             raise
         except Exception:

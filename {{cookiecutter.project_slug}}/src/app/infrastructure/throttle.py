@@ -34,7 +34,7 @@ _KNOWN: Final = 30 * _DAY
 
 
 class ThrottleCounter(Base):
-    """A count of failures, or of none for a known network; make a model of it with a table name.
+    """A count of failures, zero for a known network; subclass it with a table name.
 
     The key is a hash, so the table does not show which names were tried.
     """
@@ -49,7 +49,7 @@ class ThrottleCounter(Base):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Failures without a wait; seconds of the first wait, and until they are forgotten."""
+    """Failures allowed without a wait; seconds of the first wait, and until they are forgotten."""
 
     failures: int
     wait: int
@@ -175,7 +175,7 @@ class Throttle:
         )
 
     async def prune(self, session: Session) -> int:
-        """Delete the counts that have ended, and return their number."""
+        """Delete expired counters, and return their number."""
         return await delete_where(session, self.model, self.model.expires_at <= utc_now())
 
     def _limits(self, account_key: str, network: str, factor: int = 1) -> dict[str, Limit]:

@@ -1,7 +1,7 @@
 """Authentication: bearer tokens, logins, and rotating refresh tokens (RFC 9700 §4.14.2).
 
-These services open transactions of their own: the trace of a failed login or a replayed token must
-survive the error that answers it.
+These services open their own transactions: a counted failure or a revoked session must survive the
+error response.
 """
 
 from dataclasses import dataclass, replace
@@ -96,8 +96,8 @@ class Authenticator:
 class PasswordVerifier:
     """Verifies the passwords of users who are logged in.
 
-    A wrong one counts like a failed login, by session: a thief of one must not keep the owner from
-    changing the password.
+    Failures count per session: whoever stole one must not keep the owner from changing the
+    password.
     """
 
     database: Database
@@ -146,8 +146,8 @@ class AuthService:
     """Issues and revokes tokens.
 
     Attributes:
-        throttle: Of failed logins.
-        verifier: For users who enter their password again.
+        throttle: Limits failed logins.
+        verifier: Verifies passwords for step-up.
     """
 
     database: Database
@@ -172,7 +172,7 @@ class AuthService:
             TooManyLoginAttempts: Too many logins have failed.
             PasswordHashingBusy: Too many logins are waiting.
         """
-        # Another attempt follows a change of the account.
+        # Try again if the account changed meanwhile.
         for _ in range(_LOGIN_ATTEMPTS):
             name = normalized_email(login)
             pair = await self._try_log_in(name, password, scope, client, device_token)

@@ -35,9 +35,9 @@ class ExportItems(TrackedJob):
 
 
 async def export_items(job: ExportItems, resources: Resources) -> None:
-    """Write the items as of one moment, in constant memory; delete files of earlier exports.
+    """Write a snapshot of the items, in constant memory; delete the oldest exports over the limit.
 
-    Their keys are in the order of the jobs.
+    Keys sort by the age of the jobs.
     """
     written = 0
 

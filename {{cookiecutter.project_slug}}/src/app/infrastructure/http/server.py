@@ -1,8 +1,7 @@
-"""HTTP in uvicorn, with limits for clients that send no request or read no response.
+"""Uvicorn's HTTP protocol, with limits for clients that send no request or read no response.
 
-Uvicorn waits as long as a client stays connected, for the head of a request, of any size, as well
-as for the client to read, even to close: it would hold its connection, its response, and whatever
-that holds.
+Uvicorn sets no limit on the size or duration of a request head, nor on the time a client takes to
+read: meanwhile, the connection, the response and its resources stay in use.
 """
 
 from asyncio import TimerHandle, Transport
