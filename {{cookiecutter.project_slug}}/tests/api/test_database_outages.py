@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import (
@@ -105,6 +106,17 @@ class TestServerThatHangs:
             await eventually(is_answered, "it is answered")
 
         assert_unavailable(refused)
+
+    async def test_is_named_if_it_does_not_accept_a_connection_in_time(
+        self, make_settings: Callable[..., Settings]
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"postgresql+asyncpg://app:app@127.0.0.1:{silent.getsockname()[1]}/app"
+            settings = make_settings(url, database={"connect_timeout": 0.1})
+            async with Database.open(settings.database, pool_size=1) as database:
+                with pytest.raises(DatabaseUnavailable) as refused:
+                    await backend_of(database)
+        assert refused.value.context == {"reason": "TimeoutError"}
 
 
 class TestReadOnlyServer:

@@ -146,7 +146,7 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
         try:
             return await asyncpg.connect(*arguments, **options)
         except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-            raise DatabaseUnavailable(reason=str(error)) from error
+            raise DatabaseUnavailable(reason=str(error) or type(error).__name__) from error
 
     engine = create_async_engine(
         settings.url.get_secret_value(),
