@@ -191,6 +191,19 @@ class TestFailure:
         assert line["log_level"] == "error"
         assert not held.started.is_set()
 
+    async def test_is_no_error_while_a_server_is_away(self, database: Database) -> None:
+        async def deliver(_: Delivery) -> None:
+            raise Unavailable
+
+        await enqueue(database)
+        with capture_logs() as lines:
+            async with Relay(database, KINDS, deliver).open(PATIENCE):
+                pass
+        assert [(line["log_level"], line["event"]) for line in lines] == [
+            ("warning", "job deferred")
+        ]
+        assert await tries(database) == [1]
+
     async def test_of_an_unknown_or_malformed_job_reveals_nothing(self, database: Database) -> None:
         held = Held()
         for values in ({"kind": "Unknown"}, {"payload": {"job": {"template": "secret"}}}):

@@ -235,8 +235,11 @@ class Relay:
             # Early versions of Python 3.11 mistake this for the end of any later time limit.
             cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
             raise
-        except Exception:
-            logger.exception("job failed", tries=claim.tries)
+        except Exception as error:
+            if isinstance(error, Unavailable):
+                logger.warning("job deferred", tries=claim.tries, code=error.code, **error.context)
+            else:
+                logger.exception("job failed", tries=claim.tries)
             delay = min(_RETRY_SECONDS * 2 ** (claim.tries - 1), _RETRY_MAX_SECONDS)
         finally:
             await self._settle(claim, delay)
