@@ -20,6 +20,7 @@ from tests.support.logs import logging_restored
 
 SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "gunicorn.error", "gunicorn.access")
 QUIET = (
+    "alembic.runtime.plugins",
     "uvicorn.access",
     "gunicorn.access",
     "sqlalchemy.engine",

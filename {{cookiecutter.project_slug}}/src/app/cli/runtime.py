@@ -6,7 +6,6 @@ Results go to standard output, everything else to standard error.
 import asyncio
 import errno
 import importlib.util
-import logging
 import multiprocessing
 import os
 import signal
@@ -91,7 +90,6 @@ def runtime(*, only: str | None = None) -> Iterator["Settings"]:
 
     settings = load_settings()
     configure_logging(settings.logging, production=settings.is_production, stream="stderr")
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # commands report steps themselves
     if settings.environment != "development" or not has_development_servers():
         yield settings
         return

@@ -38,8 +38,9 @@ F = TypeVar("F")
 # Servers install handlers of their own, which would write each line a second time.
 _SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "gunicorn.error", "gunicorn.access")
 # The engine logs statements with their values at INFO; the access log is our middleware's. The
-# pool's logger is named after our subclass.
+# pool's logger is named after our subclass. Commands report the steps of migrations themselves.
 _QUIET = (
+    "alembic",
     "sqlalchemy",
     "app.infrastructure.database.pool",
     "uvicorn.access",
