@@ -157,7 +157,9 @@ class TestConcurrentUploads:
             assert (await service.http.get(path, headers=service.user.headers)).content == data
 
     async def test_do_not_exceed_the_quota(self, service: Service) -> None:
-        service.app.state.resources = with_storage_settings(service.resources, quota_files=3)
+        # Each upload reserves the size of the largest file.
+        changes = {"quota_files": 3, "quota_bytes": 300 * MEBIBYTE}
+        service.app.state.resources = with_storage_settings(service.resources, **changes)
 
         responses = await asyncio.gather(*(service.post(multipart(TEXT)) for _ in range(8)))
 
