@@ -172,9 +172,9 @@ class AuthService:
             TooManyLoginAttempts: Too many logins have failed.
             PasswordHashingBusy: Too many logins are waiting.
         """
+        name = normalized_email(login)
         # Try again if the account changed meanwhile.
         for _ in range(_LOGIN_ATTEMPTS):
-            name = normalized_email(login)
             pair = await self._try_log_in(name, password, scope, client, device_token)
             if pair is not None:
                 return pair
