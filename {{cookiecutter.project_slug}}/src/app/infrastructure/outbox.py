@@ -232,8 +232,7 @@ class Relay:
                 await self._try(claim)
             delay = None
         except asyncio.CancelledError:
-            # Early versions of Python 3.11 mistake this for the end of any later time limit.
-            cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
+            uncancel()
             raise
         except Exception as error:
             if isinstance(error, Unavailable):
@@ -271,3 +270,12 @@ class Relay:
 def table() -> Table:
     """Return the table of the outbox."""
     return Base.metadata.tables[_TABLE]
+
+
+def uncancel() -> None:
+    """Let this task go on after its cancellation, with working time limits.
+
+    Early versions of Python 3.11 take the end of any time limit in a task that is being cancelled
+    for its cancellation.
+    """
+    cast("asyncio.Task[None]", asyncio.current_task()).uncancel()

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from functools import partial
-from typing import cast
 
 import structlog
 from arq.cron import cron
@@ -34,6 +33,7 @@ from app.infrastructure.jobs.connection import JobRedis
 from app.infrastructure.jobs.metrics import JobMetrics, Outcome
 from app.infrastructure.jobs.payloads import decode
 from app.infrastructure.jobs.store import WorkerInfo
+from app.infrastructure.outbox import uncancel
 from app.infrastructure.payloads import Message, UnreadableJob
 
 _READ_LIMIT = 1000
@@ -229,7 +229,7 @@ class JobWorker(Worker):
             outcome = await self._end(job_id, work, tries)
         except asyncio.CancelledError:
             # The grace period is over: one command, and no retries.
-            _uncancel()
+            uncancel()
             await _cancel({work}, pause=1)
             if work.cancelled() or work.exception():
                 await self._claims.hand_back(job_id)
@@ -315,15 +315,6 @@ def retry_delay(
     # The limit is reached long before sixty doublings, and a float would overflow later.
     delay = settings.retry_seconds * 2.0 ** min(tries - 1, 60)
     return min(delay, settings.retry_max_seconds) * (1 - jitter() / 2)
-
-
-def _uncancel() -> None:
-    """Let this task go on after its cancellation, with working time limits.
-
-    Early versions of Python 3.11 take the end of any time limit in a task that is being cancelled
-    for its cancellation.
-    """
-    cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[None]], *, pause: float) -> None:
