@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,19 @@ FILES = {
 }
 
 
+@pytest.fixture
+def elsewhere() -> Iterator[Path]:
+    """A directory that other runs of pytest leave alone.
+
+    They close `/tmp/pytest-of-root` to all other users, and root's PostgreSQL runs as another user.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
 @pytest.mark.parametrize("name", FILES, indirect=True)
-def test_tests_inside_a_project_pass(name: str, project: Path, tmp_path: Path) -> None:
-    copy = tmp_path / project.name
+def test_tests_inside_a_project_pass(name: str, project: Path, elsewhere: Path) -> None:
+    copy = elsewhere / project.name
     shutil.copytree(project, copy)
     shutil.copytree(INSIDE, copy / "tests/inside")
     environment = variant.environment(name, str(Path(sys.executable).resolve()))
