@@ -136,19 +136,23 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.String(length=100), nullable=False),
         sa.Column("payload", sa.JSON(), nullable=False),
-        sa.Column("owner_id", sa.Uuid(), nullable=True),
-        sa.Column("name", sa.String(length=200), nullable=True),
-        sa.Column("cancelled", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
+        # {% if cookiecutter.use_arq %}
+        sa.Column("owner_id", sa.Uuid(), nullable=True),
+        sa.Column("name", sa.String(length=200), nullable=True),
+        sa.Column("cancelled", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["owner_id"], ["users.id"], name=op.f("fk_outbox_owner_id_users"), ondelete="CASCADE"
         ),
+        # {% endif %}
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
     )
     op.create_index(op.f("ix_outbox_due_at"), "outbox", ["due_at"])
+    # {% if cookiecutter.use_arq %}
     op.create_index(op.f("ix_outbox_owner_id"), "outbox", ["owner_id"])
+    # {% endif %}
 
 
 def downgrade() -> None:

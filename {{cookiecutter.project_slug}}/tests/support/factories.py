@@ -29,6 +29,7 @@ class RowFactory(SQLAlchemyFactory[Model]):
     """Looks at its model once, and not again for every row."""
 
     __is_base_factory__ = True
+    __set_foreign_keys__ = False
 
     @classmethod
     @cache
@@ -111,9 +112,6 @@ class OutboxMessageFactory(RowFactory[models.OutboxMessage]):
 
     id = Use(new_id)
     kind = "SendMail"
-    owner_id = None
-    name = None
-    cancelled = False
     created_at = Use(utc_now)
     due_at = Use(lambda: utc_now() + timedelta(days=1))
     tries = 1

@@ -21,7 +21,7 @@ from app.config import Settings
 from app.core.ids import new_id
 from app.core.ports import Job
 from app.infrastructure.database import Database
-from app.infrastructure.jobs import JobStore, open_job_redis
+from app.infrastructure.jobs import JobStore, QueueRelay, open_job_redis
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import JobRedis
 from app.infrastructure.jobs.metrics import JobMetrics, Outcome
@@ -144,7 +144,7 @@ async def opened(settings: Settings, database: Database, run: Run) -> AsyncItera
     own = quick(settings, max_tries=1)
     async with queue_redis(own) as redis:
         store = JobStore(redis, own.jobs)
-        relay = Relay(database, KINDS, store.deliver, store.ping)
+        relay = QueueRelay(database, KINDS, store)
         async with relay.open(PATIENCE), working(own, run, Witness()):
             yield relay
 

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from app.config import Settings
 from app.core.ports import Job
 from app.infrastructure.database import Database
-from app.infrastructure.outbox import Delivery, Relay
+from app.infrastructure.outbox import Relay
+from app.infrastructure.payloads import Message
 from app.resources import Resources
 from tests.support.arrange import KINDS
 from tests.support.waiting import PATIENCE
@@ -18,8 +19,8 @@ async def opened(
 ) -> AsyncIterator[Relay]:
     """Yield a relay, whose jobs are run."""
 
-    async def deliver(delivery: Delivery) -> None:
-        await run(delivery.message.job)
+    async def deliver(_: object, sent: Message) -> None:
+        await run(sent.job)
 
     relay = Relay(database, KINDS, deliver)
     async with relay.open(PATIENCE):

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import Row, select, text, update
 from structlog.testing import capture_logs
 
 from app.config import Settings
@@ -18,11 +19,11 @@ from app.domain.users import UserId
 from app.infrastructure import outbox
 from app.infrastructure.database import Database
 from app.infrastructure.database.database import AfterCommit
-from app.infrastructure.outbox import Delivery, Outbox, Relay, table
+from app.infrastructure.outbox import Outbox, Relay, table
 from tests.support.arrange import KINDS
 from tests.support.waiting import PATIENCE, eventually
 
-Deliver = Callable[[Delivery], Awaitable[None]]
+Deliver = Callable[[Row[Any], object], Awaitable[None]]
 
 
 @pytest.fixture
@@ -69,10 +70,10 @@ class Held:
         self.may_end = asyncio.Event()
         self.done: list[UUID] = []
 
-    async def __call__(self, delivery: Delivery) -> None:
+    async def __call__(self, row: Row[Any], _: object) -> None:
         self.started.set()
         await self.may_end.wait()
-        self.done.append(delivery.id)
+        self.done.append(row.id)
 
 
 class TestRelays:
@@ -80,8 +81,8 @@ class TestRelays:
         seen: list[tuple[int, UUID]] = []
 
         def noting(number: int) -> Deliver:
-            async def deliver(delivery: Delivery) -> None:
-                seen.append((number, delivery.id))
+            async def deliver(row: Row[Any], _: object) -> None:
+                seen.append((number, row.id))
                 await asyncio.sleep(0)
 
             return deliver
@@ -111,34 +112,35 @@ class TestRelays:
         done: list[UUID] = []
         first, may_end = asyncio.Event(), asyncio.Event()
 
-        async def deliver(delivery: Delivery) -> None:
+        async def deliver(row: Row[Any], _: object) -> None:
             if not first.is_set():
                 first.set()
                 await may_end.wait()
-            done.append(delivery.id)
+            done.append(row.id)
             may_end.set()
 
         async with Relay(database, KINDS, deliver).open(PATIENCE):
             await enqueue(database, 2)
         assert len(done) == 2
 
-    async def test_wait_while_they_are_not_ready(self, database: Database) -> None:
-        is_ready = False
+    async def test_pause_during_an_outage(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         held = Held()
         held.may_end.set()
 
-        async def ready() -> None:
-            if not is_ready:
-                raise Unavailable(reason="away")
+        async def fail() -> None:
+            raise Unavailable(reason="away")
 
+        relay = Relay(database, KINDS, held)
+        monkeypatch.setattr(relay, "_claim", fail)
         with capture_logs() as lines:
-            relay = Relay(database, KINDS, held, ready)
             async with relay.open(PATIENCE):
                 for _ in range(2):
                     await enqueue(database, wake=relay.wake)
                 await eventually(lambda: is_logged(lines, "outbox paused"))
                 assert await tries(database) == [0, 0]
-                is_ready = True
+                monkeypatch.undo()
                 await relay.wake()
                 await eventually(lambda: is_logged(lines, "outbox resumed"))
         assert len(held.done) == 2
@@ -164,7 +166,7 @@ async def is_logged(lines: Sequence[Mapping[str, object]], event: str) -> bool:
 
 class TestFailure:
     async def test_is_retried_after_a_delay_that_doubles(self, database: Database) -> None:
-        async def fail(_: Delivery) -> None:
+        async def fail(*_: object) -> None:
             raise OSError
 
         await enqueue(database)
@@ -192,7 +194,7 @@ class TestFailure:
         assert not held.started.is_set()
 
     async def test_is_no_error_while_a_server_is_away(self, database: Database) -> None:
-        async def deliver(_: Delivery) -> None:
+        async def deliver(*_: object) -> None:
             raise Unavailable
 
         await enqueue(database)

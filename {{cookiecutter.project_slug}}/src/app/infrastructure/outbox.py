@@ -7,20 +7,29 @@ process.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
-from uuid import UUID
 
 import structlog
-from sqlalchemy import JSON, Delete, String, Table, Update, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    JSON,
+    Delete,
+    Insert,
+    Row,
+    String,
+    Table,
+    Update,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 from structlog.contextvars import bind_contextvars
 
 from app.core.clock import utc_now
 from app.core.errors import Unavailable
-from app.core.ids import new_id
 from app.core.ports import Job, Measurement
 from app.infrastructure.database import Database, Session
 from app.infrastructure.database.database import AfterCommit
@@ -40,17 +49,12 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class OutboxColumns(Identified):
-    """Jobs to deliver; the model adds `owner_id`, the account that a job is deleted with.
-
-    A claim moves `due_at` to its end. `name` identifies equal jobs of an owner.
-    """
+    """Jobs to deliver; a claim moves `due_at` to its end."""
 
     __tablename__ = _TABLE
 
     kind: Mapped[str] = mapped_column(String(100))
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
-    name: Mapped[str | None] = mapped_column(String(200))
-    cancelled: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
     due_at: Mapped[datetime] = mapped_column(index=True)
     tries: Mapped[int] = mapped_column(default=0)
@@ -59,59 +63,15 @@ class OutboxColumns(Identified):
 class Outbox:
     """Implements `app.core.ports.Jobs` in the transaction of a session."""
 
-    def __init__(self, session: Session | AsyncConnection, wake: AfterCommit) -> None:
-        """Add rows to a session, whose commit wakes the relay, or read them on a connection."""
-        self._session = cast("Session", session)
+    def __init__(self, session: Session, wake: AfterCommit) -> None:
+        """Add rows to a session, whose commit wakes the relay."""
+        self._session = session
         self._wake = wake
 
     async def enqueue(self, job: Job) -> None:
         """Store a job that is delivered after the commit."""
-        await self.add(message(job), new_id())
-
-    async def add(
-        self, sent: Message, job_id: UUID, *, owner_id: UUID | None = None, name: str | None = None
-    ) -> None:
-        """Store a message that is delivered after the commit."""
-        statement = insert(table()).values(
-            id=job_id,
-            kind=sent.kind,
-            payload=dump(sent),
-            owner_id=owner_id,
-            name=name,
-            created_at=sent.enqueued_at,
-            due_at=sent.enqueued_at,
-        )
-        await self._session.execute(statement)
+        await self._session.execute(insertion(job))
         self._session.after_commit(self._wake)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message to deliver; the id is the same at each attempt."""
-
-    id: UUID
-    message: Message
-    owner_id: UUID | None
-    name: str | None
-    cancelled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """A row that this process has claimed until `due_at`."""
-
-    id: UUID
-    kind: str
-    payload: dict[str, Any]
-    owner_id: UUID | None
-    name: str | None
-    cancelled: bool
-    created_at: datetime
-    due_at: datetime
-    tries: int
-
-
-async def _always() -> None: ...
 
 
 class Relay:
@@ -125,14 +85,12 @@ class Relay:
         self,
         database: Database,
         kinds: Mapping[str, type[Job]],
-        deliver: Callable[[Delivery], Awaitable[None]],
-        ready: Callable[[], Awaitable[None]] = _always,
+        deliver: Callable[[Row[Any], Message], Awaitable[None]],
     ) -> None:
-        """Deliver by `deliver`, while `ready` raises no `Unavailable`."""
+        """Deliver by `deliver`, which gets the row of each message, too."""
         self._database = database
         self._kinds = kinds
         self._deliver = deliver
-        self._ready = ready
         self._slots = asyncio.Semaphore(_SLOTS)
         self._news = asyncio.Event()
         self._is_closing = False
@@ -171,7 +129,6 @@ class Relay:
             while True:
                 self._news.clear()
                 try:
-                    await self._ready()
                     while claim := await self._claim_in_slot():
                         deliveries.create_task(self._attempt(claim))
                     self._resume()
@@ -193,7 +150,7 @@ class Relay:
             self._is_paused = False
             logger.info("outbox resumed")
 
-    async def _claim_in_slot(self) -> _Claim | None:
+    async def _claim_in_slot(self) -> Row[Any] | None:
         await self._slots.acquire()
         claim = None
         try:
@@ -203,7 +160,7 @@ class Relay:
                 self._slots.release()
         return claim
 
-    async def _claim(self) -> _Claim | None:
+    async def _claim(self) -> Row[Any] | None:
         """Claim the message that has been due for longest and is not locked by another process."""
         columns, now = table().c, utc_now()
         due = select(columns.id).where(columns.due_at <= now).order_by(columns.due_at).limit(1)
@@ -216,13 +173,13 @@ class Relay:
             update(table())
             .where(columns.id == first)
             .values(due_at=now + timedelta(seconds=_CLAIM_SECONDS), tries=columns.tries + 1)
-            .returning(*(columns[name] for name in _Claim.__match_args__))
+            .returning(table())
         )
         async with self._database.transaction() as session:
-            row = (await session.execute(statement)).first()
-        return None if row is None else _Claim(*row)
+            row: Row[Any] | None = (await session.execute(statement)).first()
+        return row
 
-    async def _attempt(self, claim: _Claim) -> None:
+    async def _attempt(self, claim: Row[Any]) -> None:
         bind_contextvars(job=claim.kind, job_id=str(claim.id))
         delay: float | None = 0.0
         try:
@@ -244,16 +201,14 @@ class Relay:
             await self._settle(claim, delay)
             self._slots.release()
 
-    async def _try(self, claim: _Claim) -> None:
+    async def _try(self, claim: Row[Any]) -> None:
         sent = load(claim.kind, claim.payload, claim.created_at, self._kinds)
         bind_contextvars(**sent.context)
         async with asyncio.timeout(_DELIVERY_SECONDS):
-            await self._deliver(
-                Delivery(claim.id, sent, claim.owner_id, claim.name, claim.cancelled)
-            )
+            await self._deliver(claim, sent)
 
-    async def _settle(self, claim: _Claim, delay: float | None) -> None:
-        """Delete a row or, with a delay, retry it, unless the claim has ended or it was changed."""
+    async def _settle(self, claim: Row[Any], delay: float | None) -> None:
+        """Delete a row or, with a delay, retry it, unless the claim has ended."""
         columns = table().c
         statement: Delete | Update = delete(table())
         if delay is not None:
@@ -270,6 +225,14 @@ class Relay:
 def table() -> Table:
     """Return the table of the outbox."""
     return Base.metadata.tables[_TABLE]
+
+
+def insertion(job: Job) -> Insert:
+    """Return the statement that stores a job."""
+    sent = message(job)
+    return insert(table()).values(
+        kind=sent.kind, payload=dump(sent), created_at=sent.enqueued_at, due_at=sent.enqueued_at
+    )
 
 
 def uncancel() -> None:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from app.config import Settings
 from app.core.ports import HealthCheck, Job
 from app.infrastructure.database import Database
-from app.infrastructure.jobs import JobStore, open_job_redis
+from app.infrastructure.jobs import JobStore, QueueRelay, open_job_redis
 from app.infrastructure.metrics import Poll
 from app.infrastructure.outbox import Relay
 
@@ -30,6 +30,6 @@ class JobResources:
         opening = open_job_redis(settings.redis, settings.jobs, guarded=True)
         redis = await stack.enter_async_context(opening)
         self.job_store = JobStore(redis, settings.jobs)
-        self.relay = Relay(database, kinds, self.job_store.deliver, self.job_store.ping)
+        self.relay = QueueRelay(database, kinds, self.job_store)
         self.polls = (self.relay.measure, self.job_store.measure)
         return [HealthCheck("workers", self.job_store.require_worker, required=False)]

@@ -7,7 +7,8 @@ from app.config import Settings
 from app.core.ports import HealthCheck, Job
 from app.infrastructure.database import Database
 from app.infrastructure.metrics import Poll
-from app.infrastructure.outbox import Delivery, Relay
+from app.infrastructure.outbox import Relay
+from app.infrastructure.payloads import Message
 
 
 class JobResources:
@@ -26,8 +27,8 @@ class JobResources:
     ) -> list[HealthCheck]:
         """Open the relay, and return the health checks of jobs."""
 
-        async def deliver(delivery: Delivery) -> None:
-            await run(delivery.message.job)
+        async def deliver(_: object, sent: Message) -> None:
+            await run(sent.job)
 
         self.relay = Relay(database, kinds, deliver)
         self.polls = (self.relay.measure,)

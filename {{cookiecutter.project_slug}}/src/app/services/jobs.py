@@ -18,7 +18,6 @@ from app.core.jobs import (
 )
 from app.core.storage import Content
 from app.infrastructure.jobs import JobStore, WaitingJobs
-from app.infrastructure.payloads import message
 from app.infrastructure.storage import Storage
 from app.repositories.users import UserRepository
 
@@ -67,7 +66,7 @@ class JobService:
         if len(unfinished) >= self.quota:
             number = len(unfinished)
             raise TooManyJobs(f"You have {number} unfinished jobs. Cancel one, or retry later.")
-        await self.waiting.add(message(job), job.id, owner_id=job.owner_id, name=unique)
+        await self.waiting.add(job, unique)
         return await self.one(job.owner_id, job.id)
 
     async def one(self, owner_id: UUID, job_id: UUID) -> JobStatus:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
+from sqlalchemy import Row
+
 from app.core.clock import utc_now
 from app.core.config import JobSettings
 from app.core.jobs import JobFile, JobState, JobStatus, QueueUnavailable
@@ -15,7 +17,6 @@ from app.infrastructure.jobs import keys
 from app.infrastructure.jobs.connection import JobPipeline, JobRedis
 from app.infrastructure.jobs.keys import JobId
 from app.infrastructure.jobs.payloads import encode
-from app.infrastructure.outbox import Delivery
 from app.infrastructure.payloads import Message
 
 _SHOWN: Final = 1000
@@ -75,13 +76,11 @@ class JobStore:
         async with self._redis.in_time():
             await self._redis.ping()
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, row: Row[Any], sent: Message) -> None:
         """Submit a message of the outbox, or cancel its job."""
-        await self.submit(
-            delivery.id, delivery.message, owner_id=delivery.owner_id, unique=delivery.name
-        )
-        if delivery.cancelled:
-            await self.cancel(delivery.id)
+        await self.submit(row.id, sent, owner_id=row.owner_id, unique=row.name)
+        if row.cancelled:
+            await self.cancel(row.id)
 
     async def unfinished(self, owner_id: UUID, unique: str) -> tuple[UUID | None, set[UUID]]:
         """Return the unfinished job of a unique name, and all those of its owner."""

@@ -1,14 +1,19 @@
 """Tracked jobs that are rows of the outbox, on their way to the queue."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, Row, select, update
 
 from app.core.clock import utc_now
-from app.core.jobs import JobStatus
-from app.infrastructure.outbox import Outbox, table
+from app.core.jobs import JobStatus, TrackedJob
+from app.core.ports import Job
+from app.infrastructure.database import Database
+from app.infrastructure.jobs.store import JobStore
+from app.infrastructure.outbox import Outbox, Relay, insertion, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,13 @@ class WaitingJob:
 
 
 class WaitingJobs(Outbox):
-    """Finds and cancels tracked jobs in the outbox."""
+    """Stores, finds and cancels tracked jobs in the outbox."""
+
+    async def add(self, job: TrackedJob, name: str) -> None:
+        """Store a job that is delivered after the commit."""
+        columns = {"id": job.id, "owner_id": job.owner_id, "name": name}
+        await self._session.execute(insertion(job).values(columns))
+        self._session.after_commit(self._wake)
 
     async def of_owner(self, owner_id: UUID) -> list[WaitingJob]:
         """Return the jobs of an owner."""
@@ -67,3 +78,15 @@ class WaitingJobs(Outbox):
         columns = (table().c[field.name] for field in fields(WaitingJob))
         rows = await self._session.execute(select(*columns).where(condition))
         return [WaitingJob(*row) for row in rows]
+
+
+class QueueRelay(Relay):
+    """Submits the jobs of the outbox while the queue answers."""
+
+    def __init__(self, database: Database, kinds: Mapping[str, type[Job]], queue: JobStore) -> None:
+        super().__init__(database, kinds, queue.deliver)
+        self._queue = queue
+
+    async def _claim(self) -> Row[Any] | None:
+        await self._queue.ping()
+        return await super()._claim()
