@@ -74,22 +74,17 @@ class BodyLimit:
         # Uploads are no JSON, and not kept in memory.
         is_json = path not in self._of_paths and _is_json(scope)
         chunks: list[bytes] = []
-        more = True
-        read = 0
         closing = False
-        receive = _in_time(receive, self._settings)
+        body = _Body(receive, self._settings)
 
         async def receive_limited() -> Message:
-            nonlocal more, read
-            message = await receive()
-            more = message.get("more_body", False)
-            read += len(message.get("body", b""))
-            if read > limit:
+            message = await body.receive()
+            if body.read > limit:
                 # FastAPI treats any other exception raised while reading as a malformed body.
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             if is_json:
                 chunks.append(message.get("body", b""))
-                if not more and _json_values(b"".join(chunks)) > _MAX_JSON_VALUES:
+                if not body.more and _json_values(b"".join(chunks)) > _MAX_JSON_VALUES:
                     raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return message
 
@@ -97,12 +92,12 @@ class BodyLimit:
             nonlocal closing
             if message["type"] == "http.response.start":
                 is_late = message["status"] == HTTPStatus.REQUEST_TIMEOUT
-                closing = more and (closes or is_late or read > limit)
+                closing = body.more and (closes or is_late or body.read > limit)
                 if closing:
                     message = {**message, "headers": [*message["headers"], _CLOSE]}
-            elif closing and more and not message.get("more_body", False):
+            elif closing and body.more and not message.get("more_body", False):
                 await send({**message, "more_body": True})
-                await _drain(receive)
+                await _drain(body)
                 message = {"type": "http.response.body"}
             await send(message)
 
@@ -110,32 +105,31 @@ class BodyLimit:
         await app(scope, receive_limited, send_and_drain)
 
 
-def _in_time(receive: Receive, settings: HttpSettings) -> Receive:
-    """Return a function that receives a body at a minimum speed.
+class _Body:
+    """A body that must arrive at a minimum speed; time between calls does not count."""
 
-    It raises a 408 if the client is late; time in which nothing is received does not count.
-    """
-    more = True
-    read = 0
-    waited = 0.0
+    def __init__(self, receive: Receive, settings: HttpSettings) -> None:
+        self._receive = receive
+        self._settings = settings
+        self._waited = 0.0
+        self.more = True
+        self.read = 0
 
-    async def receive_in_time() -> Message:
-        nonlocal more, read, waited
-        if not more:
-            return await receive()
+    async def receive(self) -> Message:
+        """Receive a message; raise a 408 if the client is late."""
+        if not self.more:
+            return await self._receive()
         started = time.monotonic()
-        left = settings.grace_seconds + read / settings.min_bytes_per_second - waited
+        in_time = self._settings.grace_seconds + self.read / self._settings.min_bytes_per_second
         try:
-            async with asyncio.timeout(left):
-                message = await receive()
+            async with asyncio.timeout(in_time - self._waited):
+                message = await self._receive()
         except TimeoutError:
             raise HTTPException(HTTPStatus.REQUEST_TIMEOUT) from None
-        waited += time.monotonic() - started
-        more = message.get("more_body", False)
-        read += len(message.get("body", b""))
+        self._waited += time.monotonic() - started
+        self.more = message.get("more_body", False)
+        self.read += len(message.get("body", b""))
         return message
-
-    return receive_in_time
 
 
 def _json_values(body: bytes) -> int:
@@ -157,11 +151,11 @@ def _is_json(scope: Scope) -> bool:
     )
 
 
-async def _drain(receive: Receive) -> None:
+async def _drain(body: _Body) -> None:
     with suppress(TimeoutError, HTTPException):
         async with asyncio.timeout(_DRAIN_SECONDS):
-            while (await receive()).get("more_body", False):
-                pass
+            while body.more:
+                await body.receive()
 
 
 def _coding_fault(scope: Scope, value: bytes) -> ProblemType | None:
