@@ -416,14 +416,6 @@ class TestStepUp:
         assert status_and_code(response) == (429, "too_many_login_attempts")
         assert log_in(client, "ada").status_code == 200
 
-    def test_forgets_the_wrong_ones_after_the_right_one(
-        self, client: TestClient, user: Someone
-    ) -> None:
-        for _ in range(2):
-            for _ in range(4):
-                assert self.step_up(client, user.access_token, "Wrong1").status_code == 403
-            assert self.step_up(client, user.access_token).status_code == 200
-
     async def test_does_not_take_a_password_that_was_changed_meanwhile(
         self, own_client: httpx2.AsyncClient, own_app: FastAPI, arrange_own: Arrange
     ) -> None:

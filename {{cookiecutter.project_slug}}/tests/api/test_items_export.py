@@ -117,14 +117,6 @@ class TestStartExport:
         assert again.json() == first.json()
         assert again.headers["Location"] == first.headers["Location"]
 
-    def test_refuses_more_than_a_user_may_have_at_once(
-        self, client: TestClient, ada: Someone, own: Settings
-    ) -> None:
-        for number in range(own.jobs.unfinished_per_user):
-            start(client, ada, filter={"q": f"word {number}"})
-        response = client.post(EXPORT, headers=ada.headers, json={})
-        assert status_and_code(response) == (409, "too_many_jobs")
-
     def test_refuses_unknown_formats_and_filters(self, client: TestClient, ada: Someone) -> None:
         for body in (
             {"format": "pdf"},

@@ -89,28 +89,3 @@ class TestEnqueue:
         assert (failure["request_id"], failure["user_id"]) == ("request-1", "user-1")
         assert "nobody" not in str(lines)
         assert queue.done == [JOB]
-
-
-class TestTransaction:
-    async def test_starts_its_jobs_when_it_is_committed(self, queue: Queue) -> None:
-        queue.may_end.set()
-        async with queue.database.transaction() as session:
-            await Outbox(session, queue.relay.wake).enqueue(JOB)
-            await queue.relay.wake()
-            assert queue.done == []
-        await queue.has_done(1)
-        assert queue.done == [JOB]
-
-    async def test_drops_its_jobs_when_it_is_rolled_back(self, queue: Queue) -> None:
-        async def fail() -> None:
-            async with queue.database.transaction() as session:
-                await Outbox(session, queue.relay.wake).enqueue(BROKEN)
-                raise RuntimeError
-
-        queue.may_end.set()
-        with pytest.raises(RuntimeError):
-            await fail()
-        assert [each.value for each in await queue.relay.measure()] == [0, 0]
-        await queue.enqueue(JOB)
-        await queue.has_done(1)
-        assert queue.done == [JOB]

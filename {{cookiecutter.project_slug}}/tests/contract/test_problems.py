@@ -159,11 +159,6 @@ class TestNotFound:
     def test_answers_an_unknown_path(self, client: TestClient, method: str, path: str) -> None:
         assert require_problem(client.request(method, path), 404)["code"] == "path_not_found"
 
-    @pytest.mark.parametrize("path", sorted(URLS))
-    def test_answers_a_path_with_a_line_break(self, client: TestClient, path: str) -> None:
-        response = client.get(f"{path}%0a")
-        assert (response.status_code, response.json()["code"]) == (404, "path_not_found")
-
     @pytest.mark.parametrize(
         "operation", [each for each in documenting(404) if "{" in each.path], ids=str
     )
@@ -220,17 +215,6 @@ class TestContentTooLarge:
         response = client.request(**bodiless(operation), content=content)
         require_problem(response, 413, operation)
 
-    @pytest.mark.parametrize(
-        "operation", [each for each in documenting(413) if "json" in each.request()], ids=str
-    )
-    def test_answers_a_body_with_too_many_values(
-        self, client: TestClient, headers: dict[str, str], operation: Operation
-    ) -> None:
-        unknown = {f"{number}": 1 for number in range(100_000)}  # 0.93 MB
-        response = client.request(**{**operation.request(), "json": unknown}, headers=headers)
-        require_problem(response, 413, operation)
-        assert len(response.content) < 1024
-
 
 class TestUnsupportedMediaType:
     @pytest.mark.parametrize("operation", [each for each in documenting(415) if each.body], ids=str)
@@ -239,16 +223,6 @@ class TestUnsupportedMediaType:
     ) -> None:
         response = client.request(
             **bodiless(operation), content="{}", headers={**headers, "Content-Type": "text/plain"}
-        )
-        problem = require_problem(response, 415, operation)
-        assert problem["code"] == "unsupported_media_type"
-
-    @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.body], ids=str)
-    def test_answers_a_body_that_is_compressed(
-        self, client: TestClient, headers: dict[str, str], operation: Operation
-    ) -> None:
-        response = client.request(
-            **operation.request(), headers={**headers, "Content-Encoding": "gzip"}
         )
         problem = require_problem(response, 415, operation)
         assert problem["code"] == "unsupported_media_type"

@@ -11,8 +11,6 @@ from app.config import Settings
 from app.infrastructure.http.routes import FeatureRouter
 from app.main import create_app
 
-DOCUMENTATION = ["/docs", "/redoc", "/openapi.json"]
-
 
 async def status(settings: Settings, path: str) -> int:
     transport = ASGITransport(app=create_app(settings))
@@ -31,17 +29,6 @@ def test_describes_itself() -> None:
     assert info["description"]
     assert info.get("contact", {}) == about.CONTACT
     assert info["license"] == about.LICENSE_INFO
-
-
-@pytest.mark.parametrize("path", DOCUMENTATION)
-async def test_is_documented_in_development(path: str) -> None:
-    assert await status(Settings(environment="development"), path) == 200
-
-
-@pytest.mark.parametrize("path", DOCUMENTATION)
-async def test_is_not_documented_in_production(path: str) -> None:
-    production = Settings().model_copy(update={"environment": "production"})
-    assert await status(production, path) == 404
 
 
 async def test_does_not_redirect_to_where_there_is_no_slash() -> None:

@@ -265,12 +265,3 @@ async def test_metrics_tell_number_and_age(database: Database) -> None:
     number, age = await relay.measure()
     assert number.value == 2
     assert 60 <= age.value < 60 + PATIENCE
-
-
-async def test_shutdown_delivers_what_is_due(database: Database) -> None:
-    held = Held()
-    held.may_end.set()
-    relay = Relay(database, KINDS, held)
-    async with relay.open(PATIENCE):
-        await enqueue(database, 30)
-    assert len(held.done) == 30
