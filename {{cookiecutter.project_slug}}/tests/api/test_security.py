@@ -618,4 +618,4 @@ class TestLogs:
             assert line["user_id"] == str(user.id)
             assert line.keys() & {"session_id", "api_key_id"} == {shown}
             assert (line["status"], line["code"]) == (403, "insufficient_scope")
-            assert line["facts"] == {"required": ["users:read"]}
+            assert line["details"] == {"required": ["users:read"]}

@@ -26,8 +26,8 @@ async def test_an_event_is_a_line_of_the_log() -> None:
     event = ThingChanged(new_id(), 7)
     with capture_logs() as lines:
         await LoggedEvents().publish(event)
-    facts = {"event": "thing changed", "thing_id": str(event.thing_id), "version": 7}
-    assert lines == [{**facts, "log_level": "info"}]
+    values = {"event": "thing changed", "thing_id": str(event.thing_id), "version": 7}
+    assert lines == [{**values, "log_level": "info"}]
 
 
 async def test_events_of_a_request_are_in_its_line_until_it_is_written() -> None:

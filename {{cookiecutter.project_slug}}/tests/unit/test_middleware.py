@@ -809,7 +809,7 @@ class TestErrorBoundary:
             ("unavailable", "database_unavailable"),
             ("request", "database_unavailable"),
         ]
-        assert log[0]["facts"] == {"reason": "the connection was lost"}
+        assert log[0]["details"] == {"reason": "the connection was lost"}
 
     async def test_is_not_needed_for_an_error_outside_of_it(self) -> None:
         app = build()

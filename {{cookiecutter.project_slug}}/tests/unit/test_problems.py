@@ -270,7 +270,7 @@ class TestDomainError:
     async def test_keeps_its_context_for_the_log(self, log: list[EventDict]) -> None:
         response = await answer_to(Conflict(constraint="uq_users_email"))
         assert "uq_users_email" not in response.text
-        assert log[-1]["facts"] == {"constraint": "uq_users_email"}
+        assert log[-1]["details"] == {"constraint": "uq_users_email"}
         assert log[-1]["code"] == "conflict"
 
     async def test_of_a_dependency_that_is_down_is_logged_with_its_cause(
@@ -285,7 +285,7 @@ class TestDomainError:
             "log_level": "warning",
             "code": "database_unavailable",
             "cause": "ConnectionRefusedError",
-            "facts": {"host": "db1"},
+            "details": {"host": "db1"},
         }
 
     async def test_without_a_family_is_unexpected(self, log: list[EventDict]) -> None:

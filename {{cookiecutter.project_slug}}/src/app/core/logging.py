@@ -1,8 +1,8 @@
 """Structured logging (rule ERR04): JSON in production, coloured text in development.
 
 Get a logger with `structlog.stdlib.get_logger(__name__)`; bind fields for all lines of a request
-with `structlog.contextvars`. Libraries that use `logging` end up in the same format. Lines go to
-the standard output; files and shipping are up to the platform.
+with `structlog.contextvars`. Lines of libraries that use `logging` have the same format. Output
+goes to stdout; files and shipping are up to the platform.
 """
 
 import json
@@ -50,7 +50,7 @@ _QUIET = (
 
 # Local variables hold secrets.
 _TRACEBACK = ExceptionDictTransformer(show_locals=False, max_frames=sys.maxsize)
-# Between the server and a driver, most frames are of libraries.
+# Between the server and a driver, most frames belong to libraries.
 _PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 _LAST_FRAMES = 8
 _MAX_FRAMES = 50
@@ -70,7 +70,7 @@ class LoggedError(Exception):
 def configure_logging(
     settings: LoggingSettings, *, production: bool, stream: Stream = "stdout"
 ) -> None:
-    """Configure structlog and `logging`; a later call replaces an earlier one.
+    """Configure structlog and `logging`; calling it again replaces the configuration.
 
     Args:
         settings: Level and format.
@@ -83,7 +83,7 @@ def configure_logging(
     console = structlog.dev.ConsoleRenderer(
         colors=getattr(sys, stream).isatty(), exception_formatter=structlog.dev.plain_traceback
     )
-    # In place: a cached logger keeps the list of its first use.
+    # In place: cached loggers keep a reference to this list.
     processors = structlog.get_config()["processors"]
     processors[:] = [
         structlog.contextvars.merge_contextvars,
@@ -150,7 +150,7 @@ class _Handler(logging.Handler):
         try:
             event = record.getMessage()
         except Exception as error:  # noqa: BLE001 - a log line must not fail its writer
-            # The handler of `logging` would print the arguments, secrets included.
+            # `logging` would print the arguments, secrets included.
             event = f"unreadable log record: {error!r}"
         extra = {name: value for name, value in vars(record).items() if name not in _RECORD}
         logger = structlog.get_logger(record.name).bind(**extra)
@@ -182,7 +182,7 @@ def _printed(exc_info: ExcInfo) -> list[str]:
 
 
 def _relevant(frames: Sequence[F], filename: Callable[[F], str]) -> list[F]:
-    """Return the frames of the service and the last ones, whosever they are."""
+    """Return the frames of the service, and the last ones of any package."""
     last = len(frames) - _LAST_FRAMES
     relevant = [
         frame
@@ -203,13 +203,13 @@ def _add_origin(logger: WrappedLogger, method: str, event: EventDict) -> EventDi
 
 
 def _shorten(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Leave out the date, and all of an access line that is as usual."""
+    """Drop the date, and the usual fields of an access line."""
     event["timestamp"] = event["timestamp"][11:23]
     if logger.name != ACCESS_LOG:
         return event
     status, path = event["status"], event.get("path") or event["route"] or ""
     path = path if len(path) <= _MAX_PATH else f"{path[:_MAX_PATH]}…"
-    shown = {"timestamp", "level", "code", "facts"}
+    shown = {"timestamp", "level", "code", "details"}
     if status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         shown.add("request_id")
     if event.get("statements", 0) > _MANY_STATEMENTS:
@@ -228,7 +228,7 @@ def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 
 def _escape_control_characters(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Keep new lines and terminal sequences of a value from forging a line (SEC15)."""
+    """Keep line breaks and terminal sequences in a value from forging a line (SEC15)."""
     trace = event.pop("exception", None)
     escaped = {
         _escaped(name): _escaped(value) if isinstance(value, str) else value

@@ -30,13 +30,13 @@ class LoggedEvents:
     async def publish(self, event: Any) -> None:  # noqa: ANN401 - any dataclass
         """Log an event: its class as words, and its fields."""
         name = _CAPITAL.sub(" ", type(event).__name__).lower()
-        facts: dict[str, object] = {}
+        data: dict[str, object] = {}
         for each in fields(event):
             value = getattr(event, each.name)
-            facts[each.name] = value if isinstance(value, int | float | bool | None) else str(value)
+            data[each.name] = value if isinstance(value, int | float | bool | None) else str(value)
         request = request_events.get()
         # A task may outlive the request that has started it.
         if request is None or request.is_logged:
-            logger.info(name, **facts)
+            logger.info(name, **data)
         else:
-            request.events.append({"event": name, **facts})
+            request.events.append({"event": name, **data})

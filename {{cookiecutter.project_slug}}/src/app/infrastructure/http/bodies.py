@@ -1,4 +1,4 @@
-"""Bodies: limits of size and speed of requests, and compression of responses."""
+"""Limits for request bodies, and compression of responses."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ from app.infrastructure.http.problems import (
 # Level 9 takes twice the time of level 5 for one percent of the size, on JSON.
 _COMPRESSION_LEVEL: Final = 5
 _COMPRESSION_BYTES: Final = 1024
-# More digits than any length has: `int` is slow at thousands of them.
+# No length has more digits, and `int` is slow with thousands of them.
 _MAX_DIGITS: Final = 18
 _CLOSE: Final = (b"connection", b"close")
 _DRAIN_SECONDS: Final = 5
@@ -37,19 +37,19 @@ _MAX_PARAMETERS: Final = 1000  # as many fields as Starlette accepts in a form
 _TOO_MANY_PARAMETERS: Final = FieldError(
     "query", f"There are more than {_MAX_PARAMETERS} parameters", "too_many_parameters"
 )
-# It matches an unterminated string, too: to look for the end again and again would take forever.
+# Matches an unterminated string, too: searching for the end of each would take quadratic time.
 _JSON_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)', re.DOTALL)
 
 
 class BodyLimit:
     """Limit request bodies and query parameters (OWASP API4:2023), and refuse encoded bodies.
 
-    A body must arrive at a minimum speed. Values of JSON and parameters are counted, too: each
+    A body must arrive at a minimum speed. JSON values and parameters are counted, because each
     costs far more to validate than to receive.
 
-    A body is refused by its headers before anything runs, and by its size while it is read. The
-    connection is closed after a refusal: the rest could be gigabytes. As bytes in flight would
-    reset it, and the response be lost, some of the rest is read first (RFC 9112 §9.6).
+    Bodies are refused by their headers before anything runs, or by their size while they are read.
+    The connection is then closed, since the rest could be gigabytes. Some of it is read first:
+    closing with unread bytes resets the connection, and the response is lost (RFC 9112 §9.6).
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class BodyLimit:
         refusal = _refusal(scope, limit)
         # A body that may be large is not read just to keep the connection.
         closes = refusal is not None or (path in self._of_paths and _has_body(scope))
-        # Uploads are no JSON, and not kept in memory.
+        # Bodies with a limit of their own are streamed, not collected.
         is_json = path not in self._of_paths and _is_json(scope)
         chunks: list[bytes] = []
         closing = False
@@ -106,7 +106,7 @@ class BodyLimit:
 
 
 class _Body:
-    """A body that must arrive at a minimum speed; time between calls does not count."""
+    """A body that must arrive at a minimum speed; time between two calls does not count."""
 
     def __init__(self, receive: Receive, settings: HttpSettings) -> None:
         self._receive = receive
@@ -116,7 +116,7 @@ class _Body:
         self.read = 0
 
     async def receive(self) -> Message:
-        """Receive a message; raise a 408 if the client is late."""
+        """Receive a message; raise a 408 if the client is too slow."""
         if not self.more:
             return await self._receive()
         started = time.monotonic()
@@ -133,9 +133,9 @@ class _Body:
 
 
 def _json_values(body: bytes) -> int:
-    """Return the number of values, nearly: commas within strings count unless they are many."""
+    """Estimate the number of values; commas in strings count unless there are many."""
     values = sum(map(body.count, (b",", b"[", b"{")))
-    # With NUL it is no JSON in UTF-8, where each quote is a quote.
+    # A body with NUL is not UTF-8: a quote byte need not be a quote.
     if values > _MAX_JSON_VALUES and b"\0" not in body:
         values = sum(map(_JSON_STRING.sub(b"", body).count, (b",", b"[", b"{")))
     return values
@@ -159,14 +159,14 @@ async def _drain(body: _Body) -> None:
 
 
 def _coding_fault(scope: Scope, value: bytes) -> ProblemType | None:
-    """Return the fault of a `Transfer-Encoding` (RFC 9112 §6.1)."""
+    """Return the problem with a `Transfer-Encoding`, if any (RFC 9112 §6.1)."""
     if scope["http_version"] == "1.0":
         return MALFORMED
     return None if value.strip().lower() == b"chunked" else UNKNOWN_CODING
 
 
 def _refusal(scope: Scope, limit: int) -> Response | None:
-    """Return the response to a body that its headers rule out, or to too many parameters."""
+    """Return the refusal of a body by its headers, or of too many parameters."""
     if _has_many_parameters(scope):
         return problem_response(scope, problem_type(InvalidInput), errors=[_TOO_MANY_PARAMETERS])
     is_encoded = False
@@ -195,9 +195,9 @@ def _has_body(scope: Scope) -> bool:
 class Compression:
     """Compress responses to GET for clients that accept gzip.
 
-    Responses to other methods may hold a token, whose compressed size beside text of an attacker's
-    choice gives it away (BREACH). Streams are compressed chunk by chunk. Responses that can be
-    requested in ranges stay as they are, and so do the types that Starlette excludes.
+    Responses to other methods may contain a token, which their compressed size reveals if an
+    attacker chooses the text beside it (BREACH). Streams are compressed chunk by chunk. Responses
+    that support ranges stay as they are, as do the types that Starlette excludes.
     """
 
     def __init__(self, app: ASGIApp) -> None:

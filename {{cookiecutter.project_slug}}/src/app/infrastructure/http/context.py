@@ -25,24 +25,24 @@ Scope = MutableMapping[str, Any]
 
 @dataclass(slots=True)
 class RequestContext:
-    """Facts about a request for its log line and its response headers.
+    """Metadata of a request, for its log line and response headers.
 
     Attributes:
         request_id: The client's `X-Request-ID` if well-formed, else a new UUID.
         status: The status sent; None until the response has started.
-        code: The code of the problem that was sent, or that broke the response off.
-        facts: The context of a domain error, for the log only.
+        code: The code of the problem that was sent, or that aborted the response.
+        details: Context of an error, for the log only.
         events: Published events, for the log.
         user_id: The authenticated user.
         quotas: The state of each rate limit that was checked.
         on_end: Called when the response has ended.
-        before_commit: Takes the response to a request before its transaction is committed.
+        before_commit: Called with the response before the transaction is committed.
     """
 
     request_id: str
     status: int | None = None
     code: str | None = None
-    facts: dict[str, object] | None = None
+    details: dict[str, object] | None = None
     events: RequestEvents = field(default_factory=RequestEvents)
     user_id: str | None = None
     quotas: list[Quota] = field(default_factory=list)
@@ -72,7 +72,7 @@ def identify(
 
 
 def is_head(scope: Scope) -> bool:
-    """Tell whether the body will be dropped, so that it need not be fetched."""
+    """Return whether the body will be dropped, so that it need not be fetched."""
     return HEAD in scope
 
 

@@ -60,7 +60,7 @@ def add_routes(app: FastAPI) -> None:
 
 
 def _with_policy(page: HTMLResponse, *, styles: str = "'self'") -> HTMLResponse:
-    """Permit what the page contains and what this service serves."""
+    """Allow the inline scripts of the page, and files of this service."""
     digests = (sha256(script).digest() for script in _SCRIPT.findall(page.body))
     hashes = (f"'sha256-{b64encode(digest).decode()}'" for digest in digests)
     page.headers["content-security-policy"] = _POLICY.format(" ".join(("'self'", *hashes)), styles)

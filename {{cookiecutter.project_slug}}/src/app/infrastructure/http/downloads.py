@@ -67,7 +67,7 @@ class RangeNotSatisfiable(Exception):
 
     def response(self, scope: Scope) -> Response:
         """Return the problem response, with the size in a header."""
-        request_context(scope).facts = {"size": self.size}
+        request_context(scope).details = {"size": self.size}
         headers = {"Content-Range": f"bytes */{self.size}"}
         return problem_response(scope, _OUTSIDE, detail=str(self), headers=headers)
 

@@ -116,7 +116,7 @@ def log_broken_off(scope: Scope, error: Exception) -> None:
 
 def _log_unavailable(problem: ProblemType, error: DomainError) -> None:
     cause = type(error.__cause__).__name__ if error.__cause__ else None
-    logger.warning("unavailable", code=problem.code, cause=cause, facts=error.context)
+    logger.warning("unavailable", code=problem.code, cause=cause, details=error.context)
 
 
 async def _early_response(_: Request, early: EarlyResponse) -> Response:
@@ -127,7 +127,7 @@ async def _domain_error(request: Request, error: DomainError) -> Response:
     problem = problem_type(type(error))
     if problem.status == INTERNAL.status:
         return unexpected_response(request.scope, error)
-    request_context(request.scope).facts = error.context or None
+    request_context(request.scope).details = error.context or None
     if problem.status > INTERNAL.status:
         _log_unavailable(problem, error)
     return problem_response(
@@ -246,5 +246,5 @@ def _routes_of(request: Request) -> list[RouteContext]:
 
 
 def _is_concrete(route: RouteContext) -> bool:
-    """Tell whether a path has no parameters; it precedes others that match (OpenAPI, Paths)."""
+    """Return whether a path has no parameters: it precedes others that match (OpenAPI, Paths)."""
     return "{" not in (route.path or "")

@@ -45,8 +45,8 @@ logger = structlog.stdlib.get_logger(ACCESS_LOG)
 
 RawHeader = tuple[bytes, bytes]
 
-# The OWASP REST Security cheat sheet: what browsers heed on every response, and what only matters
-# on one that they render. JSON goes without the latter (docs/adr/0012-response-headers.md).
+# Headers of the OWASP REST Security cheat sheet: for every response, and for those that browsers
+# render, unlike JSON (docs/adr/0012-response-headers.md).
 _ALWAYS: list[RawHeader] = [(b"x-content-type-options", b"nosniff")]
 _RENDERED: list[RawHeader] = [
     (b"x-frame-options", b"DENY"),
@@ -59,15 +59,15 @@ _CSP: RawHeader = (
     b"content-security-policy",
     b"default-src 'none'; frame-ancestors 'none'",
 )
-# Responses may hold tokens and personal data: a route that may be cached says so. Caches store no
-# response with another status unless it asks for it (RFC 9110 §15.1).
+# Responses may contain tokens and personal data: routes that may be cached set `Cache-Control`.
+# Caches store responses with other statuses only if a header allows it (RFC 9110 §15.1).
 _STORED_BY_DEFAULT = frozenset({200, 203, 204, 206, 300, 301, 304, 308, 404, 405, 410, 414, 501})
 _NO_STORE: RawHeader = (b"cache-control", b"no-store")
 _JSON = (b"application/json", b"application/problem+json")
 # Orchestrators call these by address; their responses do not depend on the host.
 _PROBES = frozenset({"/health", "/live", "/ready"})
 
-# Servers and proxies differ in which of two they use (RFC 9110 §5.3).
+# If one is repeated, servers and proxies differ in which they use (RFC 9110 §5.3).
 _SINGLETONS = frozenset(
     {
         b"authorization",
@@ -81,7 +81,7 @@ _SINGLETONS = frozenset(
         b"range",
     }
 )
-# `$` of a route's pattern matches before a final line break, too; and `*` is no path.
+# `$` in a route's pattern also matches before a final line break, and `*` is not a path.
 _PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -134,7 +134,7 @@ def middleware(
     layers = [
         # First, so that all others see the client instead of the proxy.
         Middleware(ProxyHeadersMiddleware, trusted_hosts=settings.forwarded_allow_ips),
-        # Around everything that responds: each response gets its headers and a log line.
+        # Around everything that responds: each response gets headers and a log line.
         Middleware(RequestMiddleware, hsts_seconds=hsts_seconds),
     ]
     if registry is not None:
@@ -242,7 +242,7 @@ def _log(
     database: DatabaseStatistics,
 ) -> None:
     client = scope.get("client")
-    # An enumeration's member would be printed as such.
+    # An `HTTPStatus` would be logged by its name.
     status = None if context.status is None else int(context.status)
     line: dict[str, object] = {
         "method": scope.get("method") or scope["type"].upper(),
@@ -258,15 +258,15 @@ def _log(
         line["database_ms"] = round(database.seconds * 1000, 3)
     if context.code is not None:
         line["code"] = context.code
-    if context.facts:
-        line["facts"] = context.facts
+    if context.details:
+        line["details"] = context.details
     if context.events.events:
         line["events"] = context.events.events
     logger.info("request", **line)
 
 
 def rate_limit_headers(quotas: Iterable[Quota]) -> list[RawHeader]:
-    """Return `RateLimit` and, with a refusal, `RateLimit-Policy`.
+    """Return `RateLimit` and, for a refusal, `RateLimit-Policy`.
 
     They are lists of structured fields (draft-ietf-httpapi-ratelimit-headers-10, RFC 9651): the
     name of a policy with the remaining requests `r` and the seconds `t` until there are more; the
@@ -347,7 +347,7 @@ class UnambiguousRequests:
             if version != "1.0" and b"host" not in singletons:
                 await problem_response(scope, HOST_MISSING)(scope, receive, send)
                 return
-            if version == "2.0":  # as text, which is not HTTP/2
+            if version == "2.0":  # on the request line of HTTP/1
                 await problem_response(scope, UNKNOWN_VERSION)(scope, receive, send)
                 return
             if not _PATH.fullmatch(scope["path"]):

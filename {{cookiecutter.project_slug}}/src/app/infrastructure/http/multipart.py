@@ -1,7 +1,7 @@
 """The file of a multipart body, streamed (RFC 7578).
 
-FastAPI and Starlette read the whole body first, into memory and then to disk; so does
-python-multipart's own `FormParser`. This one holds a single message of the body.
+FastAPI, Starlette and python-multipart's `FormParser` read the whole body first, into memory and
+then to disk. This module keeps one message of the body in memory.
 """
 
 from collections.abc import AsyncIterator

@@ -42,12 +42,12 @@ def operation_id(route: APIRoute) -> str:
 class DocumentedApi(FastAPI):
     """A FastAPI that documents all errors of all operations (rule API11).
 
-    Those are the ones that an operation and its dependencies name, and the ones of its request.
+    Operations and dependencies declare theirs; others follow from the parameters and the body.
 
     Args:
         attainable_scopes: For each security scheme with limited credentials, the scopes that they
             can have. Operations that need others do not offer the scheme.
-        options: Those of FastAPI.
+        options: Options of FastAPI.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class DocumentedApi(FastAPI):
         self._attainable_scopes = attainable_scopes or {}
 
     def openapi(self) -> dict[str, Any]:
-        """Return the document, built once and again when routes are added."""
+        """Return the document, rebuilt when routes are added."""
         cached = self.openapi_schema
         schema = super().openapi()
         if schema is not cached:

@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Responses = dict[int | str, dict[str, Any]]
 
 MAX_ERRORS: Final = 20
-"""Errors of fields that a problem lists; it counts the others."""
+"""Number of field errors that a problem lists; the others are counted."""
 
 MAX_PROBLEM_BYTES: Final = 16 * 1024
 """Maximum size of an error response (rule SEC17)."""
@@ -116,8 +116,8 @@ class ProblemType:
 
     Attributes:
         detail: Used where an occurrence has none of its own.
-        retryable: Whether the response names a time to wait.
-        located: Whether the response may name another resource.
+        retryable: Whether the response has `Retry-After`.
+        located: Whether the response may have `Location`.
     """
 
     status: int
@@ -192,7 +192,7 @@ def problem_response(
 ) -> Response:
     """Return a problem as a response, which is an ASGI application that middleware can call.
 
-    Its size is bounded, whatever the client sent. `more_errors` counts those that `errors` lacks.
+    Its size is bounded. `more_errors` is the number of errors that are not in `errors`.
     """
     context = request_context(scope)
     context.code = problem.code
@@ -215,7 +215,7 @@ def problem_response(
 
 
 def instance_of(scope: Scope) -> str:
-    """Return the path, shortened, as a URI reference, whatever characters the client sent."""
+    """Return the path as a URI reference, shortened and escaped."""
     return quote(scope["path"][:_MAX_PATH], safe="/:@!$&'()*+,;=~")
 
 
@@ -239,7 +239,7 @@ def raises(*errors: type[DomainError]) -> Callable[[F], F]:
 
 
 def document(responses: dict[Any, dict[str, Any]], problem: ProblemType, *, key: int | str) -> None:
-    """Add a problem type to the responses of an operation; those of one status share an entry."""
+    """Add a problem type to the responses of an operation, in the entry of its status."""
     response = responses.setdefault(key, {})
     content = response.setdefault("content", {}).setdefault(MEDIA_TYPE, {})
     content["schema"] = {"$ref": f"#/components/schemas/{Problem.__name__}"}

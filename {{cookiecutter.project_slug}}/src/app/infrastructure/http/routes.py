@@ -58,8 +58,8 @@ Addition = Callable[[APIRouter, str, list[Depends]], None]
 class FeatureRouter(APIRouter):
     """The routes of a feature, which `include_in` adds to the application.
 
-    FastAPI's `include_router` keeps routers apart: it matches each request twice, once to find the
-    router and once inside it, for an eighth of the cost of an authenticated GET.
+    FastAPI's `include_router` matches each request twice, to find the router and again inside it,
+    which is an eighth of the cost of an authenticated GET.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class FeatureRouter(APIRouter):
         """Add the routes to an application, below a prefix and behind dependencies.
 
         Raises:
-            TypeError: A mount, an included router or the like would be lost.
+            TypeError: It has a mount, an included router or the like, which would be lost.
         """
         if self.routes:
             raise TypeError(
@@ -154,7 +154,7 @@ def location_of(request: Request, resource_id: UUID) -> str:
 
 
 def names_tag(header: str, tag: str, *, weak: bool = False) -> bool:
-    """Tell whether an `If-Match` or `If-None-Match` header, `*` or a list, names an entity tag.
+    """Return whether an `If-Match` or `If-None-Match` header, `*` or a list, has an entity tag.
 
     Weak tags count in `If-None-Match` (RFC 9110 §13.1.2).
     """

@@ -55,7 +55,7 @@ Password = Annotated[
 def is_a_number(value: object) -> object:
     """Accept the integers of JSON Schema: `90` and `90.0`, neither `"90"` nor `true`.
 
-    List its `BeforeValidator` after `Field`: the document lacks the bounds of a `Field` after it.
+    Put its `BeforeValidator` after `Field`, or the document lacks the bounds of the `Field`.
     """
     if isinstance(value, bool | str):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
@@ -128,7 +128,7 @@ class PageQuery(InputModel):
 
 
 def _is_written_out(value: object) -> object:
-    """Refuse the numbers that Pydantic reads as seconds since 1970."""
+    """Refuse numbers, which Pydantic reads as seconds since 1970."""
     written = isinstance(value, str) and _RFC_3339.match(value)
     if not written and not isinstance(value, datetime):
         raise PydanticCustomError("datetime_parsing", "Input should be a date and time (RFC 3339)")

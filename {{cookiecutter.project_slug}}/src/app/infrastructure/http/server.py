@@ -1,7 +1,7 @@
 """Uvicorn's HTTP protocol, with limits for clients that send no request or read no response.
 
-Uvicorn sets no limit on the size or duration of a request head, nor on the time a client takes to
-read: meanwhile, the connection, the response and its resources stay in use.
+Uvicorn limits neither the size and duration of a request head nor the time that a client takes to
+read, while the connection, the response and its resources stay in use.
 """
 
 from asyncio import TimerHandle, Transport

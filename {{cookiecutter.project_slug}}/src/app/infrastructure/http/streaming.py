@@ -29,7 +29,7 @@ DOCUMENTED: Final[dict[str, Any]] = {
     },
     "headers": ATTACHMENT,
 }
-"""Documents a response with a file of rows, but for its description."""
+"""Documents a response with a file of rows; add a description."""
 
 # A formula at the start of a cell or of a line in it: some spreadsheets split cells there. White
 # space and characters without a width may precede it (Unicode's Default_Ignorable_Code_Point). The
@@ -55,8 +55,8 @@ async def export(
 ) -> StreamingResponse:
     """Return rows as a file, sent as the database returns them.
 
-    The first batch is read before the response starts, so that an error gets its own status. HEAD
-    reads nothing. The file gets the name with the format as its extension.
+    The first batch is read before the response starts, so that an error has its own status. HEAD
+    reads nothing. The file name is `name` with the format as its extension.
     """
     chunks = exported(batches, columns=columns, chosen=chosen)
     first = None if is_head(request.scope) else await anext(chunks, b"")
