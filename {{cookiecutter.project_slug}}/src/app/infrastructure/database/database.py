@@ -45,8 +45,8 @@ class Database:
     """Opens transactions, reads and snapshots on one engine.
 
     Each raises `DatabaseUnavailable` if the database is unreachable or does not answer in time.
-    Never open one inside another: when every request holds a connection and waits for a second
-    one, the pool deadlocks.
+    Never open one inside another: if every request holds a connection and waits for a second one,
+    the pool deadlocks.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Database:
             yield cls(
                 engine,
                 probes=probes,
-                # Clients that read slowly must leave connections to everyone else.
+                # Slow readers must leave connections to all others.
                 snapshots=max(1, pool_size // 4),
                 snapshot_seconds=settings.snapshot_timeout,
                 wait_seconds=settings.pool_timeout,
@@ -108,7 +108,7 @@ class Database:
                 async with session.begin():
                     yield session
                 actions: list[AfterCommit] = session.info.pop("after_commit", [])
-        # One may depend on another. The commit is final, even if an action fails.
+        # In order: one may depend on another. The commit is final, even if an action fails.
         for action in actions:
             try:
                 await action()

@@ -44,13 +44,13 @@ UtcDateTime: Final = DateTime(timezone=True)
 """A column type: `timestamptz`, which asyncpg returns aware, in UTC."""
 
 WRITE_OPTIONS: Final[dict[str, Any]] = {"isolation_level": "READ COMMITTED"}
-"""For transactions. Reads keep the engine's autocommit: no `BEGIN`, no `ROLLBACK` on the wire."""
+"""For transactions. Reads stay in autocommit: they send no `BEGIN` and `ROLLBACK`."""
 
 SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {
     "isolation_level": "REPEATABLE READ",
     "postgresql_readonly": True,
 }
-"""For long reads, which see all rows as of one moment, by a server-side cursor."""
+"""For long reads by a server-side cursor, which see all rows as of one moment."""
 
 PING: Final = "SELECT 1"
 
@@ -83,8 +83,8 @@ _ASYNCPG_ERRORS: Final = (
 class DirectQuery:
     """A SELECT for the one statement that every request runs.
 
-    The driver runs it without SQLAlchemy, at less than half the CPU. Literals, and types that need
-    a conversion, make it an ordinary statement.
+    The driver runs it without SQLAlchemy, for less than half of the CPU time. A statement with
+    literals, or with types that need a conversion, runs through SQLAlchemy.
     """
 
     def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
@@ -188,7 +188,7 @@ def only_where(condition: str) -> dict[str, Any]:
 def create_migration_engine(url: str) -> AsyncEngine:
     """Return an engine without a pool and without a limit on the time of a statement.
 
-    Its wait for locks is short: an `ALTER TABLE` that waits for a table blocks all who come later.
+    Its wait for locks is short: an `ALTER TABLE` that waits for a table blocks all later queries.
     """
     return create_async_engine(
         url,
@@ -201,8 +201,8 @@ def create_migration_engine(url: str) -> AsyncEngine:
     )
 
 
-def is_made(url: str) -> bool:  # noqa: ARG001 - the server knows
-    """Return whether a database exists at an address: assume so, the server reports if not."""
+def database_exists(url: str) -> bool:  # noqa: ARG001 - the server knows
+    """Return True; connecting reports a database that does not exist."""
     return True
 
 
@@ -221,7 +221,7 @@ def lock_migrations(connection: Connection) -> bool:
 
 
 async def try_write(connection: AsyncConnection) -> None:
-    """Check that the server accepts writes: a standby does not, nor does one with a full disk.
+    """Check that the server accepts writes, unlike a standby.
 
     Raises:
         DatabaseUnavailable: It is read-only.
@@ -231,7 +231,7 @@ async def try_write(connection: AsyncConnection) -> None:
 
 
 async def try_lock(session: AsyncSession, number: int) -> bool:
-    """Take a lock until the end of the transaction; return False at once if another one has it.
+    """Take a lock until the end of the transaction; return False at once if it is taken.
 
     Args:
         session: The transaction.
@@ -273,7 +273,7 @@ def _is_outage(state: str | None) -> bool:
 
 
 def _drop_half_closed(context: ExceptionContext) -> None:
-    """Drop a connection whose server has said goodbye, but has not closed the socket yet."""
+    """Drop a connection that the server has terminated, though its socket is still open."""
     if isinstance(context.original_exception.__cause__, asyncpg.InternalClientError):
         context.is_disconnect = True
 

@@ -32,8 +32,8 @@ insert: Final = sqlite.insert
 """The INSERT with `ON CONFLICT`."""
 
 WRITE_OPTIONS: Final[dict[str, Any]] = {"begin": "BEGIN IMMEDIATE"}
-"""For transactions. One that read first and wrote later could fail half-way, after another
-writer's commit; one that takes the write lock at once waits for its turn instead."""
+"""For transactions. One that reads before it writes could fail after another writer's commit; one
+that takes the write lock at once waits for its turn."""
 
 SNAPSHOT_OPTIONS: Final[dict[str, Any]] = {"begin": "BEGIN"}
 """For long reads, which see all rows as of one moment; in WAL mode they block no writer."""
@@ -115,8 +115,7 @@ class DirectQuery:
 def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
     """Return an engine that connects on first use and runs statements in autocommit mode.
 
-    It creates no file, only migrations do: a file missing behind a failed mount must not be
-    replaced by an empty one.
+    Only migrations create the file: after a failed mount, an empty one must not take its place.
     """
     url = make_url(settings.url.get_secret_value())
     path = Path(url.database or "").absolute()
@@ -140,7 +139,7 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
 
     def connected(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         record.info["file"] = _identity(path)
-        connection.isolation_level = None  # the driver begins no transaction, see below
+        connection.isolation_level = None  # `begun` begins transactions, not the driver
         cursor = connection.cursor()
         for statement in _AT_CONNECT:
             cursor.execute(statement)
@@ -184,8 +183,8 @@ def create_migration_engine(url: str) -> AsyncEngine:
     )
 
 
-def is_made(url: str) -> bool:
-    """Return whether the file exists: asking for its revision must not create it."""
+def database_exists(url: str) -> bool:
+    """Return whether the file exists: reading its revision must not create it."""
     try:
         Path(make_url(url).database or "").stat()
     except FileNotFoundError:
@@ -214,14 +213,14 @@ async def try_write(connection: AsyncConnection) -> None:
     await connection.execute(text("PRAGMA user_version = 1"))
 
 
-async def try_lock(session: AsyncSession, number: int) -> bool:  # noqa: ARG001 - see below
+async def try_lock(session: AsyncSession, number: int) -> bool:  # noqa: ARG001 - nothing to lock
     """Return True: a transaction is the only writer."""
     return True
 
 
 @asynccontextmanager
 async def limited(connection: AsyncConnection, seconds: float) -> AsyncIterator[None]:
-    """Interrupt the statement that runs after this time."""
+    """Interrupt the statement that is running after this time."""
     driver = (await connection.get_raw_connection()).driver_connection
     interrupt = cast("aiosqlite.Connection", driver)._conn.interrupt  # noqa: SLF001 - not a coroutine
     timer = asyncio.get_running_loop().call_later(seconds, interrupt)
@@ -234,9 +233,9 @@ async def limited(connection: AsyncConnection, seconds: float) -> AsyncIterator[
 def constraint_of(error: IntegrityError, tables: Mapping[str, Table]) -> str | None:
     """Return the name of the violated constraint.
 
-    For a unique constraint SQLite gives the columns, from which the naming convention makes the
-    name. For a foreign key it gives nothing: the name is known if an INSERT failed whose table has
-    one foreign key only.
+    For a unique constraint, SQLite reports the columns, from which the naming convention derives
+    the name. For a foreign key it reports nothing: the name is known only if an INSERT failed into
+    a table with a single foreign key.
     """
     if str(error.orig) == _FOREIGN_KEY_FAILED:
         match = _INSERTED.match(error.statement or "")
@@ -262,7 +261,7 @@ def why_unavailable(error: DBAPIError) -> str | None:
 
 
 def _with_directory(url: str) -> URL:
-    """Return an address after creating the directory of its file."""
+    """Create the directory of the file, and return the address."""
     parsed = make_url(url)
     if parsed.database is not None:
         # Private to the service's user; an existing directory keeps its mode.
@@ -271,11 +270,11 @@ def _with_directory(url: str) -> URL:
 
 
 class _Connection(aiosqlite.Connection):
-    """A connection that stops once, and then closes in any case.
+    """A connection that is stopped once, and always closed.
 
-    Cancelling a close stops the connection, and so does the close when it ends: the second stop
-    would wait for ever, as its thread is gone. After a cancelled connect, the driver forgets what
-    its thread has opened.
+    In aiosqlite, a cancelled close stops the connection, and stops it again when it ends: that
+    would wait forever, as the thread has ended. After a cancelled connect, the file that the thread
+    has opened stays open.
     """
 
     def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
@@ -311,8 +310,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
 async def _connect(database: str, **options: Any) -> aiosqlite.Connection:
     """Open a connection.
 
-    If that fails, wait for the thread that aiosqlite started: it still calls the loop, which a
-    command closes at its end.
+    If that fails, wait for the thread that aiosqlite has started: it would call the loop after a
+    command has closed it.
     """
     connection = _Connection(partial(sqlite3.connect, database, **options))
     thread = connection._thread  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""Domain errors for errors of the database, whose texts never reach a client."""
+"""Translation of database errors to domain errors: their texts never reach a client."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,9 +19,9 @@ from app.infrastructure.database.models import Base
 def translate_errors(engine: AsyncEngine) -> None:
     """Make an engine raise domain errors for violated constraints and outages.
 
-    A unique or check constraint names its error itself: `info={"error": EmailTaken}`. For a
-    foreign key the table it refers to names it, under `"missing"`. The default is `Conflict`. All
-    other errors are bugs, and stay as they are.
+    A unique or check constraint names its error: `info={"error": NameTaken}`. The error of a
+    foreign key is that of the table it refers to: `info={"missing": InvalidToken}`. The default is
+    `Conflict`. Other errors are bugs, and stay as they are.
     """
 
     def translate(context: ExceptionContext) -> DomainError | None:

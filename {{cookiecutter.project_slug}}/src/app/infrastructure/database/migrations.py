@@ -1,8 +1,8 @@
 """Migrations for `app migrate`, `app serve` and the tests.
 
 Plain `alembic` works as well: both share `[tool.alembic]` of pyproject.toml and migrations/env.py.
-Each function opens a connection and an event loop of its own, so call it by `asyncio.to_thread`
-inside a loop. They raise `MigrationError` if the database can't be reached or refuses.
+Each function opens a connection and an event loop of its own: inside a loop, call it with
+`asyncio.to_thread`. They raise `MigrationError` if the database is unreachable or refuses.
 """
 
 import asyncio
@@ -24,7 +24,11 @@ from sqlalchemy import Connection, MetaData
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.errors import OperatorError
-from app.infrastructure.database.dialect import create_migration_engine, is_made, lock_migrations
+from app.infrastructure.database.dialect import (
+    create_migration_engine,
+    database_exists,
+    lock_migrations,
+)
 
 Result = TypeVar("Result")
 Report = Callable[[str], None]
@@ -70,7 +74,7 @@ def upgrade(url: str, revision: str = "head", *, report: Report = lambda _: None
 
 def downgrade(url: str, revision: str, *, report: Report = lambda _: None) -> None:
     """Revert migrations down to a revision (an id, `-1`, `base`), and report each one."""
-    if not is_made(url):
+    if not database_exists(url):
         raise MigrationError("There is no migration to revert.")
     _migrate(url, partial(command.downgrade, revision=revision), report)
 
@@ -78,7 +82,7 @@ def downgrade(url: str, revision: str, *, report: Report = lambda _: None) -> No
 def new(url: str, message: str, *, empty: bool = False) -> Path:
     """Write a migration from the differences of the models to an up-to-date database.
 
-    An empty one is for changes of data.
+    Use an empty one for data migrations.
     """
 
     def write(connection: Connection) -> Path:
@@ -119,11 +123,11 @@ def drop_all(url: str) -> None:
 
 def check_revision(url: str) -> RevisionCheck:
     """Compare the revision of a database, without creating one, with that of this code."""
-    with _in_sentences():
+    with _translated_errors():
         scripts = ScriptDirectory.from_config(_config())
         code = tuple(sorted(scripts.get_heads()))
         known = {script.revision for script in scripts.walk_revisions()}
-    database = run_on_connection(url, _revisions) if is_made(url) else ()
+    database = run_on_connection(url, _revisions) if database_exists(url) else ()
     if database == code:
         return RevisionCheck(database, code, "current")
     return RevisionCheck(database, code, "behind" if known.issuperset(database) else "ahead")
@@ -131,7 +135,7 @@ def check_revision(url: str) -> RevisionCheck:
 
 def history() -> list[tuple[str, str]]:
     """Return the id and message of each migration, newest first."""
-    with _in_sentences():
+    with _translated_errors():
         scripts = ScriptDirectory.from_config(_config())
         return [(script.revision, script.doc) for script in scripts.walk_revisions()]
 
@@ -149,7 +153,7 @@ def run_on_connection(url: str, work: Callable[[Connection], Result]) -> Result:
         finally:
             await engine.dispose()
 
-    with _in_sentences():
+    with _translated_errors():
         return asyncio.run(connect())
 
 
@@ -181,7 +185,7 @@ def _revisions(connection: Connection) -> tuple[str, ...]:
 
 
 @contextmanager
-def _in_sentences() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:

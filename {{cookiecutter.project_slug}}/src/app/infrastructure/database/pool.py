@@ -1,7 +1,7 @@
-"""A pool that serves requests in their order.
+"""A pool that serves requests in order of arrival.
 
-SQLAlchemy's pool gives a free connection to the request that asks at that moment: under load, new
-requests overtake those that have waited for seconds until they time out.
+SQLAlchemy's pool gives a free connection to whichever request asks next: under load, new requests
+overtake those that wait, until these time out.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class FairQueue(asyncio.Queue[Any]):
             return await waiter
         except BaseException:
             if not waiter.cancel():
-                # The connection came at the same moment: the next task gets it.
+                # Cancelled after it was given a connection: the next task gets it.
                 self.put_nowait(waiter.result())
             raise
 
@@ -60,7 +60,7 @@ class _Connections(AsyncAdaptedQueue[Any]):
 
 
 class FairPool(AsyncAdaptedQueuePool):
-    """A pool that gives connections to requests in their order."""
+    """A pool that gives connections to requests in order of arrival."""
 
     _queue_class = _Connections
 

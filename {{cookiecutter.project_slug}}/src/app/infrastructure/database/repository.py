@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -47,8 +48,8 @@ _POSITIONS: Final[dict[type[SortKey], TypeAdapter[tuple[str, Any, UUID]]]] = {
 }
 """Contents of a cursor: the order of a list, the key and the id of the last row of a page.
 
-It is opaque to clients. A forged one can only name another position in a list that its bearer may
-read anyway.
+Clients treat it as opaque. A forged one can only point to another position of a list that the
+client may read anyway.
 """
 
 
@@ -66,9 +67,9 @@ def columns_of(model: type[Base], read_model: type[Any]) -> list[ColumnElement[A
 
 
 def in_orders(statement: Select[Any], model: type[Base], *names: str) -> Mapping[str, Select[Any]]:
-    """Return a statement for each order of a list: by a column, or `-` and one, and the id.
+    """Return a statement for each sort order: by a column, `-` for descending, then by the id.
 
-    Make it a constant: building a statement costs more than running it.
+    Make them constants: building a statement costs more than running it.
     """
     columns = table_of(model).c
     limited = statement.limit(bindparam("limit", type_=Integer()))
@@ -91,7 +92,7 @@ class Repository(Generic[Entity]):
 
     def __init__(self, session: Session | AsyncConnection) -> None:
         """Write in the transaction of a session, or read on a connection."""
-        # To mypy always a session: else every repository would check which of them it has.
+        # A session to mypy, or every repository would have to check which of the two it has.
         self.session = cast("Session", session)
 
     async def one(
@@ -120,7 +121,7 @@ class Repository(Generic[Entity]):
             **values: Parameters of the statement.
 
         Raises:
-            InvalidInput: The cursor is not of this list.
+            InvalidInput: The cursor belongs to another list.
         """
         name = sort.removeprefix("-")
         if request.cursor is not None:
@@ -133,7 +134,7 @@ class Repository(Generic[Entity]):
             last = tuple_(bindparam("last_key", type_=key_type), bindparam("last_id", type_=Uuid()))
             statement = statement.where(position < last if sort != name else position > last)
             values |= {"last_key": last_key, "last_id": last_id}
-        # One row more than requested tells whether there is a next page, without counting.
+        # One more row than requested shows whether there is a next page, without counting.
         values["limit"] = request.limit + 1
         rows = [read_model(*row) for row in await self.session.execute(statement, values)]
         if len(rows) <= request.limit:
@@ -143,7 +144,7 @@ class Repository(Generic[Entity]):
         return Page(rows, encode_cursor(sort, getattr(last_row, name), last_row.id))
 
     async def has(self, count: int, condition: ColumnElement[bool]) -> bool:
-        """Tell whether at least so many rows match; no further ones are read."""
+        """Return whether at least `count` rows match; stop reading there."""
         last = select(literal(1)).select_from(self.model).where(condition).offset(count - 1)
         return await self.session.scalar(last.limit(1)) is not None
 
@@ -183,15 +184,13 @@ def decode_cursor(text: str, sort: str, kind: type[SortKey]) -> tuple[SortKey, U
     Raises:
         InvalidInput: It is not a cursor of this order.
     """
-    message = "This is not a cursor that a page of this list gave."
-    try:
+    message = "This is not a cursor of this list."
+    with suppress(ValueError, OverflowError):
         content = decode_base64url(text)
         order, key, entity_id = _POSITIONS[kind].validate_json(content, strict=True)
         if order == sort:
             return key.astimezone(UTC) if isinstance(key, datetime) else key, entity_id
         message = "This cursor belongs to another sort order; start from the first page."
-    except (ValueError, OverflowError):
-        """It is malformed."""
     raise InvalidInput(FieldError("query.cursor", message, "invalid_cursor"))
 
 

@@ -17,7 +17,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 @dataclass(slots=True)
 class DatabaseStatistics:
-    """Statements of one request, and the time that they took as seen by the service."""
+    """Statements of one request, and the time the service waited for them."""
 
     statements: int = 0
     seconds: float = 0.0
