@@ -38,7 +38,7 @@ class QuotaSettings(SettingsGroup):
     """Items; further ones are refused until one is deleted."""
 
     sessions: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """Sessions; a further login ends the one that was unused for longest."""
+    """Sessions; a further login ends the least recently used one."""
 
 
 class Settings(ServiceSettings):

@@ -138,7 +138,7 @@ class TestRegister:
     def test_says_all_that_a_password_lacks(self, client: TestClient) -> None:
         for password, need in {
             "--------": "to be less common",
-            "Ada-1815": "to have less of the names of the account or the service",
+            "Ada-1815": "8 characters besides the names of the account and service",
         }.items():
             response = client.post(USERS, json={**NEW, "password": password})
             (error,) = response.json()["errors"]

@@ -29,7 +29,7 @@ UPPER = "an upper-case letter"
 LOWER = "a lower-case letter"
 DIGIT = "a digit"
 COMMON = "to be less common"
-NAMES = "to have less of the names of the account or the service"
+NAMES = "8 characters besides the names of the account and service"
 
 
 class HeldHash:

@@ -48,7 +48,7 @@ class InsufficientUserAuthentication(Unauthenticated):
     title = "More recent authentication required"
 
     def __init__(self, max_age: int) -> None:
-        super().__init__(f"Enter your password again: it counts for {max_age} seconds.")
+        super().__init__(f"Enter your password again; it is accepted for {max_age} seconds.")
         self.max_age = max_age
 
 
@@ -139,7 +139,7 @@ class InvalidInput(DomainError):
 
 
 class SearchTooSlow(InvalidInput):
-    """A search was stopped: the client must narrow it, and a retry or another server can't help."""
+    """A search exceeded its time limit: the client must narrow it, and a retry can't help."""
 
     code = "search_too_slow"
     title = "Search too slow"
@@ -161,7 +161,7 @@ class TooManyRequests(DomainError):
 
 
 class TooManyConcurrentRequests(TooManyRequests):
-    """The account has as many requests in progress as it may have in a process."""
+    """The account has too many requests in progress in this process."""
 
     code = "too_many_concurrent_requests"
     title = "Too many concurrent requests"

@@ -1,4 +1,4 @@
-"""Idempotency keys: requests that are sent twice and carried out once.
+"""Idempotency keys: a request that is sent twice is carried out once.
 
 See draft-ietf-httpapi-idempotency-key-header.
 """

@@ -1,4 +1,4 @@
-"""Pages of long lists, by keyset: a page deep in the list costs as much as the first."""
+"""Keyset pages: any page of a long list costs as much as the first."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -18,7 +18,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """A limit, and the `next_cursor` of the page before."""
+    """A limit, and the `next_cursor` of the previous page."""
 
     limit: int
     cursor: str | None = None

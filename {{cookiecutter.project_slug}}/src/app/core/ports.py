@@ -39,9 +39,9 @@ class Mailer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work for later: a subclass per kind of job, whose fields are its arguments.
+    """Base of jobs: a subclass per kind, whose fields are its arguments.
 
-    The arguments are stored: they name rows, and hold no secrets.
+    Arguments are stored: they refer to rows, and contain no secrets.
     """
 
 
@@ -60,7 +60,7 @@ class Events(Protocol):
 
 
 class Cache:
-    """Caches the results of expensive reads: this one loads each time, and adapters override it.
+    """Caches the results of expensive reads. This one loads each time; adapters override it.
 
     A hit costs about 70 µs of CPU, a third of the cheapest query; a miss costs twice that on top of
     the load. It pays for reads that scan or aggregate rows, and that hit more often than not.
@@ -102,7 +102,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """A check of one dependency of the service, such as `database`; it raises if that is down.
+    """A check of one dependency of the service, such as `database`; raises if it is down.
 
     Attributes:
         required: Whether the service is down without it, instead of degraded.

@@ -87,7 +87,7 @@ _UNROUTED: Final = (IPv6Network("fc00::/7"), IPv6Network("fe80::/10"))
 
 
 def _include_the_internet(networks: Iterable[str]) -> bool:
-    """Tell whether networks, alone or together, are larger than any operator's."""
+    """Return whether networks, alone or together, are larger than any operator's."""
     v4: list[IPv4Network] = []
     v6: list[IPv6Network] = []
     for network in map(ip_network, networks):
@@ -104,7 +104,7 @@ def _include_the_internet(networks: Iterable[str]) -> bool:
 
 
 class HttpSettings(SettingsGroup):
-    """Clients, origins, hosts and sizes that are accepted."""
+    """Accepted clients, origins and hosts, and limits of requests."""
 
     cors_origins: ListOf[Origin] | None = None
     """Origins whose pages may call the service, such as `https://www.example.com`. `*` allows any;
@@ -190,7 +190,7 @@ class AuthSettings(SettingsGroup):
     """Maximum lifetime of an API key, in days. Keys last for 90 days unless asked otherwise."""
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
-        """Require one source of keys in production, at most one elsewhere, and lives that fit."""
+        """Require one source of keys in production, at most one elsewhere; check lifetimes."""
         if self.refresh_token_days > self.session_days:
             yield "refresh_token_days", "can't be more than APP_AUTH__SESSION_DAYS"
         if self.signing_keys and self.signing_keys_file:
@@ -211,7 +211,7 @@ class AuthSettings(SettingsGroup):
 
 
 def _mode(path: Path) -> int:
-    """Return the permissions of a file; none if it is missing, which is reported elsewhere."""
+    """Return the permissions of a file; 0 if it is missing, which is reported elsewhere."""
     try:
         return path.stat().st_mode
     except OSError:
@@ -298,7 +298,7 @@ Rate = Annotated[str, AfterValidator(_check_rate)]
 """Requests per time: `30/minute`, `1000/hour`, `5 per 10 seconds`."""
 
 
-_MOST_A_MINUTE: Final = {
+_MAX_PER_MINUTE: Final = {
     "auth_address": 600,
     "general_address": 60_000,
     "general_account": 60_000,
@@ -312,8 +312,7 @@ class RateLimitSettings(SettingsGroup):
     """Limit requests."""
 
     allow_ineffective: bool = False
-    """Let production run without limits, or with limits that stop nobody, e.g. behind a gateway
-    that has its own."""
+    """Let production run without effective limits, e.g. behind a gateway that has its own."""
 
     auth_address: Rate = "30/minute"
     """Requests per address under `/auth`, and requests that set a password, change a profile or
@@ -333,16 +332,16 @@ class RateLimitSettings(SettingsGroup):
     """Transfers of an account, such as exports, that a server process handles at once."""
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
-        """Refuse limits that stop nobody in production, unless they are meant."""
+        """Refuse ineffective limits in production, unless they are intended."""
         if not production or self.allow_ineffective:
             return
-        meant = "; if that is meant, set APP_RATE_LIMITS__ALLOW_INEFFECTIVE"
+        intended = "; if that is intended, set APP_RATE_LIMITS__ALLOW_INEFFECTIVE"
         if not self.enabled:
-            yield "enabled", f"can't be off in production{meant}"
-        for name, most in _MOST_A_MINUTE.items():
+            yield "enabled", f"can't be off in production{intended}"
+        for name, most in _MAX_PER_MINUTE.items():
             number, seconds = rate_of(getattr(self, name))
             if number * max(1, 60 / seconds) > most:
-                yield name, f"allows more than {most} requests in a minute{meant}"
+                yield name, f"allows more than {most} requests per minute{intended}"
 
 
 Level = Annotated[
@@ -433,13 +432,13 @@ class MetricsSettings(SettingsGroup):
     """Prometheus metrics."""
 
     enabled: bool = False
-    """Measure the service, and serve `/metrics`."""
+    """Collect metrics, and serve `/metrics`."""
 
     token: Annotated[SecretStr, Field(min_length=16)] | None = None
     """Token that scrapers send as `Authorization: Bearer …`. Unset: `/metrics` is public."""
 
     port: Annotated[int, Field(ge=0, le=65_535)] | None = None
-    """TCP port that serves `/metrics` of all processes, without a token, in place of the public
+    """TCP port that serves `/metrics` of all processes, without a token, instead of the public
     port. Unset: none."""
 
     host: str = "127.0.0.1"

@@ -76,7 +76,7 @@ ListOf = Annotated[list[T], BeforeValidator(_split)]
 
 
 def matching(pattern: str, fault: str) -> AfterValidator:
-    """Return a validator of texts; `{!r}` in `fault` becomes the text that does not match."""
+    """Return a validator of strings; `{!r}` in `fault` becomes the string that does not match."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -118,7 +118,7 @@ class SettingsGroup(BaseModel):
     )
 
     def check(self, *, production: bool) -> Iterator[tuple[str, str]]:
-        """Yield broken rules over several settings or about production: field and message."""
+        """Yield violated rules about several settings or production: field and message."""
         yield from ()
 
     def risks(self) -> Iterator[tuple[str, str]]:
@@ -133,7 +133,7 @@ class SettingsGroup(BaseModel):
 class ServiceSettings(BaseSettings):
     """Base of the service's settings.
 
-    Constructed directly, it takes arguments and defaults; only `load` reads the environment.
+    The constructor takes arguments and defaults; only `load` reads the environment.
 
     Raises:
         ConfigurationError: A rule of a group is broken.
@@ -198,8 +198,8 @@ def load(model: type[S]) -> S:
     """Read the settings from the environment and, in development, from `.env`.
 
     Raises:
-        ConfigurationError: Some are invalid. All faults are reported, but for rules over several
-            settings of a group with an invalid one.
+        ConfigurationError: Some are invalid. All faults are reported, except for rules over
+            several settings of a group with an invalid one.
     """
     environment = EnvSettingsSource(model)
     sources = [environment]
@@ -245,7 +245,7 @@ def _broken_rules_of_valid_groups(
     groups = {}
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, SettingsGroup):
-            # A variable that is named like a group has a text.
+            # A variable named like a group has a string value.
             with suppress(ValidationError, TypeError, ValueError):
                 given = dict(ChainMap(*(each.get(name, {}) for each in values)))
                 groups[name] = field.annotation.model_validate(given)
@@ -302,7 +302,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _unknown(model: type[ServiceSettings], variables: Mapping[str, str | None]) -> dict[str, str]:
-    """Return variables with our prefix that are no setting, such as misspelt ones."""
+    """Return variables with our prefix that are not settings, such as misspelled ones."""
     known = variable_names(model)
     faults = {}
     for name, value in sorted((name.upper(), value or "") for name, value in variables.items()):

@@ -24,8 +24,8 @@ class JobSettings(SettingsGroup):
     """Jobs that one worker runs at once."""
 
     running_per_user: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Jobs of one user that one worker runs at once, and at most all slots but one; further ones
-    wait."""
+    """Jobs of one user that one worker runs at once. One of several slots is always left to
+    others."""
 
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
     """Seconds between two polls of an idle worker; a job waits half of that on average."""
@@ -43,7 +43,7 @@ class JobSettings(SettingsGroup):
 
     retry_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
     """Seconds before the second attempt. They double with each further one, less a random share of
-    up to a half, so that jobs that failed together are not retried together."""
+    up to half, so that jobs that failed together are not retried together."""
 
     retry_max_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     """Maximum seconds between two attempts."""

@@ -46,7 +46,7 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> "SigningKey":
-        """Return a new key, with an id that no shell takes for an option."""
+        """Return a new key, whose id does not look like an option."""
         while (key := cls.of(generate_private_key(SECP256R1()))).kid.startswith("-"):
             continue
         return key
@@ -142,7 +142,7 @@ class SigningKeys:
 
 
 def load_signing_keys(auth: AuthSettings, *, development: bool) -> SigningKeys:
-    """Return the configured keys; development without any creates and keeps one.
+    """Return the configured keys; in development, create and keep one if there are none.
 
     Raises:
         ConfigurationError: There are none, or they are unusable.

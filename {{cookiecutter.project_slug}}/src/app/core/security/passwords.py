@@ -81,18 +81,19 @@ class PasswordHasher:
 
         Args:
             password: The password.
-            names: Names of the account, of which it must be more than a variation.
+            names: Names of the account; a variation of them is not enough.
         """
         settings = self._settings
         password = normalized_password(password)
         plain = password.casefold()
+        names = (DISTRIBUTION, TITLE, *names)
         requirements = {
             f"{settings.min_length} to {MAX_LENGTH} characters": (
                 settings.min_length <= len(password) <= MAX_LENGTH
             ),
             "to be less common": not self._is_common(plain),
-            "to have less of the names of the account or the service": not _consists_of(
-                plain, (DISTRIBUTION, TITLE, *names)
+            f"{MIN_LENGTH} characters besides the names of the account and service": (
+                not _consists_of(plain, names)
             ),
         }
         if settings.composition_rules:
@@ -178,17 +179,17 @@ def _lower_priority() -> None:
 
 
 def normalized_password(password: str) -> str:
-    """Return the normal form of characters with several, such as é (NIST SP 800-63B §3.1.1.2)."""
+    """Return the NFKC form: characters such as é have several (NIST SP 800-63B §3.1.1.2)."""
     return unicodedata.normalize("NFKC", password)
 
 
 def _stripped(text: str) -> str:
-    """Return a text without the digits and signs around it."""
+    """Strip digits and signs from both ends."""
     return re.sub(r"^[\W\d_]+|[\W\d_]+$", "", text)
 
 
 def _consists_of(plain: str, names: Iterable[str]) -> bool:
-    """Tell whether a password without these names, or the words in them, is too short."""
+    """Return whether a password is too short without these names and the words in them."""
     normal = map(normalized_password, names)
     words = {word for name in normal for word in (name, *re.split(r"[\W_]+", name))}
     words |= {re.sub(r"[\W_]+", "", word) for word in words}

@@ -60,7 +60,7 @@ def decode_base64url(text: str) -> bytes:
     """Decode base64url without padding (RFC 7515 §2).
 
     Raises:
-        ValueError: The text has other characters, which the standard library skips, or unused bits.
+        ValueError: The text has unused bits, or other characters, which the standard library skips.
     """
     content = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if urlsafe_b64encode(content).rstrip(b"=") != text.encode():

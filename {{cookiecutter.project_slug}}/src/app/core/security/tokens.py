@@ -47,7 +47,7 @@ class AccessTokens:
         # A signature is checked once per token, its times at every request. The cache can't go
         # stale: keys are immutable.
         self._verified = lru_cache(_REMEMBERED)(self._verify_signature)
-        # Tokens of one key have the same header, so that only the first is parsed twice.
+        # All tokens of a key have the same header.
         self._key_of = lru_cache(_REMEMBERED_HEADERS)(self._find_key)
 
     @property
@@ -60,7 +60,7 @@ class AccessTokens:
 
         Args:
             user_id: The user.
-            session_id: The session, which ends the token.
+            session_id: The session; the token ends with it.
             scope: Permissions, separated by spaces.
             authenticated_at: Time at which the user entered the password.
         """
@@ -85,7 +85,7 @@ class AccessTokens:
         """Return the claims of a token.
 
         Raises:
-            InvalidToken: It is not ours, expired or not valid yet.
+            InvalidToken: It is not one of ours, has expired, or is not valid yet.
         """
         claims = self._verified(token)
         now = utc_now().timestamp()
@@ -99,7 +99,7 @@ class AccessTokens:
         """Require that a user has entered the password recently (RFC 9470).
 
         Raises:
-            InsufficientUserAuthentication: That was too long ago, or by a clock far ahead.
+            InsufficientUserAuthentication: That was too long ago, or is in the future.
         """
         age = utc_now().timestamp() - (authenticated_at or 0)
         if not -_LEEWAY_SECONDS <= age <= self._max_age:
