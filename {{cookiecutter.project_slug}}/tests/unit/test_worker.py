@@ -170,7 +170,7 @@ class TestTry:
             async with queue.worked_on(Held()):
                 await queue.reaches(job_id, "failed")
             (dead,) = (await queue.store.overview()).dead
-            assert dead.error == "worker died on each try"
+            assert dead.error == "worker died on each attempt"
             assert queue.witness.begins == []
 
     async def test_has_a_time_limit(self, settings: Settings) -> None:

@@ -95,7 +95,7 @@ def retry(
         str, typer.Argument(metavar="ID", help="ID of a dead-lettered job, as in `status`.")
     ],
 ) -> None:
-    """Return a dead-lettered job to the queue, with all its attempts.
+    """Return a dead-lettered job to the queue, and reset its attempts.
 
     Example: app worker retry 01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10
     """

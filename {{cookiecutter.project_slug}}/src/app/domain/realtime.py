@@ -31,7 +31,7 @@ class TicketNotValid(InvalidToken):
 
 
 class ChannelForbidden(Forbidden):
-    """The channel does not exist or is not permitted, indistinguishably."""
+    """The channel does not exist or is not permitted; the response does not reveal which."""
 
     code = "channel_forbidden"
     title = "Channel not permitted"

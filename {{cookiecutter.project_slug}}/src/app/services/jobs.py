@@ -29,8 +29,8 @@ EXPORTS: Final = "exports/"
 class JobService:
     """Starts jobs, and shows them to their owners.
 
-    Each method but `start` raises `QueueUnavailable` if the queue does not answer about a job that
-    has reached it.
+    For a job that has reached the queue, each method but `start` raises `QueueUnavailable` if the
+    queue does not answer.
 
     Attributes:
         quota: Unfinished jobs that a user may have.
@@ -50,7 +50,7 @@ class JobService:
         Raises:
             TooManyJobs: The owner has too many unfinished jobs.
         """
-        # No two requests of an owner start jobs at once.
+        # Requests of one owner start jobs one after another.
         if await self.users.lock(job.owner_id) is None:
             raise InvalidToken
         waiting = await self.waiting.of_owner(job.owner_id)

@@ -45,7 +45,7 @@ async def remove_exports(_: RemoveExports, resources: Resources) -> None:
     """Delete expired files, and the remains of interrupted uploads."""
     before = utc_now() - timedelta(seconds=resources.settings.jobs.result_seconds)
     removed = 0
-    # There are few, and the store serves others, too.
+    # One at a time: there are few.
     async for stored in resources.storage.list(EXPORTS):
         if stored.modified_at < before:
             await resources.storage.delete(stored.key)

@@ -1,8 +1,8 @@
 """A worker's side of the queue: leases and outcomes.
 
 The worker of a job holds its lease, a key with the worker's id that expires unless it is renewed.
-Each outcome is a transaction that checks the lease: a worker that was taken for dead and comes
-back has lost it, and changes nothing.
+Each outcome is a transaction that checks the lease: a worker that was presumed dead has lost it,
+and changes nothing.
 """
 
 import json
@@ -22,7 +22,7 @@ _SECONDS_OF_DEAD = 14 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A try of a job, whose payload may have expired; the first has number 1."""
+    """An attempt to run a job, whose payload may have expired; the first has number 1."""
 
     payload: bytes | None
     number: int
@@ -76,7 +76,7 @@ class Claims:
                     if holder == ours:
                         pipe.pexpire(keys.lease(each), self._lease_ms)
                     elif holder is None:
-                        # It expired while Redis was unavailable, and nobody has taken it.
+                        # It expired while Redis was unavailable, and no worker has taken it.
                         pipe.set(keys.lease(each), ours, nx=True, px=self._lease_ms)
                 renewed = iter(await pipe.execute())
         return [
@@ -86,7 +86,7 @@ class Claims:
         ]
 
     async def begin(self, job_id: str) -> Attempt:
-        """Count a try, and return the job."""
+        """Count an attempt, and return the job."""
         async with self._redis.in_time(), self._redis.pipeline() as pipe:
             pipe.get(keys.payload(job_id))
             pipe.incr(keys.tries(job_id))
@@ -116,7 +116,7 @@ class Claims:
         return await self._end(job_id, _SECONDS_OF_DEAD, state="failed", error=error)
 
     async def retry(self, job_id: str, at: datetime, error: str) -> bool:
-        """Delay a job until its next try."""
+        """Delay a job until its next attempt."""
 
         def write(pipe: JobPipeline, _: Mapping[str, str]) -> None:
             pipe.zadd(keys.QUEUE, {job_id: milliseconds(at)})
@@ -126,7 +126,7 @@ class Claims:
         return await self._if_held(job_id, write)
 
     async def hand_back(self, job_id: str) -> bool:
-        """Requeue a job at once, without counting the try."""
+        """Requeue a job at once, without counting the attempt."""
 
         def write(pipe: JobPipeline, _: Mapping[str, str]) -> None:
             pipe.decr(keys.tries(job_id))
@@ -171,7 +171,7 @@ class Claims:
 
         async def change(pipe: JobPipeline) -> bool:
             holder = await pipe.get(keys.lease(job_id))
-            # It may have expired while Redis was unavailable, with nobody to take it.
+            # It may have expired while Redis was unavailable, without another worker taking it.
             if holder not in {self._worker_id.encode(), None}:
                 return False
             if await pipe.zscore(keys.QUEUE, job_id) is None:

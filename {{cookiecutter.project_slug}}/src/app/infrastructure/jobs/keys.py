@@ -43,7 +43,7 @@ def tries(job_id: JobId) -> str:
 
 
 def done(job_id: JobId) -> str:
-    """Name the mark of a finished job, which keeps arq from enqueueing its id again."""
+    """Name the marker of a finished job, which keeps arq from enqueueing its id again."""
     return f"{result_key_prefix}{job_id}"
 
 

@@ -1,4 +1,4 @@
-"""Jobs in Redis: submit, follow and operate them."""
+"""Jobs in Redis: submission, status and administration."""
 
 import json
 from collections.abc import Mapping
@@ -98,12 +98,12 @@ class JobStore:
         owner_id: UUID | None = None,
         unique: str | None = None,
     ) -> None:
-        """Submit a job; a repetition with the same id has no effect.
+        """Submit a job; submitting the same id again has no effect.
 
         Args:
             job_id: A new id.
             sent: The job.
-            owner_id: Who may follow it.
+            owner_id: User who may follow it.
             unique: Name by which `unfinished` finds it.
         """
         life = self._settings.queue_seconds
@@ -176,7 +176,7 @@ class JobStore:
         await self._set(job_id, "result", json.dumps(asdict(file)))
 
     async def revive(self, job_id: str) -> bool:
-        """Requeue a dead-lettered job with all its tries; return whether it existed."""
+        """Requeue a dead-lettered job, and reset its attempts; return whether it existed."""
 
         async def write(pipe: JobPipeline) -> bool:
             known = await pipe.exists(keys.payload(job_id))
@@ -198,7 +198,7 @@ class JobStore:
         return await self._redis.change(write, keys.payload(job_id), keys.DEAD)
 
     async def overview(self) -> Overview:
-        """Return the state of the queue; long lists are cut."""
+        """Return the state of the queue; long lists are truncated."""
         now = milliseconds(utc_now())
         async with self._redis.in_time():
             async with self._redis.pipeline() as pipe:

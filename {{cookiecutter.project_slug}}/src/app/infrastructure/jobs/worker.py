@@ -1,8 +1,7 @@
 """A worker: arq's loop over the queue, with leases, retries and outcomes of our own.
 
-arq's lease lasts as long as the longest job may take, and so does the wait for the job of a killed
-worker; its log shows arguments, and an error of Redis ends it. This uses arq's queue, polling, cron
-and cancellation.
+arq's lease lasts as long as the longest job may take, which delays the jobs of a killed worker. It
+also logs arguments, and stops at a Redis error. We use its queue, polling, cron and cancellation.
 """
 
 import asyncio
@@ -104,7 +103,7 @@ class JobWorker(Worker):
         ]
         waiting = asyncio.create_task(stop.wait())
         try:
-            # The life of the worker has no limit.
+            # Until the worker is stopped.
             await asyncio.wait({waiting, *tasks}, timeout=None, return_when=asyncio.FIRST_COMPLETED)
             self.allow_pick_jobs = False
             logger.info("worker stopping", running=len(self.job_tasks))
@@ -143,7 +142,7 @@ class JobWorker(Worker):
         try:
             await self._begin(job_id)
         except QueueUnavailable as error:
-            # Its lease will expire, and a worker retries it.
+            # Its lease will expire, and another worker will retry it.
             logger.warning("job abandoned", **error.context)
         except Exception:
             logger.exception("job abandoned")
@@ -184,7 +183,7 @@ class JobWorker(Worker):
     async def _finish(self) -> None:
         """Let running jobs finish within the grace period, and hand back the others.
 
-        Some may be done, and wait for Redis to store that: they have the same time.
+        The grace period includes storing the outcomes of jobs that are done.
         """
         running = set(self.tasks.values())
         if not running:
@@ -207,7 +206,7 @@ class JobWorker(Worker):
         if attempt.cancelled:
             await self._store(lambda: self._claims.cancelled(job_id))
         elif attempt.number > self._settings.max_tries:
-            await self._give_up(job_id, "worker died on each try")
+            await self._give_up(job_id, "worker died on each attempt")
         else:
             await self._claims.running(job_id, sent.kind, attempt.number)
             await self._try(job_id, sent, attempt.number)
@@ -250,7 +249,7 @@ class JobWorker(Worker):
             await self._run(job)
 
     async def _end(self, job_id: str, work: asyncio.Task[None], tries: int) -> Outcome:
-        """Store the outcome of a try."""
+        """Store the outcome of an attempt."""
         if work.cancelled():
             if job_id in self._lost:
                 return "lost"
@@ -311,7 +310,7 @@ class JobWorker(Worker):
 def retry_delay(
     settings: JobSettings, tries: int, jitter: Callable[[], float] = random.random
 ) -> float:
-    """Return the seconds until the next try: they double with each, less up to a half at random."""
+    """Return the seconds until the next attempt: doubled with each, minus up to half at random."""
     # The limit is reached long before sixty doublings, and a float would overflow later.
     delay = settings.retry_seconds * 2.0 ** min(tries - 1, 60)
     return min(delay, settings.retry_max_seconds) * (1 - jitter() / 2)

@@ -22,7 +22,7 @@ TOO_LARGE: Final = 1009
 INTERNAL: Final = 1011
 RESTARTING: Final = 1012
 TRY_LATER: Final = 1013
-"""Close codes: ours from 4000 on, the others of RFC 6455 §7.4.1 and IANA's registry."""
+"""Close codes: from 4000 on our own, the others from RFC 6455 §7.4.1 and IANA's registry."""
 
 _RETRY_SECONDS: Final = 5
 
@@ -82,7 +82,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """The members of a channel; in a large one only some, and their number."""
+    """The members of a channel, only some of them in a large one, and their number."""
 
     members: tuple[MemberResponse, ...]
     total: int
@@ -111,7 +111,7 @@ class Connection:
         self.closed: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
         self._limit = limit
         self._queue: deque[str] = deque()
-        # Lighter than an event: there is one reader, and one of these for each connection.
+        # Lighter than an `asyncio.Event`: every connection has one.
         self._more: asyncio.Future[None] | None = None
 
     def offer(self, text: str) -> None:
@@ -178,9 +178,9 @@ class Connections:
             TooManyConnections: The process or the user has as many as allowed.
         """
         if len(self) >= self._settings.connections:
-            raise TooManyConnections(_RETRY_SECONDS, "The process has no room left.")
+            raise TooManyConnections(_RETRY_SECONDS, "The server has too many connections.")
         if self._of_subject[client.subject] >= self._settings.connections_per_user:
-            raise TooManyConnections(_RETRY_SECONDS, "You have as many connections as you may.")
+            raise TooManyConnections(_RETRY_SECONDS, "You have too many connections.")
         connection = Connection(client, self._settings.queue_size)
         self._channels.setdefault(client.channel, {})[client.id] = connection
         self._of_subject[client.subject] += 1
@@ -219,6 +219,6 @@ class Connections:
         return Present(tuple(each.client.member for each in listed), len(members))
 
     def close_all(self) -> None:
-        """Close all connections because the process ends."""
+        """Close all connections because the process is shutting down."""
         for connection in self:
             connection.close(_RESTARTING)

@@ -115,7 +115,7 @@ class FanOut:
     async def open(
         cls, settings: FanOutSettings, connections: Connections
     ) -> AsyncIterator["FanOut"]:
-        """Yield one that is subscribed, or will be as soon as Redis is available."""
+        """Yield a fan-out that is subscribed, or will be as soon as Redis is available."""
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(
                 GuardedRedis.open(settings.redis, connections=_CONNECTIONS)
@@ -141,7 +141,7 @@ class FanOut:
     def publish(self, envelope: Envelope) -> None:
         """Send a message to other processes, in order; the caller does not wait.
 
-        Without Redis, messages queue up to a number; then the oldest are dropped.
+        Without Redis, messages are queued up to a limit; then the oldest are dropped.
         """
         channel = _ALL if envelope.channel is None else envelope.channel
         excluded = _NONE if envelope.exclude is None else envelope.exclude.hex
@@ -177,7 +177,7 @@ class FanOut:
         return Present(tuple(map(MemberResponse.model_validate_json, members)), total)
 
     async def _send(self) -> None:
-        """Send queued messages; again, if Redis may not have received one."""
+        """Send queued messages, and resend one that Redis may not have received."""
         while True:
             await self._to_send.wait()
             self._to_send.clear()
@@ -288,5 +288,5 @@ class FanOut:
 
 
 async def _pause(seconds: float) -> None:
-    """Sleep with jitter, so that processes don't return at once."""
+    """Sleep with jitter, so that processes don't reconnect at the same time."""
     await asyncio.sleep(seconds * random.SystemRandom().uniform(0.8, 1.2))

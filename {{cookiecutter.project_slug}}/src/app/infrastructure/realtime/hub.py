@@ -130,7 +130,7 @@ class Hub:
             try:
                 closes = await self._recheck([each.client for each in connections.values()])
             except Exception:
-                # They stay until the check works again; their requests fail meanwhile, too.
+                # They stay open until the check works again.
                 logger.exception("recheck of connections failed")
                 continue
             for connection_id, close in closes.items():

@@ -114,7 +114,7 @@ class Messages:
         return self._adapter.validate_json(text)
 
     async def handle(self, message: ClientMessage, connection: Connection, hub: Hub) -> None:
-        """Act on a message from a client.
+        """Handle a message from a client.
 
         Raises:
             DomainError: The client may not send it.

@@ -4,9 +4,9 @@ Uvicorn waits until the client has read everything, even to close. Here a close 
 a client that does not read it in time is disconnected: it would hold a socket, its buffers, and the
 shutdown of the process.
 
-Uvicorn 0.54 leaves a handshake open that the parser refuses, fails an assertion about it at the
-shutdown and about frames that precede its end, and logs errors about text that is not UTF-8 and
-about handshakes that are answered with a response.
+Uvicorn 0.54 keeps a connection open after the parser refused its handshake, and then fails an
+assertion at shutdown. It fails another on frames before the end of the handshake, and logs errors
+for text that is not UTF-8 and for handshakes that are answered with a response.
 """
 
 from typing import Any, Final
@@ -70,7 +70,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """Send a message once the client has read enough, and a close at once."""
         if message["type"] != "websocket.close":
             await super().send(message)
-            # An answer in place of the handshake; uvicorn would miss the handshake.
+            # After a response in place of the handshake, uvicorn would wait for the handshake.
             self.handshake_complete |= self.close_sent
             return
         self.writable.set()
@@ -78,7 +78,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self._disconnect_later()
 
     def shutdown(self) -> None:
-        """Close because the process ends (1012)."""
+        """Close because the process is shutting down (1012)."""
         super().shutdown()
         self._disconnect_later()
 

@@ -80,7 +80,7 @@ class SocketRouter(FeatureRouter):
         self._additions.append(add)
 
 
-class Allowance:
+class TokenBucket:
     """Allows `burst` messages at once, and `rate` messages per second."""
 
     __slots__ = ("_burst", "_left", "_rate", "_since")
@@ -108,9 +108,9 @@ def bearer_of(socket: WebSocket) -> str | None:
 
 
 def require_origin(socket: WebSocket, origins: list[str]) -> None:
-    """Require a page of ours: browsers let any page connect (OWASP, WSTG-CLNT-10).
+    """Require a page of our own: browsers let any page connect (OWASP, WSTG-CLNT-10).
 
-    Programs send no `Origin`, and need no such protection.
+    Programs send no `Origin`.
 
     Raises:
         OriginForbidden: The page is another site's.
@@ -165,12 +165,12 @@ async def serve(
         await asyncio.wait(tasks, timeout=_SECONDS_TO_CLOSE)
     close = _reason(socket, connection, reading, writing)
     if close is not None:
-        request_context(socket.scope).facts = {"close_code": close.code}
+        request_context(socket.scope).details = {"close_code": close.code}
         await _close(socket, close)
 
 
 class _Rejected(Exception):
-    """A message is rejected: with an error, or by closing if there were too many."""
+    """A rejected message: the client gets an error, and is disconnected after too many."""
 
     def __init__(self, code: str, detail: str, close: Close) -> None:
         super().__init__(code)
@@ -210,9 +210,9 @@ async def _read(
     messages: Messages,
     settings: RealtimeSettings,
 ) -> Close | None:
-    """Act on messages; return a reason to close, or `None` if the client has left."""
+    """Handle messages; return a reason to close, or `None` if the client has left."""
     clock = asyncio.get_running_loop().time
-    allowance = Allowance(settings.messages_per_second, settings.burst, clock())
+    bucket = TokenBucket(settings.messages_per_second, settings.burst, clock())
     faults = 0
     while (received := await socket.receive())["type"] == "websocket.receive":
         text: str | None = received.get("text")
@@ -221,7 +221,7 @@ async def _read(
         if len(text.encode()) > settings.max_message_bytes:
             return _LARGE
         try:
-            if not allowance.take(clock()):
+            if not bucket.take(clock()):
                 detail = "Message dropped: you are sending too fast."
                 raise _Rejected("too_many_messages", detail, _TOO_MANY)
             await messages.handle(_parse(text, messages), connection, hub)

@@ -138,7 +138,7 @@ class GuardedRedis:
         except ResponseError:
             raise
         except BaseException:
-            # A late reply must not be taken for that to the next command.
+            # A late reply must not be taken for the reply to the next command.
             await connection.disconnect(nowait=True)
             raise
         finally:
@@ -148,8 +148,8 @@ class GuardedRedis:
                 self._free.release()
 
     async def _connect(self) -> Any:  # noqa: ANN401
-        # After a failure Redis is probably gone, and every call would need a new connection: don't
-        # give each the full time for it. The probe of an open circuit has that time.
+        # After a failure Redis is probably down, and every call needs a new connection: don't let
+        # each wait for the full time. The probe of an open circuit may.
         doubtful = self._breaker.is_doubtful
         async with asyncio.timeout(self._timeout if doubtful else self._connect_timeout):
             has_waited = self._free.locked()

@@ -22,7 +22,7 @@ if tonumber(held[1]) == window then
 elseif tonumber(held[1]) == window - 1 then
   previous = tonumber(held[2])
 elseif held[1] and tonumber(held[1]) > window then
-  -- The clock was set back: what was counted counts in this window.
+  -- The clock was set back: keep the counts in this window.
   current, previous = tonumber(held[2]), tonumber(held[3])
   redis.call('HSET', KEYS[1], 'w', window)
   redis.call('PEXPIRE', KEYS[1], left + life)
