@@ -13,14 +13,14 @@ from dev_servers.server import Server
 NAME: Final = "PostgreSQL"
 VARIABLE: Final = "APP_DATABASE__URL"
 
-_FORGETFUL: Final = """
+_EPHEMERAL: Final = """
 fsync = off
 full_page_writes = off
 synchronous_commit = off
 autovacuum = off
 max_connections = 200
 """
-"""Settings of servers whose data nobody keeps."""
+"""Settings of servers whose data is not kept."""
 
 
 def opened(directory: Path | None) -> AbstractContextManager[Server]:
@@ -41,7 +41,7 @@ def serve(home: Path, *, lasting: bool) -> Iterator[Server]:
     server.ensure_pgdata_inited()
     if not lasting:
         with (server.pgdata / "postgresql.conf").open("a") as configuration:
-            configuration.write(_FORGETFUL)
+            configuration.write(_EPHEMERAL)
     server.start()
     try:
         yield Server(

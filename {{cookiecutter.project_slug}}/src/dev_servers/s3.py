@@ -29,7 +29,7 @@ def opened(directory: Path | None) -> AbstractContextManager[Server]:
 
 
 def server_at(url: str, source: str, keys: tuple[str, str]) -> Server:
-    """Describe a server by all that its clients need."""
+    """Return a server, with the variables that its clients need."""
     environment = {
         "APP_STORAGE__ACCESS_KEY_ID": keys[0],
         "APP_STORAGE__SECRET_ACCESS_KEY": keys[1],

@@ -1,4 +1,4 @@
-"""A server, as its users see it."""
+"""A running server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Something that answers at an address.
+    """Address and origin of a server.
 
     Attributes:
-        url: Its address, in the form that the setting for it takes; may hold a password.
+        url: Its address, as the value of its setting; may contain a password.
         source: Product, version and origin, for people.
         environment: Further variables that its users need.
     """
