@@ -39,7 +39,7 @@ def _configure_logging() -> None:
 
 
 class StructuredLogger(Logger):  # type: ignore[misc]  # it has no types
-    """Sends gunicorn's log to ours. Its access log is off: our middleware has one."""
+    """Sends gunicorn's log to ours. Its access log is off: our middleware writes one."""
 
     def setup(self, cfg: Config) -> None:
         """Set levels as gunicorn does, and our handlers."""
@@ -48,7 +48,7 @@ class StructuredLogger(Logger):  # type: ignore[misc]  # it has no types
 
 
 class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
-    """A server process on uvloop and httptools, without the features of our middleware."""
+    """A server process on uvloop and httptools. Our middleware logs and handles proxies."""
 
     CONFIG_KWARGS = {  # noqa: RUF012 - the name and the form are the parent's
         "loop": "uvloop",
@@ -57,7 +57,7 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
         "access_log": False,
         "proxy_headers": False,
         "server_header": False,
-        # Then requests in flight are cancelled, and resources are closed.
+        # After this time, requests in flight are cancelled and resources closed.
         "timeout_graceful_shutdown": _settings.server.graceful_timeout,
         # {% if cookiecutter.use_websockets %}
         **uvicorn_options(_settings.realtime),
@@ -70,8 +70,8 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
-        # uvloop closes gunicorn's wrapper a second time, by its number, which may by then belong to
-        # another file. It recognizes a socket.
+        # uvloop closes the descriptor of gunicorn's wrapper twice, when it may be another file's.
+        # A plain socket is closed once.
         self.sockets = [listener.sock for listener in self.sockets]
         # The parent has just set gunicorn's handlers on uvicorn's loggers.
         _configure_logging()
@@ -111,14 +111,14 @@ if _settings.metrics.enabled:
 
 
 def on_starting(_: Arbiter) -> None:
-    """Freeze the loaded application, so that the workers share its memory, and stop collecting."""
+    """Freeze the loaded application, so that workers share its memory; disable collection."""
     gc.collect()
     gc.freeze()
     gc.disable()
 
 
 def post_worker_init(_: ServiceWorker) -> None:
-    """Collect garbage from now on, but not among the objects of the start."""
+    """Collect garbage from now on, except for objects created during startup."""
     gc.freeze()
     gc.enable()
 

@@ -29,7 +29,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Assemble the application; its lifespan opens the resources.
 
     Args:
-        settings: By default those of the environment.
+        settings: By default, those of the environment.
     """
     settings = settings or load_settings()
 

@@ -97,7 +97,7 @@ def dev(
 
 
 def schema_fault(url: str) -> str:
-    """Return how the database differs from the code, with the command that mends it, or nothing."""
+    """Return how the database differs from the code, with the command that fixes it, if it does."""
     from app.infrastructure.database import migrations
 
     if (check := migrations.check_revision(url)).state != "current":
@@ -134,7 +134,7 @@ def _serve(listening: socket, options: dict[str, Any], *, reload: bool) -> None:
 def serve_in_child(config: "uvicorn.Config", sockets: list[socket] | None) -> None:
     """Serve until the process that watches the files ends, or ends this one."""
     end_with_parent()
-    # uvicorn raises SIGTERM again when it has stopped: as an exception, it lets blocks end.
+    # uvicorn raises SIGTERM again when it has stopped; an exception lets `with` blocks end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         serve_here(config, sockets)

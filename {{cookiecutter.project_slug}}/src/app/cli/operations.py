@@ -90,7 +90,7 @@ def create_admin(
 def register_admin(
     settings: "Settings", *, email: str, username: str, password: str
 ) -> "UserProfile":
-    """Create an administrator by the rules of every account."""
+    """Create an administrator, with the same rules as for any account."""
     from pydantic import ValidationError
 
     import app.models  # noqa: F401 - statements find tables by name

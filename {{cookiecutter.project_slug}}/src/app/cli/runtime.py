@@ -1,4 +1,4 @@
-"""Common parts of the commands: output and errors, settings and servers, ports and processes.
+"""Helpers for commands: output and errors, settings and servers, ports and processes.
 
 Results go to standard output, everything else to standard error.
 """
@@ -39,7 +39,7 @@ class CommandFailed(OperatorError):
 
 
 class Commands(TyperGroup):
-    """Commands that print known errors as a sentence and exit with 1."""
+    """Commands that print known errors as one sentence and exit with 1."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as Typer has it
         """Run a command."""
@@ -108,14 +108,14 @@ def runtime(*, only: str | None = None) -> Iterator["Settings"]:
 
 
 def has_development_servers() -> bool:
-    """Tell development installations from production, which lacks the package."""
+    """Return whether the package is installed, which production lacks."""
     return importlib.util.find_spec("dev_servers") is not None
 
 
 def with_resources(
     settings: "Settings", work: Callable[["Resources"], Awaitable[Result]]
 ) -> Result:
-    """Run work with the resources of the service, on a database that has all migrations."""
+    """Run work with the resources of the service, if the database has all migrations."""
     from app.resources import open_resources
     from app.tasks import TASKS
 

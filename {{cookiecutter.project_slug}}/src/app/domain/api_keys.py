@@ -34,7 +34,7 @@ class TooManyApiKeys(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key, without its secret but for the last characters, its hint."""
+    """An API key; of the secret it has only the last characters, its hint."""
 
     id: ApiKeyId
     name: str

@@ -62,7 +62,7 @@ class LoginSession:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Origin of a request: the peer behind trusted proxies, and a header of limited length."""
+    """Origin of a request: the address behind trusted proxies, and the user agent, truncated."""
 
     ip_address: str
     user_agent: str
@@ -70,7 +70,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """Result of a step-up; `expires_in` is the life of the access token in seconds."""
+    """Result of a step-up; `expires_in` is the lifetime of the access token in seconds."""
 
     access_token: str
     expires_in: int

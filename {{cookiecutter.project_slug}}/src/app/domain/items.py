@@ -61,7 +61,7 @@ ITEM_COLUMNS: Final = tuple(field.name for field in fields(Item))
 
 @dataclass(frozen=True, slots=True)
 class ItemStats:
-    """Numbers of items by status."""
+    """Number of items by status."""
 
     draft: int = 0
     active: int = 0
@@ -87,8 +87,8 @@ class ItemFilter:
 
     Attributes:
         search: Text in the title or description, ignoring case.
-        created_from: First moment of creation.
-        created_before: Moment after the last moment of creation.
+        created_from: Earliest time of creation.
+        created_before: Time before which the item was created.
     """
 
     status: ItemStatus | None = None

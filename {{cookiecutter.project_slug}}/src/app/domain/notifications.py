@@ -1,4 +1,4 @@
-"""Notifications of users by mail."""
+"""Notifications to users by mail."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,10 +32,10 @@ TEMPLATES: Final[Mapping[MailTemplate, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class SendMail(Job):
-    """Send a mail, whose text is made at delivery.
+    """Send a mail, whose text is rendered at delivery.
 
     Attributes:
-        to: An address, if not the one that the account has at delivery.
+        to: Recipient; by default, the address of the account at delivery.
         values: Values of the template; no secrets.
         id: Identifies the mail across retries.
     """

@@ -20,7 +20,7 @@ UserSort = TypeAliasType(
 
 @dataclass(frozen=True, slots=True)
 class AccountCleanup(Job):
-    """Remove what a deleted account has outside of the database; all kinds are enqueued for it."""
+    """Base of jobs that delete data outside the database after an account was deleted."""
 
     user_id: UserId
 

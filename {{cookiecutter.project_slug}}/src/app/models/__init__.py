@@ -1,4 +1,4 @@
-"""All models: Alembic compares the database with those imported here."""
+"""All models: Alembic compares those imported here with the database."""
 
 from app.infrastructure.database.models import Base as Base
 from app.models.api_keys import ApiKey as ApiKey

@@ -21,7 +21,7 @@ class AuthSession(Identified, Base):
     __tablename__ = "auth_sessions"
     __table_args__ = (
         Index(None, "user_id", "created_at", "id"),
-        # A login ends the live sessions beyond the quota that were unused for longest.
+        # A login ends the least recently used sessions beyond the quota.
         Index(None, "user_id", "last_used_at", "id", **only_where("revoked_at IS NULL")),
         Index(None, "expires_at"),
         Index(None, "revoked_at"),
@@ -40,7 +40,7 @@ class AuthSession(Identified, Base):
 
 
 class RefreshToken(Identified, Base):
-    """A refresh token, good for one use, which creates the next one."""
+    """A single-use refresh token; using it creates the next one."""
 
     __tablename__ = "refresh_tokens"
 

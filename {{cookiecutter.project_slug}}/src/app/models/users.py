@@ -14,8 +14,8 @@ _ROLE_NAMES = ", ".join(f"'{role}'" for role in ROLES)
 class User(Identified, Timestamped, Base):
     """A person's account.
 
-    A row that refers to a missing user was written by someone whose account was deleted after the
-    request was authenticated: their token is no longer valid.
+    If a new row refers to a missing user, the account was deleted after the request was
+    authenticated: its token is no longer valid.
     """
 
     __tablename__ = "users"

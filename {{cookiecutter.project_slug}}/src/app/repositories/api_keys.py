@@ -50,7 +50,7 @@ class ApiKeyRepository(Repository[ApiKeyRow]):
         return KeyHolder(UserProfile(*profile), key_id, scope, last_used_at)
 
     async def reaches(self, user_id: UserId, count: int) -> bool:
-        """Tell whether a user has so many keys, expired ones included."""
+        """Return whether a user has at least `count` keys, expired ones included."""
         return await self.has(count, _keys.user_id == user_id)
 
     async def create(self, **fields: object) -> ApiKey:

@@ -25,7 +25,7 @@ _STATS = (
     .group_by(_items.status)
 )
 _EXPORT = _OWNED.order_by(_items.created_at, _items.id)
-# With the check of the quota in one statement: creation is frequent.
+# One statement with the check of the quota, because creation is frequent.
 _FIELDS = ("owner_id", "title", "description", "status", "version")
 _QUOTA_IS_USED = (
     select(literal(1))
@@ -80,7 +80,7 @@ class ItemRepository(Repository[ItemRow]):
     async def create(self, owner_id: UUID, fields: ItemFields, quota: int) -> Item | None:
         """Insert an item, unless its owner has as many as the quota allows.
 
-        A plain INSERT costs less than an entity, whose session keeps track of changes.
+        A plain INSERT costs less than an entity, whose changes the session tracks.
         """
         values = {**fields, "owner_id": owner_id, "version": 1}
         parameters = {f"new_{name}": value for name, value in values.items()}

@@ -68,10 +68,10 @@ class SessionRepository(Repository[AuthSession]):
         expires_at: datetime,
         unless: ColumnElement[bool],
     ) -> SessionId | None:
-        """Insert a session if the verified credentials are unchanged, and lock these.
+        """Insert a session if the verified credentials are unchanged, and lock them.
 
-        One statement, so that nothing can change between the check and the session. `unless` is
-        another condition that prevents the session.
+        This is a single statement, so that nothing changes between the check and the insert.
+        `unless` is another condition that prevents the session.
         """
         session_id = new_id()
         values = {
@@ -101,7 +101,7 @@ class SessionRepository(Repository[AuthSession]):
         return None if opened is None else SessionId(session_id)
 
     async def revoke(self, user_id: UserId, session_id: SessionId, now: datetime) -> bool:
-        """Revoke a session of a user; return whether there was one that had not ended."""
+        """Revoke an active session of a user; return whether it existed."""
         statement = (
             update(_table)
             .where(
@@ -125,7 +125,7 @@ class SessionRepository(Repository[AuthSession]):
         await self.session.execute(statement.values(revoked_at=now))
 
     async def revoke_beyond(self, user_id: UserId, count: int, now: datetime) -> None:
-        """Revoke a user's sessions that were unused for longest, except so many."""
+        """Revoke a user's least recently used sessions, and keep `count`."""
         kept = (
             select(_sessions.id)
             .where(_sessions.user_id == user_id, _NOT_REVOKED, _sessions.expires_at > now)

@@ -58,7 +58,7 @@ class Resources(JobResources):
         self.tasks = tasks
 
     async def run(self, job: Job) -> None:
-        """Do a job.
+        """Run a job.
 
         Raises:
             KeyError: No task of its kind is registered.

@@ -39,7 +39,7 @@ class ApiKeyService:
         scopes: frozenset[DelegablePermission],
         expires_in_days: int | None,
     ) -> NewApiKey:
-        """Create a key, for 90 days or fewer by default; notify the user.
+        """Create a key, by default for 90 days or the maximum; notify the user.
 
         Raises:
             InvalidInput: The key would last too long.

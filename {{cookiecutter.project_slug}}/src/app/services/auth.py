@@ -96,8 +96,8 @@ class Authenticator:
 class PasswordVerifier:
     """Verifies the passwords of users who are logged in.
 
-    Failures count per session: whoever stole one must not keep the owner from changing the
-    password.
+    Failures are counted per session, so that a stolen one does not keep the owner from changing
+    the password.
     """
 
     database: Database
@@ -167,7 +167,8 @@ class AuthService:
         makes the device known.
 
         Raises:
-            InvalidCredentials: No such account, not active, or a wrong password, in equal time.
+            InvalidCredentials: The account is unknown or inactive, or the password is wrong. All
+                of these take the same time.
             InvalidInput: The account has none of the requested permissions.
             TooManyLoginAttempts: Too many logins have failed.
             PasswordHashingBusy: Too many logins are waiting.
@@ -181,7 +182,7 @@ class AuthService:
         raise PasswordHashingBusy
 
     async def refresh(self, refresh_token: str, client: Client) -> TokenPair:
-        """Return a new pair of tokens for a refresh token, which is used up.
+        """Exchange a refresh token, which is single-use, for a new pair of tokens.
 
         Raises:
             InvalidRefreshToken: The token is unknown, expired or revoked.

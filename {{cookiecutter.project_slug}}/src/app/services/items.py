@@ -57,7 +57,7 @@ class ItemService:
     def export(self, owner_id: UUID, where: ItemFilter) -> AsyncIterator[Sequence[Item]]:
         """Yield all items in batches, oldest first, in constant memory.
 
-        Read on a snapshot: it lasts as long as the client takes to read.
+        Use a snapshot: the export lasts until the client has read everything.
         """
         return self.items.stream(owner_id, where)
 
@@ -122,13 +122,13 @@ class ItemService:
 
 @dataclass(frozen=True, slots=True)
 class ItemStatsService:
-    """Numbers of items: cached, as counting reads all of them."""
+    """Number of items by status, cached because counting reads all of them."""
 
     database: Database
     cache: Cache
 
     async def get(self, owner_id: UUID) -> ItemStats:
-        """Return the numbers of an owner's items by status."""
+        """Return the number of an owner's items by status."""
 
         async def load() -> ItemStats:
             async with self.database.read() as connection:

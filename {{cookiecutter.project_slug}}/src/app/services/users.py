@@ -31,13 +31,13 @@ from app.repositories.sessions import SessionRepository
 from app.repositories.users import UserRepository
 from app.services.auth import PasswordVerifier
 
-_MOST_API_KEYS = 10_000  # the most that the quota may be
+_MAX_API_KEYS = 10_000  # maximum of the quota
 
 
 async def register(
     users: UserRepository, hasher: PasswordHasher, new: NewUser, password: str, role: Role
 ) -> UserProfile:
-    """Create an account; needs only a database."""
+    """Create an account, for the API and for commands."""
     new["email"] = normalized_email(new["email"])
     _require_strong(hasher, "password", password, new["username"], new["email"])
     password_hash = await hasher.hash(password)
@@ -144,7 +144,7 @@ class UserService:
         if revoke_api_keys:
             await self.api_keys.revoke_all(principal.id)
         await self.jobs.enqueue(SendMail("password_changed", principal.id))
-        return (await self.api_keys.list(principal.id, PageRequest(_MOST_API_KEYS))).items
+        return (await self.api_keys.list(principal.id, PageRequest(_MAX_API_KEYS))).items
 
     async def update(self, user_id: UserId, changes: UserChanges) -> UserProfile:
         """Update a user's role, or activate or deactivate the account.

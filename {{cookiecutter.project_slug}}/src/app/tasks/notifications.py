@@ -11,7 +11,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 async def send_mail(job: SendMail, resources: Resources) -> None:
-    """Send a mail, unless the account with its address was deleted."""
+    """Send a mail, unless its account, which has the address, was deleted."""
     to = job.to
     if to is None:
         async with resources.database.read() as connection:

@@ -16,7 +16,7 @@ from app.services.files import FileSweep
 
 
 async def delete_expired(resources: Resources) -> dict[str, int]:
-    """Delete expired rows and leftovers of files, and return their numbers; run it once a day."""
+    """Delete expired rows and leftovers, and return their numbers. Run it once a day."""
     settings, now = resources.settings, utc_now()
     throttle = Throttle(LoginThrottle, settings.throttle, TooManyLoginAttempts, scope="login")
     async with resources.database.transaction() as session:

@@ -58,19 +58,19 @@ api_key = HTTPBearer(
 
 
 def password_throttle(resources: Resources, scope: Literal["login", "change"]) -> Throttle:
-    """Return the throttle of wrong passwords."""
+    """Return the throttle for wrong passwords."""
     return Throttle(LoginThrottle, resources.settings.throttle, TooManyLoginAttempts, scope=scope)
 
 
 def password_verifier(resources: Resources) -> PasswordVerifier:
-    """Return the verifier of passwords of users who are logged in."""
+    """Return the verifier for passwords of logged-in users."""
     throttle = password_throttle(resources, "change")
     return PasswordVerifier(resources.database, resources.hasher, throttle)
 
 
 @raises(DatabaseUnavailable)
 async def get_auth_service(resources: ResourcesDep) -> AuthService:
-    """Return the service of logins, which opens transactions of its own."""
+    """Return the service for logins, which opens its own transactions."""
     return AuthService(
         database=resources.database,
         hasher=resources.hasher,

@@ -32,7 +32,7 @@ _ADDRESS_LENGTH = 45  # of an IPv6 address that ends in an IPv4 one; a proxy may
 def resources_of(connection: HTTPConnection) -> Resources:
     """Return the resources that the lifespan opened.
 
-    For dependencies of every request: `ResourcesDep` costs FastAPI some microseconds each time.
+    For dependencies of every request, as `ResourcesDep` costs some microseconds each time.
     """
     resources: Resources = connection.app.state.resources
     return resources
@@ -70,10 +70,10 @@ SessionDep = Annotated[Session, Depends(get_session, scope="function")]
 
 @raises(DatabaseUnavailable)
 async def get_read_session(connection: HTTPConnection) -> AsyncIterator[AsyncConnection]:
-    """Yield a connection for reading, without a transaction, but for a search (`q`).
+    """Yield a connection for reading; only a search (`q`) has a transaction.
 
-    A route takes its user before the service that reads: by then authentication has returned its
-    connection, and no request holds two.
+    Routes take their user before the service, so that authentication has returned its connection
+    by then: no request holds two.
     """
     resources = resources_of(connection)
     async with (
@@ -152,14 +152,14 @@ RateLimiterDep = Annotated[RateLimiter, Depends(get_rate_limiter)]
 
 @raises(TooManyRequests)
 async def limit_address(connection: HTTPConnection) -> None:
-    """Apply the general limit to a client's address, before it is authenticated."""
+    """Apply the general limit to the client's address, before authentication."""
     limiter = resources_of(connection).rate_limiter
     await _hit(connection, limiter, "general-address", _network_of(connection))
 
 
 @raises(TooManyRequests)
 async def limit_auth_address(connection: HTTPConnection) -> None:
-    """Apply the limits of logins, passwords and mail to a client's address and its IPv6 site."""
+    """Apply the limits for logins, passwords and mail to the client's address and IPv6 site."""
     limiter = resources_of(connection).rate_limiter
     network, site = _network_of(connection), _network_of(connection, SITE_PREFIX)
     await _hit(connection, limiter, "auth-address", network)

@@ -64,7 +64,7 @@ async def claim_idempotency_key(
     must be in the transaction of the request. The route must not read the body itself.
 
     Raises:
-        EarlyResponse: The request was answered before; this is that response.
+        EarlyResponse: The stored response to an earlier request with the key.
     """
     if key is None:
         return
@@ -96,7 +96,7 @@ IdempotencyDep = Annotated[None, Depends(claim_idempotency_key)]
 
 
 async def _fingerprint(request: Request) -> str:
-    """Hash query, content type and body: by its type, the same body may mean something else."""
+    """Hash query, content type and body; the same body may mean something else in another type."""
     kind = request.headers.get("content-type", "").encode("latin-1")
     parts = (request.scope["query_string"], kind, await request.body())
     return hashlib.sha256(b"\n".join(parts)).hexdigest()

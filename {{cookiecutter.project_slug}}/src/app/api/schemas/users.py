@@ -105,7 +105,7 @@ class ProfileUpdate(InputModel):
 
 
 class PasswordUpdate(InputModel):
-    """A new password, and the current one as proof."""
+    """A new password, confirmed by the current one."""
 
     current_password: Password = Field(description="Current password.", examples=[_PASSWORD])
     new_password: NewPassword = Field(examples=["Difference2Engine"])
@@ -115,7 +115,7 @@ class PasswordUpdate(InputModel):
 
 
 class PasswordUpdateResponse(ResponseModel):
-    """What still gives access to the account."""
+    """API keys that still have access to the account."""
 
     api_keys: list[ApiKeyResponse] = Field(description="Your API keys, newest first.")
 

@@ -74,7 +74,7 @@ async def log_in(
 
     Send the access token in the `Authorization` header; use the refresh token to get a new pair.
     Failed logins delay further ones from the same device or network. An account has a limited
-    number of sessions: a further login ends the one that was unused for longest.
+    number of sessions: a further login ends the least recently used one.
     """
     password = form.password.get_secret_value()
     pair = await auth.log_in(form.username, password, form.scope, client, device_token)
