@@ -96,21 +96,6 @@ def dev(
         _serve(listening, options, reload=reload)
 
 
-def schema_fault(url: str) -> str:
-    """Return how the database differs from the code, with the command that fixes it, if it does."""
-    from app.infrastructure.database import migrations
-
-    if (check := migrations.check_revision(url)).state != "current":
-        return str(check)
-    if differences := migrations.differences(url):
-        lines = "".join(f"\n  {difference}" for difference in differences)
-        return (
-            f"The models differ from the database:{lines}\nGenerate a migration with"
-            ' `app migrate new "summary"`, and apply it with `app migrate`.'
-        )
-    return ""
-
-
 def _serve(listening: socket, options: dict[str, Any], *, reload: bool) -> None:
     import uvicorn
     from uvicorn.supervisors import ChangeReload
@@ -169,9 +154,10 @@ def _report_schema() -> None:
     """Print how the database differs from the code: at each start, also after a reload."""
     from app.config import load_settings
     from app.core.errors import OperatorError
+    from app.infrastructure.database import migrations
 
     try:
-        fault = schema_fault(load_settings().database.url.get_secret_value())
+        fault = migrations.fault(load_settings().database.url.get_secret_value())
     except OperatorError as error:
         fault = str(error)
     if fault:

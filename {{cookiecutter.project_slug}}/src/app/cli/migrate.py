@@ -90,15 +90,8 @@ def check() -> None:
     from app.infrastructure.database import migrations
 
     with runtime(only=DATABASE) as settings:
-        url = settings.database.url.get_secret_value()
-        if (found := migrations.check_revision(url)).state != "current":
-            raise CommandFailed(str(found))
-        if differences := migrations.differences(url):
-            lines = "".join(f"\n  {difference}" for difference in differences)
-            raise CommandFailed(
-                "The models differ from the migrations; generate a migration with"
-                f" `app migrate new`.{lines}"
-            )
+        if fault := migrations.fault(settings.database.url.get_secret_value()):
+            raise CommandFailed(fault)
     typer.echo("The database is up to date and matches the models.")
 
 

@@ -120,7 +120,7 @@ async def get_principal(
         session_id=principal.session_id,
         api_key_id=principal.api_key_id,
     )
-    await limit_account(connection, resources.rate_limiter, principal.id)
+    await limit_account(connection, principal.id)
     if connection.scope["type"] == "http":  # another kind of connection may last for hours
         limit_concurrency(connection, resources.request_limiter)
     principal.require(tuple(required.scopes))

@@ -8,7 +8,6 @@ from fastapi import Depends, Header, Query
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import HTTPConnection
 
-from app.config import Settings
 from app.core.errors import DatabaseUnavailable, TooManyConcurrentRequests, TooManyRequests
 from app.domain.auth import Client
 from app.infrastructure.database import Session
@@ -20,7 +19,6 @@ from app.infrastructure.limits import (
     SITE_PREFIX,
     ConcurrencyLimiter,
     Policy,
-    RateLimiter,
     network_of,
 )
 from app.resources import Resources
@@ -44,14 +42,6 @@ async def get_resources(connection: HTTPConnection) -> Resources:
 
 
 ResourcesDep = Annotated[Resources, Depends(get_resources)]
-
-
-async def get_settings(connection: HTTPConnection) -> Settings:
-    """Return the settings."""
-    return resources_of(connection).settings
-
-
-SettingsDep = Annotated[Settings, Depends(get_settings)]
 
 
 @raises(DatabaseUnavailable)
@@ -142,42 +132,32 @@ async def get_expected_versions(if_match: IfMatch = None) -> frozenset[int] | No
 ExpectedVersions = Annotated[frozenset[int] | None, Depends(get_expected_versions)]
 
 
-async def get_rate_limiter(connection: HTTPConnection) -> RateLimiter:
-    """Return the rate limiter."""
-    return resources_of(connection).rate_limiter
-
-
-RateLimiterDep = Annotated[RateLimiter, Depends(get_rate_limiter)]
-
-
 @raises(TooManyRequests)
 async def limit_address(connection: HTTPConnection) -> None:
     """Apply the general limit to the client's address, before authentication."""
-    limiter = resources_of(connection).rate_limiter
-    await _hit(connection, limiter, "general-address", _network_of(connection))
+    await _hit(connection, "general-address", _network_of(connection))
 
 
 @raises(TooManyRequests)
 async def limit_auth_address(connection: HTTPConnection) -> None:
     """Apply the limits for logins, passwords and mail to the client's address and IPv6 site."""
-    limiter = resources_of(connection).rate_limiter
     network, site = _network_of(connection), _network_of(connection, SITE_PREFIX)
-    await _hit(connection, limiter, "auth-address", network)
+    await _hit(connection, "auth-address", network)
     if site != network:
-        await _hit(connection, limiter, "auth-site", site)
+        await _hit(connection, "auth-site", site)
 
 
 RateLimitedByAddress = Depends(limit_address)
 AuthRateLimitedByAddress = Depends(limit_auth_address)
 
 
-async def limit_account(connection: HTTPConnection, limiter: RateLimiter, user_id: UUID) -> None:
+async def limit_account(connection: HTTPConnection, user_id: UUID) -> None:
     """Apply the general limit to an account.
 
     Raises:
         TooManyRequests: The limit is reached.
     """
-    await _hit(connection, limiter, "general-account", str(user_id))
+    await _hit(connection, "general-account", str(user_id))
 
 
 def limit_concurrency(connection: HTTPConnection, limiter: ConcurrencyLimiter) -> None:
@@ -190,10 +170,8 @@ def limit_concurrency(connection: HTTPConnection, limiter: ConcurrencyLimiter) -
     context.on_end.append(limiter.acquire(context.user_id or _network_of(connection)))
 
 
-async def _hit(
-    connection: HTTPConnection, limiter: RateLimiter, policy: Policy, subject: str
-) -> None:
-    quota = await limiter.hit(policy, subject)
+async def _hit(connection: HTTPConnection, policy: Policy, subject: str) -> None:
+    quota = await resources_of(connection).rate_limiter.hit(policy, subject)
     if quota is None:
         return
     request_context(connection.scope).quotas.append(quota)

@@ -7,7 +7,6 @@ from fastapi import Depends
 from app.api.deps.common import ResourcesDep, SessionDep
 from app.core.errors import DatabaseUnavailable
 from app.infrastructure.http.problems import raises
-from app.infrastructure.realtime import Hub
 from app.repositories.realtime import TicketRepository
 from app.services.auth import Authenticator
 from app.services.realtime import ConnectionGuard, TicketService
@@ -25,11 +24,5 @@ async def get_connection_guard(resources: ResourcesDep) -> ConnectionGuard:
     return ConnectionGuard(resources.database, authenticator)
 
 
-async def get_hub(resources: ResourcesDep) -> Hub:
-    """Return the hub of connections."""
-    return resources.hub
-
-
 TicketServiceDep = Annotated[TicketService, Depends(get_ticket_service)]
 ConnectionGuardDep = Annotated[ConnectionGuard, Depends(get_connection_guard)]
-HubDep = Annotated[Hub, Depends(get_hub)]

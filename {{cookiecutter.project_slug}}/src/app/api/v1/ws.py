@@ -4,8 +4,8 @@ from fastapi import HTTPException, WebSocket
 from fastapi.responses import JSONResponse
 
 from app.api.deps.auth import AccountOwner
-from app.api.deps.common import RateLimiterDep, SettingsDep, limit_account
-from app.api.deps.realtime import ConnectionGuardDep, HubDep, TicketServiceDep
+from app.api.deps.common import ResourcesDep, limit_account
+from app.api.deps.realtime import ConnectionGuardDep, TicketServiceDep
 from app.api.schemas.realtime import TicketResponse
 from app.core.errors import Forbidden, TooManyRequests, Unauthenticated, Unavailable
 from app.core.ids import new_id
@@ -47,14 +47,10 @@ async def issue_ticket(owner: AccountOwner, tickets: TicketServiceDep) -> Ticket
 
 @router.websocket("/{channel}")
 async def open_channel(
-    socket: WebSocket,
-    channel: str,
-    settings: SettingsDep,
-    limiter: RateLimiterDep,
-    guard: ConnectionGuardDep,
-    hub: HubDep,
+    socket: WebSocket, channel: str, resources: ResourcesDep, guard: ConnectionGuardDep
 ) -> None:
     """Connect a client to a channel until either side closes."""
+    settings, hub = resources.settings, resources.hub
     try:
         require_origin(socket, settings.cors_origins)
         principal = await guard.admit(socket.query_params.get("ticket"), bearer_of(socket))
@@ -64,7 +60,7 @@ async def open_channel(
             session_id=principal.session_id,
             api_key_id=principal.api_key_id,
         )
-        await limit_account(socket, limiter, principal.id)
+        await limit_account(socket, principal.id)
         client = Client(
             id=new_id(),
             subject=principal.id,
@@ -84,9 +80,9 @@ async def open_channel(
         await hub.leave(connection)
 
 
-async def get_asyncapi(settings: SettingsDep) -> JSONResponse:
+async def get_asyncapi(resources: ResourcesDep) -> JSONResponse:
     """Return the AsyncAPI document, if documentation is enabled."""
-    if not settings.docs_enabled:
+    if not resources.settings.docs_enabled:
         raise HTTPException(404)
     return JSONResponse(asyncapi(MESSAGES, "/api/v1/ws/{channel}", DESCRIPTION))
 

@@ -109,6 +109,19 @@ def differences(url: str) -> list[str]:
     return run_on_connection(url, compare)
 
 
+def fault(url: str) -> str:
+    """Return how the database differs from the code, with the command that fixes it, if it does."""
+    if (check := check_revision(url)).state != "current":
+        return str(check)
+    if found := differences(url):
+        lines = "".join(f"\n  {difference}" for difference in found)
+        return (
+            "The models differ from the database. Generate a migration with"
+            f' `app migrate new "summary"`, and apply it with `app migrate`:{lines}'
+        )
+    return ""
+
+
 def drop_all(url: str) -> None:
     """Drop all tables with their data, and the revision."""
 
