@@ -1,24 +1,24 @@
 """A service that kills itself while it carries out a request, or delivers a job."""
 
+import asyncio
+import multiprocessing
 import os
 import signal
 import socket
-import sys
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 import pytest
-from fastapi import FastAPI
+import uvicorn
 
-from app.config import Settings, load_settings
+from app.config import Settings
 from app.infrastructure.idempotency import IdempotencyKeys
 from app.infrastructure.outbox import Relay
 from app.main import create_app
-from tests.support.processes import environment_of, process_group
 from tests.support.things import Things, with_things
+from tests.support.waiting import PATIENCE
 
 POINTS: Final = ("claimed", "written", "answered", "committed")
 """The points of a request with a key at which a service dies."""
@@ -26,29 +26,40 @@ POINTS: Final = ("claimed", "written", "answered", "committed")
 JOB_POINTS: Final = ("woken", "claimed", "delivered")
 """The points between the commit of a job and the end of its delivery."""
 
-_POINT: Final = "TEST_DIES_ONCE"
-_ROOT: Final = Path(__file__).parents[2]
+# Imports once what each service needs.
+_FORKS: Final = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload([__name__])
 
 
 @asynccontextmanager
-async def mortal_service(
-    settings: Settings, point: str, directory: Path
-) -> AsyncIterator[tuple[Process, str]]:
-    """Run a service by these settings that dies at a point; yield its process and address."""
+async def mortal_service(settings: Settings, point: str) -> AsyncIterator[str]:
+    """Run a service by these settings that dies at a point, and see it die; yield its address."""
     # Connections to the socket wait for the service.
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        number = listener.fileno()
-        command = (sys.executable, "-m", "uvicorn", "--factory", f"{__name__}:create_mortal")
-        environment = environment_of(settings) | {_POINT: point, "PYTHONPATH": str(_ROOT)}
-        async with process_group(
-            *command, "--fd", str(number), pass_fds=[number], cwd=directory, env=environment
-        ) as process:
-            yield process, f"http://127.0.0.1:{listener.getsockname()[1]}"
+        process = _FORKS.Process(target=_serve, args=(settings, point, listener), daemon=True)
+        await asyncio.to_thread(process.start)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            assert await _exit_code(process) == -signal.SIGKILL
+        finally:
+            process.kill()
+            process.join()
+            process.close()
 
 
-def create_mortal() -> FastAPI:
-    """Return the application of a service that dies."""
-    create, keep, point = Things.create, IdempotencyKeys.keep, os.environ[_POINT]
+async def _exit_code(process: BaseProcess) -> int | None:
+    await asyncio.to_thread(process.join, PATIENCE)
+    return process.exitcode
+
+
+def _serve(settings: Settings, point: str, listener: socket.socket) -> None:
+    _die_at(point)
+    config = uvicorn.Config(with_things(create_app(settings)), log_config=None)
+    uvicorn.Server(config).run([listener])
+
+
+def _die_at(point: str) -> None:
+    create, keep = Things.create, IdempotencyKeys.keep
 
     async def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -74,4 +85,3 @@ def create_mortal() -> FastAPI:
     for method, place in zip(("wake", "_try", "_settle"), JOB_POINTS, strict=True):
         if point == place:
             patch.setattr(Relay, method, die)
-    return with_things(create_app(load_settings()))
