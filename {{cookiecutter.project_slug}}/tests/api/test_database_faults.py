@@ -11,7 +11,6 @@ from app.main import create_app
 from app.resources import Resources
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange
-from tests.support.faults import assert_unavailable
 
 ME = "/api/v1/users/me"
 ACCOUNT = {
@@ -23,25 +22,6 @@ ACCOUNT = {
 
 
 class TestExhaustedPool:
-    async def test_is_answered_with_503_until_a_connection_comes_free(
-        self,
-        make_settings: Callable[..., Settings],
-        own_database_url: str,
-        password_hash: str,
-    ) -> None:
-        database = {"pool_size": 1, "pool_timeout": 0.05}
-        app = create_app(make_settings(own_database_url, database=database))
-        async with app.router.lifespan_context(app), async_client_of(app) as client:
-            resources: Resources = app.state.resources
-            ada = await Arrange(lambda: resources, password_hash).someone()
-
-            async with resources.database.read():
-                refused = await client.get(ME, headers=ada.headers)
-            answered = await client.get(ME, headers=ada.headers)
-
-        assert_unavailable(refused)
-        assert answered.status_code == 200
-
     async def test_is_no_database_that_is_down(
         self, make_settings: Callable[..., Settings], own_database_url: str
     ) -> None:

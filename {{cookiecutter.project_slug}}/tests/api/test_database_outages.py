@@ -6,13 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
 import httpx2
@@ -140,21 +134,6 @@ class TestReadOnlyServer:
 
 
 class TestServerThatIsAway:
-    async def test_is_answered_with_503(self, make_settings: Callable[..., Settings]) -> None:
-        app = create_app(make_settings("postgresql+asyncpg://app@/app?host=/nowhere"))
-        async with app.router.lifespan_context(app), async_client_of(app) as client:
-            login = {"username": "ada", "password": "Analytical1Engine"}
-            responses = [
-                await client.post("/api/v1/users", json={**login, "email": "ada@example.com"}),
-                await client.post("/api/v1/auth/token", data=login),
-            ]
-            ready = await client.get("/ready")
-
-        for response in responses:
-            assert_unavailable(response)
-        assert ready.status_code == 503
-        assert "nowhere" not in ready.text
-
     async def test_goes_unseen_if_it_was_away_while_nobody_asked(
         self,
         own_client: httpx2.AsyncClient,
@@ -233,59 +212,6 @@ class TestServerThatIsAway:
             ("unavailable", "warning", code),
             ("request", "info", code),
         ]
-
-
-class TestTimeLimits:
-    async def test_end_a_statement_that_takes_too_long(
-        self,
-        own_app: FastAPI,
-        own_client: httpx2.AsyncClient,
-        arrange_own: Arrange,
-        impatient: Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]],
-    ) -> None:
-        ada = await arrange_own.someone()
-        database: Database = own_app.state.resources.database
-        async with impatient(statement_timeout=0.1, lock_timeout=60) as client:
-            async with database.transaction() as session:
-                await session.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
-                refused = await client.get(ME, headers=ada.headers)
-            answered = await own_client.get(ME, headers=ada.headers)
-
-        assert_unavailable(refused)
-        assert answered.status_code == 200
-
-    async def test_end_the_wait_for_a_lock(
-        self,
-        own_app: FastAPI,
-        own_client: httpx2.AsyncClient,
-        arrange_own: Arrange,
-        impatient: Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]],
-    ) -> None:
-        ada = await arrange_own.someone()
-        database: Database = own_app.state.resources.database
-        async with impatient(lock_timeout=0.1) as client:
-            async with database.transaction() as session:
-                await session.execute(text("SELECT 1 FROM users FOR UPDATE"))
-                refused = await client.patch(ME, headers=ada.headers, json=CHANGE)
-            answered = await own_client.patch(ME, headers=ada.headers, json=CHANGE)
-
-        assert_unavailable(refused)
-        assert answered.status_code == 200
-
-
-@pytest.fixture
-def impatient(
-    make_settings: Callable[..., Settings], own_database_url: str
-) -> Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]]:
-    """Run a second application on the database of `own_app`, with other time limits."""
-
-    @asynccontextmanager
-    async def run_app(**limits: float) -> AsyncIterator[httpx2.AsyncClient]:
-        app = create_app(make_settings(own_database_url, database=limits))
-        async with app.router.lifespan_context(app), async_client_of(app) as client:
-            yield client
-
-    return run_app
 
 
 class Load:

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 from typing import Final
 
 import httpx2
@@ -14,7 +15,7 @@ from app.config import Settings
 from app.main import create_app
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone
-from tests.support.faults import assert_unavailable, full_disk
+from tests.support.faults import assert_unavailable
 
 ME: Final = "/api/v1/users/me"
 
@@ -149,6 +150,17 @@ def moved_away(path: Path, instead: bytes | None) -> Iterator[Callable[[], bytes
         path.write_bytes(instead)
     yield lambda: path.read_bytes() if path.exists() else None
     aside.rename(path)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let the kernel refuse every byte that this process writes to a file."""
+    soft, hard = getrlimit(RLIMIT_FSIZE)
+    setrlimit(RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        setrlimit(RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx2
 import pytest
@@ -213,39 +211,6 @@ class TestWhatMustSurvive:
         assert (await caller.post("/api/v1/auth/refresh", json=next_token)).status_code == 401
         assert (await caller.get("/api/v1/users/me", headers=ada.headers)).status_code == 401
 
-    async def test_failed_logins_are_counted(
-        self, caller: httpx2.AsyncClient, arranged: Arrange, ada: Someone
-    ) -> None:
-        form = {"username": ada.username, "password": "Wrong1Password"}
-
-        responses = [await caller.post("/api/v1/auth/token", data=form) for _ in range(2)]
-
-        assert [response.status_code for response in responses] == [401, 401]
-        counts = await arranged.rows(select(models.LoginThrottle.failures))
-        assert counts == [(2,)] * 3
-
-
-class TestConnections:
-    async def test_no_request_needs_two_at_once(
-        self,
-        make_settings: Callable[..., Settings],
-        own_database_url: str,
-        password_hash: str,
-    ) -> None:
-        settings = make_settings(own_database_url, database={"pool_size": 1, "pool_timeout": 20})
-        async with running(settings) as (app, client):
-            arrange = Arrange(lambda: app.state.resources, password_hash)
-            people = [await arrange.someone() for _ in range(4)]
-            keys = [await arrange.api_key(one, frozenset({"profile:read"})) for one in people]
-
-            everyone = (everything(client, one, key) for one, key in zip(people, keys, strict=True))
-            responses = [
-                response for answered in await asyncio.gather(*everyone) for response in answered
-            ]
-
-        assert {response.status_code for response in responses} <= {200, 201, 204}
-        assert len(responses) == 4 * 9
-
 
 async def change_password(client: httpx2.AsyncClient, someone: Someone) -> httpx2.Response:
     return await client.put(
@@ -253,31 +218,3 @@ async def change_password(client: httpx2.AsyncClient, someone: Someone) -> httpx
         headers=someone.headers,
         json={"current_password": someone.password, "new_password": NEW_PASSWORD},
     )
-
-
-async def everything(
-    client: httpx2.AsyncClient, someone: Someone, key: str
-) -> list[httpx2.Response]:
-    """Requests of every kind, all at the same time, and at the end what changes who may ask."""
-    headers, machine = someone.headers, {"Authorization": f"Bearer {key}"}
-    name = f"{someone.username[:20]}new"
-    account = {"email": f"{name}@example.com", "username": name, "password": NEW_PASSWORD}
-    login = {"username": someone.username, "password": someone.password}
-    at_once: list[Any] = [
-        client.get("/api/v1/users/me", headers=headers),
-        client.get("/api/v1/users/me", headers=machine),
-        client.patch("/api/v1/users/me", headers=headers, json={"full_name": "Ada"}),
-        client.get("/api/v1/users/me/api-keys", headers=headers),
-        client.post("/api/v1/users", json=account),
-        client.post("/api/v1/auth/token", data=login),
-        client.post("/api/v1/auth/refresh", json={"refresh_token": someone.refresh_token}),
-        client.get("/api/v1/auth/sessions", headers=headers),
-    ]
-    return [*await asyncio.gather(*at_once), await change_password(client, someone)]
-
-
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[tuple[FastAPI, httpx2.AsyncClient]]:
-    app = create_app(settings)
-    async with app.router.lifespan_context(app), async_client_of(app) as client:
-        yield app, client

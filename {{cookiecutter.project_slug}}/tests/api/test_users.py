@@ -394,15 +394,6 @@ class TestChangePassword:
         response = client.put(f"{ME}/password", json=body)
         assert status_and_code(response) == (403, "wrong_password")
 
-    def test_counts_a_wrong_password_like_a_failed_login(
-        self, client: TestClient, user: Someone
-    ) -> None:
-        for _ in range(5):
-            assert self.change(client, user, current="Wrong1Password").status_code == 403
-        response = self.change(client, user)
-        assert status_and_code(response) == (429, "too_many_login_attempts")
-        assert can_log_in(client, user.username)
-
     def test_forgets_the_wrong_ones_after_the_right_one(
         self, client: TestClient, user: Someone
     ) -> None:

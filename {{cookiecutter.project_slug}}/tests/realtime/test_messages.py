@@ -278,20 +278,6 @@ class TestRate:
             assert taken == [True] * allowed + [False]
 
 
-class TestSlowReader:
-    async def test_is_dropped(self, open_hub: OpenHub) -> None:
-        async with open_hub(queue_size=8) as hub, joined(hub) as quick, joined(hub) as slow:
-            await heard(quick, "joined")
-            for number in range(20):
-                hub.publish(words(str(number)), quick.client.channel)
-                assert (await heard(quick))["text"] == str(number)
-
-            assert slow.closed.result().code == 4008
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.01):
-                    await slow.next()
-
-
 class TestConnection:
     def test_has_a_maximum_lifetime(
         self, client: TestClient, ada: Someone, limited: Callable[..., None]

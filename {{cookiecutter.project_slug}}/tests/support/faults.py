@@ -1,9 +1,5 @@
 """What a client must be told when something that the service stands on fails."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from resource import RLIMIT_FSIZE, getrlimit, setrlimit
-
 import httpx2
 
 _KEYS = {"type", "title", "status", "detail", "instance", "code", "request_id"}
@@ -19,14 +15,3 @@ def assert_unavailable(response: httpx2.Response) -> None:
     assert problem["code"] == "database_unavailable"
     assert problem["title"] == "Database unavailable"
     assert problem["detail"] == "Database unavailable."
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """Let the kernel refuse every byte that this process writes to a file."""
-    soft, hard = getrlimit(RLIMIT_FSIZE)
-    setrlimit(RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        setrlimit(RLIMIT_FSIZE, (soft, hard))

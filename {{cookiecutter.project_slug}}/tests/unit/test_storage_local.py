@@ -1,9 +1,10 @@
 """The store in a directory, beyond the contract of all stores."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 
 import pytest
 
@@ -11,7 +12,6 @@ from app.core.clock import utc_now
 from app.core.config.storage import StorageSettings
 from app.core.storage import FileStoreUnavailable
 from app.infrastructure.storage import Storage, open_storage
-from tests.support.faults import full_disk
 
 TEXT = b"Note G, with a table.\n"
 
@@ -19,6 +19,17 @@ TEXT = b"Note G, with a table.\n"
 async def chunks(*data: bytes) -> AsyncIterator[bytes]:
     for each in data:
         yield each
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let the kernel refuse every byte that this process writes to a file."""
+    soft, hard = getrlimit(RLIMIT_FSIZE)
+    setrlimit(RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        setrlimit(RLIMIT_FSIZE, (soft, hard))
 
 
 @asynccontextmanager
