@@ -193,28 +193,6 @@ class TestUseApiKey:
         response = client.patch(ME, json={}, headers=headers)
         assert status_and_code(response) == (403, "insufficient_scope")
 
-    @pytest.mark.parametrize(
-        ("method", "path"),
-        [
-            ("DELETE", ME),
-            ("PUT", f"{ME}/password"),
-            ("POST", KEYS),
-            ("GET", KEYS),
-            ("DELETE", f"{KEYS}/01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"),
-            ("POST", "/api/v1/auth/step-up"),
-            ("GET", "/api/v1/auth/sessions"),
-            ("DELETE", "/api/v1/auth/sessions/01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"),
-        ],
-    )
-    def test_never_manages_the_account(
-        self, client: TestClient, arrange: ArrangeSync, method: str, path: str
-    ) -> None:
-        admin = arrange.someone(role="admin")
-        # As if somebody had written it into the database.
-        headers = bearer(arrange.api_key(admin, DELEGABLE | {"account:manage"}))
-        response = client.request(method, path, headers=headers)
-        assert status_and_code(response) == (403, "insufficient_scope")
-
     def test_loses_what_its_owner_loses(self, client: TestClient, arrange: ArrangeSync) -> None:
         admin = arrange.someone(role="admin")
         headers = bearer(arrange.api_key(admin, frozenset({"users:read", "profile:read"})))
