@@ -1,8 +1,9 @@
 """Settings of Redis."""
 
+import re
 from collections.abc import Iterator
-from typing import Annotated
-from urllib.parse import parse_qs, urlsplit
+from typing import Annotated, Final
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -11,24 +12,44 @@ from app.core.config.base import SettingsGroup, network_of_host
 KeyPrefix = Annotated[str, Field(pattern=r"^[^:*?\[\]\\]{1,64}$")]
 
 
+# Options after the `?` of the address, and their values. Others make the client fail, or replace
+# the host and the time limits of these settings.
+_OPTIONS: Final = {"client_name": r".+", "db": r"\d+"}
+_TLS_OPTIONS: Final = {
+    "ssl_ca_certs": r".+",
+    "ssl_cert_reqs": r"none|optional|required",
+    "ssl_certfile": r".+",
+    "ssl_check_hostname": r"true|false",
+    "ssl_keyfile": r".+",
+}
+
+
 def _check_url(url: SecretStr) -> SecretStr:
-    text = url.get_secret_value()
+    text = url.get_secret_value().strip()
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must start with redis://, rediss:// or unix://")
     try:
         address = urlsplit(text)
-        has_port = address.port != 0
+        is_complete = address.port != 0 and (address.scheme != "unix" or address.path != "")
     except ValueError:
-        address, has_port = urlsplit(""), False
-    if not has_port:
+        address, is_complete = urlsplit(""), False
+    if not is_complete:
         raise ValueError("must have the form redis://user:password@host:port/number")
     # The client ignores a path that is no number, and uses database 0.
-    databases = parse_qs(address.query).get("db", [])
-    if address.scheme != "unix":
-        databases.append(address.path.removeprefix("/") or "0")
-    if not all(each.isdecimal() for each in databases):
+    if address.scheme != "unix" and not (address.path.removeprefix("/") or "0").isdecimal():
         raise ValueError("must name the database by its number")
-    return url
+    known = _OPTIONS | _TLS_OPTIONS if address.scheme == "rediss" else _OPTIONS
+    options = parse_qs(address.query, keep_blank_values=True)
+    for name, values in sorted(options.items()):
+        if name not in known:
+            raise ValueError(f"can't have the option {name}; known: {', '.join(known)}")
+        if len(values) > 1 or not re.fullmatch(known[name], values[0]):
+            raise ValueError(f"has an invalid value of the option {name}")
+    # The client's default accepts a certificate of any host.
+    if address.scheme == "rediss" and options.get("ssl_cert_reqs") != ["none"]:
+        options.setdefault("ssl_check_hostname", ["true"])
+        text = urlunsplit(address._replace(query=urlencode(options, doseq=True)))
+    return SecretStr(text)
 
 
 class RedisSettings(SettingsGroup):
@@ -83,5 +104,6 @@ class RedisSettings(SettingsGroup):
     @property
     def _has_tls(self) -> bool:
         address = urlsplit(self.url.get_secret_value())
-        verifies = parse_qs(address.query).get("ssl_cert_reqs", ["required"]) == ["required"]
-        return address.scheme == "rediss" and verifies
+        options = parse_qs(address.query)
+        verifies = options.get("ssl_cert_reqs", ["required"]) == ["required"]
+        return verifies and options.get("ssl_check_hostname") == ["true"]
