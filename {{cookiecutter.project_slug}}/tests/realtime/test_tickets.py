@@ -1,17 +1,19 @@
 """Tickets: one connection each, for a short time, of a session that has not ended."""
 
+import asyncio
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from starlette.testclient import TestClient
 
 from app import models
 from app.core.clock import utc_now
 from app.core.errors import InsufficientScope
 from app.core.security.tickets import ticket_hash
+from app.repositories.realtime import TicketRepository
 from app.services.realtime import TicketService
 from tests.support.arrange import ArrangeSync, Someone, bearer
 from tests.support.sockets import PATH, TICKETS, refusal, ticket_of
@@ -50,6 +52,25 @@ class TestIssueTicket:
         assert response.headers["Cache-Control"] == "no-store"
         assert ticket.startswith("tk_")
         assert ticket_of(client, ada) != ticket
+
+    def test_refuses_an_account_that_is_deleted_meanwhile(
+        self,
+        client: TestClient,
+        arrange: ArrangeSync,
+        ada: Someone,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        add = TicketRepository.add
+
+        async def add_too_late(*arguments: Any) -> None:
+            await asyncio.to_thread(
+                arrange.execute, delete(models.User).where(models.User.id == ada.id)
+            )
+            await add(*arguments)
+
+        monkeypatch.setattr(TicketRepository, "add", add_too_late)
+        response = client.post(TICKETS, headers=ada.headers)
+        assert (response.status_code, response.json()["code"]) == (401, "invalid_token")
 
     def test_stores_a_hash_and_deletes_expired_ones(
         self, client: TestClient, arrange: ArrangeSync, ada: Someone

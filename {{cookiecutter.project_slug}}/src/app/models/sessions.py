@@ -7,6 +7,7 @@ from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.core.clock import utc_now
+from app.core.errors import InvalidToken
 from app.infrastructure.database.dialect import only_where
 from app.infrastructure.database.models import Base, Identified
 from app.models.users import User
@@ -25,6 +26,8 @@ class AuthSession(Identified, Base):
         Index(None, "user_id", "last_used_at", "id", **only_where("revoked_at IS NULL")),
         Index(None, "expires_at"),
         Index(None, "revoked_at"),
+        # A new row refers to a missing session if the account was deleted meanwhile.
+        {"info": {"missing": InvalidToken}},
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
