@@ -391,6 +391,14 @@ class TestProduction:
             for host in ("https://a.example", "a.example/", "a.*", "a b")
         ),
         ("HTTP__FORWARDED_ALLOW_IPS", "10.0.0.0/8,::1,proxy", "'proxy' is not an address"),
+        *(
+            ("MAIL__HOST", host, "the port is APP_MAIL__PORT")
+            for host in ("smtp://a.example", "a.example:25", "u:hidden@a.example", "a b")
+        ),
+        *(
+            ("METRICS__TOKEN", token, "must have 16 visible ASCII characters")
+            for token in ("short", " " * 16, "ä" * 16, "with a space in it", "ends-with-a-line\n")
+        ),
         ("RATE_LIMITS__AUTH_ADDRESS", "often", "is not a rate"),
         ("RATE_LIMITS__AUTH_ADDRESS", "0/minute", "refuses every request"),
         # Limits that stop nobody.
@@ -407,6 +415,7 @@ def test_values_are_refused(refusal: Refusal, name: str, value: str, message: st
     (line,) = refusal(**{f"APP_{name}": value}).splitlines()[1:]
     assert line.startswith(f"  APP_{name}: ")
     assert message in line
+    assert "hidden" not in line
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class TestUrl:
                     ("channel_binding=require", "does not support: channel_binding"),
                     ("connect_timeout=1&bogus", "does not support: bogus, connect_timeout"),
                     ("sslmode=perhaps", "sslmode must be one of allow"),
+                    ("port=99999", "port must be a number from 1"),
                     ("prepared_statement_cache_size=few", "cache_size must be a number"),
                 )
             ),

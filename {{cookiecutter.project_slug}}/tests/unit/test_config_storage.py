@@ -18,6 +18,10 @@ STRONG = "k3yth4tn0b0dyc0uldgu355"
     [
         ("endpoint_url", "s3.example.com", "must be 'https://host'"),
         ("endpoint_url", f"https://key:{STRONG}@s3.example.com", "without a key in it"),
+        *(
+            ("endpoint_url", f"https://{host}", "must be 'https://host'")
+            for host in ("[::1", "s3:port", "s3:0", "s3:99999", "s 3")
+        ),
         ("public_endpoint_url", "ftp://s3.example.com", "must be 'https://host'"),
         ("bucket", "My_Bucket", "3 to 63 lower-case letters"),
         ("directory", "../up", "with '/' between folders"),

@@ -360,6 +360,15 @@ class LoggingSettings(SettingsGroup):
     """`json` for machines, `console` for people. Unset: `json` in production, else `console`."""
 
 
+MailHost = Annotated[
+    str,
+    matching(
+        r"[^\s/:@]+|[0-9a-fA-F:.]+",
+        "must be a host name without scheme, user or port; the port is APP_MAIL__PORT",
+    ),
+]
+
+
 class MailSettings(SettingsGroup):
     """Delivery of mail."""
 
@@ -367,7 +376,7 @@ class MailSettings(SettingsGroup):
     """`smtp` sends mail; `console` logs recipient and subject and sends nothing; in development it
     writes mails to `.dev/mail`. Production accepts both: the service works without mail."""
 
-    host: str | None = None
+    host: MailHost | None = None
     """Host name of the SMTP server; required by `smtp`."""
 
     port: Annotated[int, Field(ge=1, le=65_535)] = 587
@@ -428,13 +437,20 @@ class HealthSettings(SettingsGroup):
     """Seconds for which a process repeats the last answer of `/ready`."""
 
 
+def _check_token(token: SecretStr) -> SecretStr:
+    # Other characters can't be sent in a header, or are cut off.
+    if not re.fullmatch(r"[!-~]{16,}", token.get_secret_value()):
+        raise ValueError("must have 16 visible ASCII characters or more, and no spaces")
+    return token
+
+
 class MetricsSettings(SettingsGroup):
     """Prometheus metrics."""
 
     enabled: bool = False
     """Collect metrics, and serve `/metrics`."""
 
-    token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    token: Annotated[SecretStr, AfterValidator(_check_token)] | None = None
     """Token that scrapers send as `Authorization: Bearer …`. Unset: `/metrics` is public."""
 
     port: Annotated[int, Field(ge=0, le=65_535)] | None = None

@@ -97,6 +97,9 @@ class DatabaseSettings(SettingsGroup):
         for name in sorted(options.keys() & _NUMBERS):
             if not all(value.isdecimal() for value in options[name]):
                 raise ValueError(f"{name} must be a number")
+        # The driver would use the number modulo 65,536.
+        if any(int(port) not in range(1, 65_536) for port in options.get("port", ())):
+            raise ValueError("port must be a number from 1 to 65535")
         if not _TLS.issuperset(options.get("ssl", ())):
             raise ValueError(f"sslmode must be one of {', '.join(sorted(_TLS))}")
         return SecretStr(f"{_SCHEME}://{rest}")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from app.core.config.base import ListOf, SettingsGroup, matching, network_of_host
 
@@ -13,12 +13,23 @@ _GIBIBYTE: Final = 1024**3
 _SHORTEST_SECRET: Final = 16
 
 
+_ADDRESS_FORM: Final = "must be 'https://host' or 'http://host:port', without a key in it"
+
+
+def _check_address(url: str) -> str:
+    try:
+        has_port = urlsplit(url).port != 0
+    except ValueError:
+        has_port = False
+    if not has_port:
+        raise ValueError(_ADDRESS_FORM)
+    return url
+
+
 Address = Annotated[
     str,
-    matching(
-        r"https?://[^/?#@]+(/[^?#@]*)?",
-        "must be 'https://host' or 'http://host:port', without a key in it",
-    ),
+    matching(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", _ADDRESS_FORM),
+    AfterValidator(_check_address),
 ]
 Bucket = Annotated[
     str,
