@@ -89,6 +89,16 @@ def empty(project: Path, empty_database_url: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
+def copies(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copies of the migrations, to be changed."""
+    copies = project / "migrations"
+    shutil.copy(migrations._IN_PROJECT.parent / "pyproject.toml", project)
+    shutil.copytree(migrations._IN_PROJECT, copies)
+    monkeypatch.setattr(migrations, "_IN_PROJECT", copies)
+    return copies
+
+
+@pytest.fixture
 def listener() -> Iterator[str]:
     """A port in use."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
@@ -226,13 +236,29 @@ class TestMigrate:
         execute(migrated, "ALTER TABLE users ADD COLUMN surplus INTEGER")
         assert_failed(run("migrate", "check"), "surplus")
 
-    def test_writes_the_difference_between_models_and_database(
-        self, run: Run, migrated: str, project: Path, monkeypatch: pytest.MonkeyPatch
+    def test_writes_no_empty_migration_unless_asked(
+        self, run: Run, migrated: str, copies: Path
     ) -> None:
-        copies = project / "migrations"
-        shutil.copy(migrations._IN_PROJECT.parent / "pyproject.toml", project)
-        shutil.copytree(migrations._IN_PROJECT, copies)
-        monkeypatch.setattr(migrations, "_IN_PROJECT", copies)
+        assert_failed(run("migrate", "new", "nothing"), "models match", "--empty")
+        assert list(copies.glob("versions/*_nothing.py")) == []
+
+    def test_tells_how_to_join_migrations_of_two_branches(
+        self, run: Run, migrated: str, copies: Path
+    ) -> None:
+        newest = migrations.check_revision(migrated).database[0]
+        first, *_ = sorted(copies.glob("versions/*.py"))
+        (copies / "versions" / "theirs.py").write_text('revision = "theirs"\ndown_revision = None')
+        for command in ("up", "current", "history", "check"):
+            assert_failed(run("migrate", command), f"{newest}, theirs", "Set the down_revision")
+        assert_failed(run("migrate", "new", "--empty", "ours"), "Set the down_revision")
+        (copies / "versions" / "theirs.py").unlink()
+        first.write_text(first.read_text().replace("down_revision = None", 'down_revision = "x"'))
+        with pytest.warns(UserWarning, match="'x'|x referenced"):
+            assert_failed(run("migrate"), "down_revision 'x'")
+
+    def test_writes_the_difference_between_models_and_database(
+        self, run: Run, migrated: str, copies: Path
+    ) -> None:
         execute(migrated, "ALTER TABLE users DROP COLUMN full_name")
         for arguments in (("new", "give it back"), ("new", "--empty", "about data")):
             assert run("migrate", *arguments).exit_code == 0

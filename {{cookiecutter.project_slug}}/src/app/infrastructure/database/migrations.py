@@ -83,7 +83,12 @@ def new(url: str, message: str, *, empty: bool = False) -> Path:
     """Write a migration from the differences of the models to an up-to-date database.
 
     Use an empty one for data migrations.
+
+    Raises:
+        MigrationError: There is no difference, and the migration is not meant to be empty.
     """
+    if not empty and not differences(url):
+        raise MigrationError("The models match the database. For a data migration, add --empty.")
 
     def write(connection: Connection) -> Path:
         # Alembic prints the formatter's status whatever its output is.
@@ -137,8 +142,8 @@ def drop_all(url: str) -> None:
 def check_revision(url: str) -> RevisionCheck:
     """Compare the revision of a database, without creating one, with that of this code."""
     with _translated_errors():
-        scripts = ScriptDirectory.from_config(_config())
-        code = tuple(sorted(scripts.get_heads()))
+        scripts = _scripts()
+        code = tuple(scripts.get_heads())
         known = {script.revision for script in scripts.walk_revisions()}
     database = run_on_connection(url, _revisions) if database_exists(url) else ()
     if database == code:
@@ -149,7 +154,7 @@ def check_revision(url: str) -> RevisionCheck:
 def history() -> list[tuple[str, str]]:
     """Return the id and message of each migration, newest first."""
     with _translated_errors():
-        scripts = ScriptDirectory.from_config(_config())
+        scripts = _scripts()
         return [(script.revision, script.doc) for script in scripts.walk_revisions()]
 
 
@@ -191,6 +196,23 @@ def _migrate(url: str, run: Callable[[Config], None], report: Report) -> None:
     if (before := check_revision(url)).state == "ahead":
         raise MigrationError(str(before))
     run_on_connection(url, work)
+
+
+def _scripts() -> ScriptDirectory:
+    """Load the migrations, each of which follows another one."""
+    scripts = ScriptDirectory.from_config(_config())
+    try:
+        heads = scripts.get_heads()
+    except KeyError as missing:
+        raise MigrationError(
+            f"A migration has the down_revision {missing}, but none has this revision."
+        ) from missing
+    if len(heads) > 1:
+        raise MigrationError(
+            f"No single migration is the last one: {', '.join(sorted(heads))}. Each was written"
+            " without the other. Set the down_revision of the newer one to the other."
+        )
+    return scripts
 
 
 def _revisions(connection: Connection) -> tuple[str, ...]:
