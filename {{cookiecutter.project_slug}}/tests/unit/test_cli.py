@@ -296,6 +296,12 @@ class TestServe:
         result = run("serve", APP_SERVER__PORT="0", **measured)
         assert_failed(result, f"Port {listener} on 127.0.0.1 is in use; set APP_METRICS__PORT")
 
+    def test_refuses_one_port_for_two_servers(self, run: Run, unused_tcp_port: int) -> None:
+        port = str(unused_tcp_port)
+        measured = {"APP_METRICS__ENABLED": "true", "APP_METRICS__PORT": port}
+        result = run("serve", APP_SERVER__PORT=port, **measured)
+        assert_failed(result, f"Port {port} on 127.0.0.1 is in use; set APP_METRICS__PORT")
+
 
 class TestCreateAdmin:
     def test_prompts_for_omitted_options(self, run: Run, migrated: str) -> None:

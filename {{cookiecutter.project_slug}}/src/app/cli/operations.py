@@ -47,9 +47,11 @@ def serve(
 
     settings = load_settings()
     load_signing_keys(settings.auth, development=settings.environment == "development")
-    bound_socket(settings.server.host, settings.server.port).close()
-    if settings.metrics.enabled and settings.metrics.port is not None:
-        bound_socket(settings.metrics.host, settings.metrics.port, "APP_METRICS__PORT").close()
+    metrics = settings.metrics
+    # Held meanwhile: the ports must differ.
+    with bound_socket(settings.server.host, settings.server.port):
+        if metrics.enabled and metrics.port is not None:
+            bound_socket(metrics.host, metrics.port, "APP_METRICS__PORT").close()
     if not skip_migration_check:
         check = check_revision(settings.database.url.get_secret_value())
         if check.state != "current":
