@@ -342,6 +342,7 @@ class TestCreateAdmin:
         assert_failed(
             run(*ADMIN, "--email", "nobody", "--password", "short"), "email: ", "password: "
         )
+        assert_failed(run(*ADMIN, "--password", "password"), "Error: password: The password needs")
 
 
 class TestPrune:

@@ -53,7 +53,9 @@ class Commands(TyperGroup):
             _fail(str(error))
         except DomainError as error:
             reason = error.context.get("reason")
-            _fail(f"{error.detail} ({reason})" if reason else error.detail)
+            # A field of a request is an option here.
+            sentence = error.detail.removeprefix("body.")
+            _fail(f"{sentence} ({reason})" if reason else sentence)
 
 
 def _fail(sentence: str) -> None:
