@@ -28,7 +28,8 @@ Deliver = Callable[[Row[Any], object], Awaitable[None]]
 
 @pytest.fixture
 def url(own_database_url: str, make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(own_database_url)
+    # No line of the log is about a slow machine.
+    return make_settings(own_database_url, database={"slow_statement_ms": 60_000})
 
 
 @pytest.fixture
