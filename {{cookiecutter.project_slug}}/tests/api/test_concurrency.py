@@ -19,7 +19,7 @@ from app.main import create_app
 from tests.api.test_streaming import exporting, owner_of_things, store_things
 from tests.conftest import async_client_of
 from tests.support.arrange import Arrange, Someone
-from tests.support.serving import live, served
+from tests.support.serving import LiveServer, live, served
 from tests.support.things import EXPORT, THINGS, with_things
 from tests.support.waiting import PATIENCE, eventually
 
@@ -191,6 +191,53 @@ class TestHeads:
             with suppress(ConnectionError):
                 writer.close()
                 await writer.wait_closed()
+
+    async def test_of_many_fields_are_refused(self, app: FastAPI) -> None:
+        protocol = partial(HttpProtocol, HttpSettings())
+        async with asyncio.timeout(PATIENCE), live(app, http=protocol) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(LIVE.replace(b"\r\n\r\n", b"\r\nX-Many: a" * 200 + b"\r\n\r\n"))
+            answer = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+
+        assert answer.startswith(b"HTTP/1.1 400 ")
+
+    async def test_do_not_grow_by_a_trailer(self, app: FastAPI) -> None:
+        protocol = partial(HttpProtocol, HttpSettings())
+        async with asyncio.timeout(PATIENCE), live(app, http=protocol) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(request_line("POST", "/api/v1/users"))
+            writer.write(b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            writer.write(b"2\r\n{}\r\n0\r\n" + b"X-Trailer: a\r\n" * 1000 + b"\r\n")
+            answer = await reader.readuntil(b"}")
+            [connection] = connections(server)
+            writer.close()
+            await writer.wait_closed()
+
+        assert answer.startswith(b"HTTP/1.1 422 ")
+        assert len(connection.headers) == 3
+
+
+class TestPipelines:
+    async def test_are_read_as_their_requests_are_answered(self, app: FastAPI) -> None:
+        number, waiting = 2000, 0
+        protocol = partial(HttpProtocol, HttpSettings())
+        async with asyncio.timeout(PATIENCE), live(app, http=protocol) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(LIVE * number)
+            for _ in range(number):
+                assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+                waiting = max(waiting, *(len(each.pipeline) for each in connections(server)))
+            writer.close()
+            await writer.wait_closed()
+
+        assert 0 < waiting < 200
+
+
+def connections(server: LiveServer) -> list[HttpProtocol]:
+    """Return the connections of a server."""
+    return [each for each in server.server.server_state.connections if type(each) is HttpProtocol]
 
 
 def request_line(method: str, path: str, user: Someone | None = None) -> bytes:
