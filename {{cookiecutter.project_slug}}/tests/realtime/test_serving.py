@@ -3,6 +3,7 @@
 import runpy
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -28,7 +29,8 @@ OPTIONS = {
 def test_follows_the_settings() -> None:
     made = uvicorn.Config("app.asgi:app", log_config=None, **uvicorn_options(SETTINGS.realtime))
     made.load()
-    assert made.ws_protocol_class is SocketProtocol
+    protocol: Any = made.ws_protocol_class
+    assert (protocol.func, protocol.args) == (SocketProtocol, (SETTINGS.realtime,))
     assert {name: getattr(made, name) for name in OPTIONS} == OPTIONS
 
 
@@ -39,7 +41,10 @@ def test_is_what_production_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         value = getattr(SETTINGS.realtime, name)
         monkeypatch.setenv(f"APP_REALTIME__{name.upper()}", str(value))
     given = runpy.run_module("app.gunicorn_config")["worker_class"].CONFIG_KWARGS
-    assert given.items() >= uvicorn_options(SETTINGS.realtime).items()
+    expected = uvicorn_options(SETTINGS.realtime)
+    protocol, expected_protocol = given["ws"], expected.pop("ws")
+    assert (protocol.func, protocol.args) == (expected_protocol.func, expected_protocol.args)
+    assert given.items() >= expected.items()
 
 
 def test_is_what_development_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,53 @@ class TestInvalidFrame:
             assert await client.end() == code
 
 
+class TestFlood:
+    @pytest.mark.parametrize(
+        ("first", "frame"),
+        [
+            (b"", b"\x89\x80mask"),
+            (b"", b"\x8a\x80mask"),
+            (b"\x01\x80mask", b"\x00\x80mask"),
+            (b"", b"\x81\x80mask"),
+        ],
+        ids=["pings", "pongs", "fragments", "messages"],
+    )
+    async def test_closes_the_connection(self, serve: Serve, first: bytes, frame: bytes) -> None:
+        with capture_logs() as log:
+            async with serve() as service:
+                someone = await service.arrange.someone()
+                async with raw_connection(service.port, someone) as (reader, writer):
+                    await reader.readuntil(b"}")
+                    writer.write(first + frame * 5000)
+                    async with asyncio.timeout(PATIENCE):
+                        answer = await reader.read()
+                await eventually(lambda: has_no_connections(service.server))
+
+        assert errors(log) == []
+        assert (1008).to_bytes(2) in answer
+        assert answer.count(b"\x8a\x00") < 1000, "pongs for a slice, not for all pings"
+
+    async def test_of_a_client_that_reads_nothing_disconnects_it(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "_SECONDS_TO_READ_THE_REST", 0.05)
+        with capture_logs() as log:
+            async with (
+                serve(queue_size=10_000) as service,
+                slow(service.port, await service.arrange.someone()) as client,
+            ):
+                [connection] = service.server.server.server_state.connections
+                while not connection.transport.get_write_buffer_size():
+                    service.hub.publish(words(LONG), LOBBY)
+                    await asyncio.sleep(0)
+                # Messages that the application is about to answer, and frames that end it.
+                answered = (b"\x81\xe4mask" + b"a" * 100) * 40
+                client.connection.transport.write(answered + b"\x89\x80mask" * 5000)
+                await eventually(lambda: has_no_connections(service.server))
+
+        assert errors(log) == []
+
+
 class TestStranger:
     """Anyone can send these: no line of the log is an error."""
 

@@ -17,7 +17,8 @@ class RealtimeSettings(SettingsGroup):
     """Maximum size of a client's message, in bytes; a larger one closes the connection (1009)."""
 
     messages_per_second: Annotated[float, Field(gt=0, le=10_000)] = 10.0
-    """Messages per second that a connection may send on average."""
+    """Messages per second that a connection may send on average, in up to four frames each, pings
+    and pongs included."""
 
     burst: Annotated[int, Field(ge=1, le=100_000)] = 30
     """Messages that a connection may send at once."""
