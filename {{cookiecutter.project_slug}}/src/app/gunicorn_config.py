@@ -104,9 +104,12 @@ accesslog = None
 # Regular restarts would hide leaks.
 max_requests = 0
 control_socket_disable = True
+# Workers send heartbeats and count through files. On a disk, that can block; and on a full one, as
+# uploads can leave it, a count kills the worker (SIGBUS).
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 if _settings.metrics.enabled:
     # Each worker counts on its own; the scraped one adds up the counts of all.
-    _counts = tempfile.mkdtemp(prefix="metrics-")
+    _counts = tempfile.mkdtemp(prefix="metrics-", dir=worker_tmp_dir)
     raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_counts}", f"APP_METRICS__DIRECTORY={_counts}"]
 
 
@@ -147,7 +150,3 @@ def on_exit(_: Arbiter) -> None:
     """Remove the metrics of the workers."""
     if _settings.metrics.enabled:
         shutil.rmtree(_counts, ignore_errors=True)
-
-
-# Workers send heartbeats through a file; on a disk, that can block.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108

@@ -6,6 +6,7 @@ import os
 import runpy
 import signal
 import sys
+import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -105,6 +106,13 @@ class TestConfiguration:
         assert (protocol.func, protocol.args[0].grace_seconds) == (HttpProtocol, 3)
         assert config["graceful_timeout"] > 11 + 20.5, "requests, then jobs, then resources"
         assert isinstance(config["graceful_timeout"], int)
+
+    def test_counts_where_workers_send_heartbeats(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("APP_METRICS__ENABLED", "true")
+        config = runpy.run_module("app.gunicorn_config")
+        counts = Path(config["_counts"])
+        counts.rmdir()
+        assert str(counts.parent) == (config["worker_tmp_dir"] or tempfile.gettempdir())
 
     def test_opens_no_control_socket_and_writes_no_access_log(self) -> None:
         config = runpy.run_module("app.gunicorn_config")
