@@ -39,7 +39,7 @@ DEPENDENTS = {
 
 TEXTS = ("README.md", "AGENTS.md", "Makefile", ".env.example")
 MENTION = re.compile(r"`items`|docs/items\.md|remove-example|APP_QUOTAS__ITEMS")
-"""A paragraph of a text that says this goes."""
+"""A paragraph that mentions one of these is removed."""
 
 DEPENDS = re.compile(
     r"\b(?:app|tests)\.[\w.]+\.items(?:_\w+)?\b|\bfrom app[\w.]* import .*\bitems\b"
@@ -48,7 +48,7 @@ DEPENDS = re.compile(
 """Code and links that would break."""
 
 LONGEST = 5
-"""Lines of a paragraph that is surely about the example alone."""
+"""Maximum lines of a paragraph that is removed: a longer one may have other content."""
 
 
 class Refused(Exception):
@@ -143,7 +143,7 @@ def without_mentions(path: Path, problems: list[str]) -> str:
         if not MENTION.search(paragraph):
             kept.append(paragraph)
         elif paragraph.count("\n") >= LONGEST:
-            problems.append(f"{path.relative_to(ROOT)}:{number}: a paragraph of more than that")
+            problems.append(f"{path.relative_to(ROOT)}:{number}: a paragraph with other content")
         number += paragraph.count("\n") + 2
     return "\n\n".join(kept).rstrip("\n") + "\n"
 
@@ -173,7 +173,7 @@ def _value(name: str, text: str) -> str:
 
 
 def require_clean_tree() -> None:
-    """Raise `Refused` if git could not bring back what is removed."""
+    """Raise `Refused` if git could not restore the removed files."""
     git = shutil.which("git") or "git"
     try:
         done = subprocess.run(  # noqa: S603 - constant arguments
