@@ -17,7 +17,7 @@ ADDRESSES = select(models.User.email)
 
 @pytest.mark.parametrize("time", ["first", "second"])
 def test_keeps_nothing_that_a_plain_test_arranged(arrange: ArrangeSync, time: str) -> None:
-    arrange.someone(email=ADDRESS)
+    arrange.account(email=ADDRESS)
     assert [row.email for row in arrange.rows(ADDRESSES)] == [ADDRESS]
 
 

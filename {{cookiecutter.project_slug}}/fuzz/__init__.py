@@ -1,1 +1,1 @@
-"""Generated requests against the document; apart from `tests`, for it takes its time."""
+"""Generated requests against the document; slow, so not part of `tests`."""

@@ -1,4 +1,4 @@
-"""The same application, database and people as the tests have, behind a real server."""
+"""The application, database and users of the tests, behind a real server."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ pytest_plugins = ["tests.conftest"]
 
 @pytest.fixture
 def address(client: TestClient, app: FastAPI) -> Iterator[str]:
-    """Where the application behind `client` listens."""
+    """Address of the application behind `client`."""
     assert client.portal is not None
     with client.portal.wrap_async_context_manager(served(app)) as server:
         yield str(server.base_url)

@@ -1,8 +1,8 @@
-"""Whatever is sent, the answer is one that the document promises (rule TST07).
+"""Every response to a generated request is documented (rule TST07).
 
-Schemathesis makes requests from the document, good and bad ones: no 500, no status, header, media
-type or body that is not documented, nothing let in that should not be, and nothing refused that
-the document permits.
+Schemathesis generates valid and invalid requests from the document. There must be no 500, no
+undocumented status, header, media type or body, no invalid request that is accepted, and no valid
+one that is rejected.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ config = schemathesis.Config.from_path(Path(__file__).with_name("schemathesis.to
 schema = schemathesis.openapi.from_dict(DOCUMENT, config=config)
 
 
-# One login and one transaction for all requests to an operation is what we want of the fixtures.
+# Function-scoped fixtures are intended: all requests to an operation share a login and transaction.
 @schema.parametrize()
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -33,21 +33,20 @@ def test_answers_as_documented(
     case: Case, address: str, arrange: ArrangeSync, use: Callable[..., None]
 ) -> None:
     use(rate_limiter=RateLimiter(RateLimitSettings(enabled=False)))
-    someone = arrange.someone(role="admin")
-    aim(case, ids_in(case.path, arrange.a_row_of_each_table(someone)))
-    # In the case, too: what was generated in their place is not what the answer is about.
-    case.headers.update(someone.headers)
+    account = arrange.account(role="admin")
+    aim(case, ids_in(case.path, arrange.a_row_of_each_table(account)))
+    # Also in the case: the response is not to generated credentials.
+    case.headers.update(account.headers)
     for framing in ("Content-Length", "Transfer-Encoding"):
-        # Made up, it may be no HTTP: the server refuses that before there is an operation.
+        # A generated value may be invalid HTTP, which the server refuses before routing.
         case.headers.pop(framing, None)
-    case.call_and_validate(base_url=address, headers=someone.headers)
+    case.call_and_validate(base_url=address, headers=account.headers)
 
 
 def aim(case: Case, known: dict[str, str]) -> None:
-    """Let every other generated id be that of something that is there, and send what is read.
+    """Use an existing id for every other generated one, and values as the service reads them.
 
-    Of a parameter that is sent twice, the service reads the last, and of text what is between the
-    white space around it, which no schema can say.
+    It uses the last of repeated parameters and trims text, which no schema can express.
     """
     for name, value in case.path_parameters.items():
         if name in known and is_even(value):
@@ -59,7 +58,7 @@ def aim(case: Case, known: dict[str, str]) -> None:
 
 
 def trimmed(value: object) -> object:
-    """The same, with no white space around any text in it."""
+    """Return a value with all its text trimmed."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""What all tests share.
+"""Fixtures of all tests.
 
 `client` (plain functions) and `async_client` (concurrency, streaming) talk to the whole
-application on a real database, and roll back what they did. A test that commits at once from
-several requests, or breaks the database, takes `own_client`.
+application on a real database, and roll back their changes. A test that commits from concurrent
+requests, or breaks the database, uses `own_client`.
 """
 
 import gc
@@ -29,7 +29,7 @@ from app.resources import Resources, open_resources
 from app.tasks import TASKS
 from tests.support import hooks
 from tests.support.answers import Recorded
-from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Jobs, Someone, jobs_in
+from tests.support.arrange import PASSWORD, Account, Arrange, ArrangeSync, Jobs, jobs_in
 from tests.support.resources import isolated, replaced
 from tests.support.things import with_things
 from tests.support.waiting import PATIENCE
@@ -44,8 +44,8 @@ pytest_plugins = [
 
 BASE_URL = "http://testserver"
 
-# A shared machine may pause in any example: time is for benchmarks to measure. Each run takes other
-# examples; `make fuzz` takes many.
+# No deadline: a shared machine may pause during any example. Each run uses other examples; `make
+# fuzz` uses more.
 hypothesis.settings.register_profile(
     "project", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -56,13 +56,13 @@ hypothesis.settings.load_profile("project")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Run files that are named in this process: most take less time than a worker's start."""
+    """Run explicitly named files in this process: most take less time than starting workers."""
     paths = [Path(argument.partition("::")[0]) for argument in config.args]
     return 0 if all(path.is_file() for path in paths) else None
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage among what the tests leave, not again and again among what lasts."""
+    """Exempt objects created during startup from garbage collection."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
@@ -70,9 +70,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _log() -> None:
-    """The log of development; structlog's own takes minutes to draw a long traceback."""
+    """Log as in development; structlog's default takes minutes to render a long traceback."""
     configure_logging(LoggingSettings(), production=False)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # the access log tells the same
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # the access log has the same
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -83,7 +83,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def make_settings(request: pytest.FixtureRequest) -> Callable[..., Settings]:
     """Return settings for tests: cheap hashes, one signing key for all, the servers of the run.
 
-    What is slow on a busy machine is not down: time limits are long, but where a test is of them.
+    Time limits are long, because a busy machine is slow; tests of time limits set their own.
     """
     keys = SigningKeys.generate().to_json()
     hook = request.config.hook.pytest_app_settings
@@ -113,7 +113,7 @@ def make_settings(request: pytest.FixtureRequest) -> Callable[..., Settings]:
 
 @pytest.fixture(scope="session")
 def server_variables(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Return the environment that names the servers of the run, but for the database."""
+    """Return the environment variables of the servers of the run, except the database."""
     hook = request.config.hook.pytest_app_settings
     return {
         f"APP_{group}__{name}".upper(): str(value)
@@ -133,7 +133,7 @@ def running(
     settings: Settings,
     recorded: Recorded,
 ) -> Iterator[TestClient]:
-    """The application, started once for all plain tests of this process."""
+    """The application, started once for all synchronous tests of this process."""
     # On the loop of production.
     options = {"use_uvloop": True}
     app = recorded(with_things(create_app(settings)))
@@ -143,7 +143,7 @@ def running(
 
 @pytest.fixture
 def client(running: TestClient) -> Iterator[TestClient]:
-    """A client of the application, whose traces in the database are rolled back."""
+    """A client of the application, whose changes to the database are rolled back."""
     app, portal = _app_of(running), running.portal
     assert portal is not None
     shared: Resources = app.state.resources
@@ -165,7 +165,7 @@ async def running_async(settings: Settings, recorded: Recorded) -> AsyncIterator
 
 @pytest.fixture
 async def async_client(running_async: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """An asynchronous client, whose traces in the database are rolled back."""
+    """An asynchronous client, whose changes to the database are rolled back."""
     app = running_async
     shared: Resources = app.state.resources
     async with isolated(shared) as own:
@@ -178,7 +178,7 @@ async def async_client(running_async: FastAPI) -> AsyncIterator[httpx2.AsyncClie
 
 @pytest.fixture(scope="session")
 def app_without_resources(settings: Settings, recorded: Recorded) -> FastAPI:
-    """An application that is put together once, and opens nothing."""
+    """An application that is created once, and opens nothing."""
     return recorded(with_things(create_app(settings)))
 
 
@@ -219,7 +219,7 @@ def use(app: FastAPI) -> Callable[..., None]:
 
 @pytest.fixture
 def jobs(arrange: ArrangeSync) -> Jobs:
-    """Return the jobs that requests of `client` have asked for."""
+    """Return the jobs that requests of `client` have enqueued."""
     return lambda: jobs_in(arrange.rows(select(models.OutboxMessage)))
 
 
@@ -239,9 +239,9 @@ def arrange(client: TestClient, app: FastAPI, password_hash: str) -> ArrangeSync
 
 
 @pytest.fixture
-def ada(arrange: ArrangeSync) -> Someone:
-    """A user of `client`."""
-    return arrange.someone()
+def ada(arrange: ArrangeSync) -> Account:
+    """A logged-in user of `client`."""
+    return arrange.account()
 
 
 @pytest.fixture

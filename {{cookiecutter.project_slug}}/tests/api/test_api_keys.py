@@ -1,4 +1,4 @@
-"""API keys: how machines come in (rule SEC07)."""
+"""API keys (rule SEC07)."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ from app.core.ids import new_id
 from app.core.security.secrets import digest
 from app.domain.notifications import SendMail
 from app.domain.permissions import DELEGABLE
-from tests.support.arrange import ArrangeSync, Jobs, Someone, bearer, gone
+from tests.support.arrange import Account, ArrangeSync, Jobs, bearer, gone
 from tests.support.factories import ApiKeyFactory
 
 KEYS = "/api/v1/users/me/api-keys"
@@ -31,12 +31,12 @@ def status_and_code(response: httpx2.Response) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
 
-def create(client: TestClient, user: Someone, **body: Any) -> httpx2.Response:
+def create(client: TestClient, user: Account, **body: Any) -> httpx2.Response:
     whole = {"name": "import", "scopes": ["profile:read"], **body}
     return client.post(KEYS, json=whole, headers=user.headers)
 
 
-def listed(client: TestClient, user: Someone) -> list[dict[str, Any]]:
+def listed(client: TestClient, user: Account) -> list[dict[str, Any]]:
     response = client.get(KEYS, headers=user.headers)
     assert response.status_code == 200
     items: list[dict[str, Any]] = response.json()["items"]
@@ -44,8 +44,8 @@ def listed(client: TestClient, user: Someone) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def user(arrange: ArrangeSync) -> Someone:
-    return arrange.someone()
+def user(arrange: ArrangeSync) -> Account:
+    return arrange.account()
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def limit(use: Callable[..., None], settings: Settings) -> Limit:
 
 
 class TestCreateApiKey:
-    def test_gives_a_key_that_lets_a_machine_in(self, client: TestClient, user: Someone) -> None:
+    def test_returns_a_key_that_authenticates(self, client: TestClient, user: Account) -> None:
         response = create(client, user)
         assert response.status_code == 201
         key = response.json()
@@ -71,8 +71,8 @@ class TestCreateApiKey:
         assert key["last_used_at"] is None
         assert client.get(ME, headers=bearer(key["key"])).status_code == 200
 
-    def test_shows_the_key_this_once(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_shows_the_key_only_once(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         response = create(client, user)
         assert response.headers["cache-control"] == "no-store"
@@ -87,8 +87,8 @@ class TestCreateApiKey:
         ("most", "asked", "days"),
         [(365, {}, 90), (365, {"expires_in_days": 365}, 365), (30, {}, 30)],
     )
-    def test_ends_it_after_so_many_days(
-        self, client: TestClient, user: Someone, limit: Limit, most: int, asked: Any, days: int
+    def test_expires_after_the_requested_days(
+        self, client: TestClient, user: Account, limit: Limit, most: int, asked: Any, days: int
     ) -> None:
         limit(most)
         key = create(client, user, **asked).json()
@@ -96,8 +96,8 @@ class TestCreateApiKey:
         assert ends - created == timedelta(days=days)
 
     @pytest.mark.parametrize("most", [365, 30])
-    def test_refuses_one_that_lasts_too_long(
-        self, client: TestClient, user: Someone, limit: Limit, most: int
+    def test_refuses_a_lifetime_over_the_maximum(
+        self, client: TestClient, user: Account, limit: Limit, most: int
     ) -> None:
         limit(most)
         response = create(client, user, expires_in_days=most + 1)
@@ -106,30 +106,30 @@ class TestCreateApiKey:
         assert (error["field"], error["code"]) == ("body.expires_in_days", "less_than_equal")
         assert error["message"] == f"Input should be less than or equal to {most}"
 
-    def test_tells_the_owner(self, client: TestClient, jobs: Jobs, user: Someone) -> None:
+    def test_notifies_the_owner(self, client: TestClient, jobs: Jobs, user: Account) -> None:
         key = create(client, user).json()
         values = {"name": key["name"], "hint": key["hint"]}
         assert jobs() == [SendMail("api_key_created", user.id, values=values)]
 
-    def test_refuses_a_name_that_the_owner_has_given_already(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_refuses_a_duplicate_name(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         assert create(client, user).status_code == 201
         assert status_and_code(create(client, user, name=" import ")) == (409, "api_key_name_taken")
-        assert create(client, arrange.someone()).status_code == 201
+        assert create(client, arrange.account()).status_code == 201
 
-    def test_refuses_more_than_an_account_may_have(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_refuses_more_than_the_quota(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         rows = [ApiKeyFactory.build(user_id=user.id) for _ in range(99)]
         arrange.store(*rows)
         last = create(client, user).json()
         assert status_and_code(create(client, user, name="more")) == (409, "too_many_api_keys")
-        assert create(client, arrange.someone()).status_code == 201
+        assert create(client, arrange.account()).status_code == 201
         assert client.delete(f"{KEYS}/{last['id']}", headers=user.headers).status_code == 204
         assert create(client, user, name="more").status_code == 201
 
-    def test_refuses_one_whose_account_is_gone_since_the_request_began(
+    def test_refuses_a_user_who_was_deleted_meanwhile(
         self, client: TestClient, app: FastAPI
     ) -> None:
         app.dependency_overrides[get_principal] = gone
@@ -156,60 +156,64 @@ class TestCreateApiKey:
             {"user_id": str(new_id())},
         ],
     )
-    def test_refuses_a_body_that_is_not_valid(
-        self, client: TestClient, user: Someone, body: dict[str, Any]
+    def test_refuses_an_invalid_body(
+        self, client: TestClient, user: Account, body: dict[str, Any]
     ) -> None:
         assert status_and_code(create(client, user, **body)) == (422, "validation_error")
         assert listed(client, user) == []
 
-    def test_gives_no_permission_that_the_owner_lacks(
-        self, client: TestClient, user: Someone
+    def test_grants_no_permission_that_the_owner_lacks(
+        self, client: TestClient, user: Account
     ) -> None:
         response = create(client, user, scopes=["profile:read", "users:read"])
         assert status_and_code(response) == (403, "insufficient_scope")
         assert response.json()["detail"] == "This operation requires users:read."
         assert listed(client, user) == []
 
-    def test_gives_no_permission_that_the_token_lacks(
+    def test_grants_no_permission_that_the_token_lacks(
         self, client: TestClient, arrange: ArrangeSync
     ) -> None:
-        admin = arrange.someone("admin", frozenset({"account:manage", "profile:read"}))
+        admin = arrange.account("admin", frozenset({"account:manage", "profile:read"}))
         response = create(client, admin, scopes=["users:read"])
         assert status_and_code(response) == (403, "insufficient_scope")
 
-    def test_gives_all_that_can_be_given(self, client: TestClient, arrange: ArrangeSync) -> None:
-        admin = arrange.someone(role="admin")
+    def test_grants_all_delegable_permissions(
+        self, client: TestClient, arrange: ArrangeSync
+    ) -> None:
+        admin = arrange.account(role="admin")
         key = create(client, admin, scopes=sorted(DELEGABLE)).json()
         assert key["scopes"] == sorted(DELEGABLE)
         assert client.get("/api/v1/users", headers=bearer(key["key"])).status_code == 200
 
 
 class TestUseApiKey:
-    def test_is_held_to_its_scope(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_is_limited_to_its_scope(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         headers = bearer(arrange.api_key(user, frozenset({"profile:read"})))
         assert client.get(ME, headers=headers).status_code == 200
         response = client.patch(ME, json={}, headers=headers)
         assert status_and_code(response) == (403, "insufficient_scope")
 
-    def test_loses_what_its_owner_loses(self, client: TestClient, arrange: ArrangeSync) -> None:
-        admin = arrange.someone(role="admin")
+    def test_loses_permissions_with_its_owner(
+        self, client: TestClient, arrange: ArrangeSync
+    ) -> None:
+        admin = arrange.account(role="admin")
         headers = bearer(arrange.api_key(admin, frozenset({"users:read", "profile:read"})))
         assert client.get("/api/v1/users", headers=headers).status_code == 200
         arrange.execute(update(models.User).values(role="user"))
         assert client.get("/api/v1/users", headers=headers).status_code == 403
         assert client.get(ME, headers=headers).status_code == 200
 
-    def test_is_useless_when_its_owner_is_kept_out(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_is_refused_when_its_owner_is_deactivated(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         headers = bearer(arrange.api_key(user, frozenset({"profile:read"})))
         arrange.execute(update(models.User).values(is_active=False))
         assert status_and_code(client.get(ME, headers=headers)) == (401, "invalid_token")
 
-    def test_is_useless_when_it_has_expired(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_is_refused_after_its_expiry(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         headers = bearer(arrange.api_key(user, frozenset({"profile:read"})))
         expiry = update(models.ApiKey).values(expires_at=utc_now() + timedelta(minutes=1))
@@ -219,21 +223,23 @@ class TestUseApiKey:
         assert status_and_code(client.get(ME, headers=headers)) == (401, "invalid_token")
 
     @pytest.mark.parametrize("key", ["ak_", "ak_unknown", "ak_" + "A" * 43, "ak_ü"])
-    def test_has_to_be_one_of_ours(self, client: TestClient, user: Someone, key: str) -> None:
+    def test_is_refused_unless_it_is_stored(
+        self, client: TestClient, user: Account, key: str
+    ) -> None:
         headers = {b"Authorization": f"Bearer {key}".encode("latin-1")}
         response = client.get(ME, headers=headers)
         assert status_and_code(response) == (401, "invalid_token")
         assert "invalid_token" in response.headers["www-authenticate"]
 
     def test_outlives_the_sessions_of_its_owner(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         headers = bearer(arrange.api_key(user, frozenset({"profile:read"})))
         client.post("/api/v1/auth/logout", json={"refresh_token": user.refresh_token})
         assert client.get(ME, headers=headers).status_code == 200
 
-    def test_remembers_its_last_use_to_the_minute(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_records_its_last_use_to_the_minute(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         headers = bearer(arrange.api_key(user, frozenset({"profile:read"})))
         assert listed(client, user)[0]["last_used_at"] is None
@@ -248,8 +254,8 @@ class TestUseApiKey:
 
 
 class TestListApiKeys:
-    def test_gives_ones_own_in_pages_the_latest_first(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_returns_pages_of_own_keys_newest_first(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         names = [f"key {number}" for number in range(3)]
         for name in names:
@@ -260,11 +266,11 @@ class TestListApiKeys:
         rest = client.get(KEYS, params=query, headers=user.headers).json()
         assert [key["name"] for key in first["items"] + rest["items"]] == names[::-1]
         assert rest["next_cursor"] is None
-        assert listed(client, arrange.someone(role="admin")) == []
+        assert listed(client, arrange.account(role="admin")) == []
 
 
 class TestRevokeApiKey:
-    def test_makes_it_useless_at_once(self, client: TestClient, user: Someone) -> None:
+    def test_takes_effect_at_once(self, client: TestClient, user: Account) -> None:
         key = create(client, user).json()
         headers = bearer(key["key"])
         assert client.get(ME, headers=headers).status_code == 200
@@ -274,12 +280,12 @@ class TestRevokeApiKey:
         assert listed(client, user) == []
         assert create(client, user).status_code == 201  # its name is free
 
-    def test_does_not_find_that_of_another(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_does_not_find_another_users_key(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         key = create(client, user).json()
         path = f"{KEYS}/{key['id']}"
-        others = [arrange.someone(), arrange.someone(role="admin")]
+        others = [arrange.account(), arrange.account(role="admin")]
         answers = [client.delete(path, headers=other.headers) for other in others]
         assert [status_and_code(answer) for answer in answers] == [(404, "api_key_not_found")] * 2
         assert client.get(ME, headers=bearer(key["key"])).status_code == 200

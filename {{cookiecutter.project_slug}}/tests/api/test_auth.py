@@ -1,4 +1,4 @@
-"""Logging in, staying in, logging out (rules SEC01, SEC04, SEC05, SEC11)."""
+"""Login, refresh and logout (rules SEC01, SEC04, SEC05, SEC11)."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from app.core.security.passwords import PasswordHasher, Verification
 from app.core.security.secrets import digest
 from app.domain.permissions import ROLES, scope_of
 from app.repositories.users import UserRepository
-from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
+from tests.support.arrange import PASSWORD, Account, Arrange, ArrangeSync, bearer
 
 API = "/api/v1"
 TOKEN = "/api/v1/auth/token"
@@ -52,7 +52,7 @@ def is_let_in(client: TestClient, access_token: str) -> bool:
 
 
 class SpyingHasher(PasswordHasher):
-    """Remembers what was checked against which hash."""
+    """Records passwords and the hashes that they are checked against."""
 
     def __init__(self, settings: PasswordSettings) -> None:
         super().__init__(settings)
@@ -64,12 +64,12 @@ class SpyingHasher(PasswordHasher):
 
 
 @pytest.fixture
-def user(arrange: ArrangeSync) -> Someone:
-    return arrange.someone(username="ada", email="ada@example.com")
+def user(arrange: ArrangeSync) -> Account:
+    return arrange.account(username="ada", email="ada@example.com")
 
 
 class TestLogIn:
-    def test_gives_a_pair_of_tokens(self, client: TestClient, user: Someone) -> None:
+    def test_returns_a_pair_of_tokens(self, client: TestClient, user: Account) -> None:
         response = log_in(client, "ada")
         assert response.status_code == 200
         pair = response.json()
@@ -81,12 +81,12 @@ class TestLogIn:
         assert response.headers["cache-control"] == "no-store"  # RFC 6749 §5.1
 
     @pytest.mark.parametrize("name", ["ada", "ADA", " ada ", "ada@example.com", "Ada@Example.COM"])
-    def test_takes_the_name_or_the_address_in_any_case(
-        self, client: TestClient, user: Someone, name: str
+    def test_accepts_username_or_address_in_any_case(
+        self, client: TestClient, user: Account, name: str
     ) -> None:
         assert log_in(client, name).status_code == 200
 
-    def test_takes_the_password_as_it_was_typed(self, client: TestClient) -> None:
+    def test_does_not_trim_the_password(self, client: TestClient) -> None:
         new = {"email": "a@example.com", "username": "ada", "password": f" {PASSWORD} "}
         assert client.post("/api/v1/users", json=new).status_code == 201
         assert log_in(client, "ada", f" {PASSWORD} ").status_code == 200
@@ -101,17 +101,17 @@ class TestLogIn:
             pytest.param("%' OR 1=1 --", PASSWORD, id="an injection"),
         ],
     )
-    def test_refuses_all_others_in_the_same_words(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone, username: str, password: str
+    def test_refuses_all_others_with_the_same_response(
+        self, client: TestClient, arrange: ArrangeSync, user: Account, username: str, password: str
     ) -> None:
-        arrange.someone(username="alan", is_active=False)
+        arrange.account(username="alan", is_active=False)
         response = log_in(client, username, password)
         assert status_and_code(response) == (401, "invalid_credentials")
         assert response.json()["detail"] == "Incorrect username or password."
         assert response.headers["www-authenticate"] == "Bearer"
 
-    def test_takes_the_same_path_where_there_is_no_account(
-        self, client: TestClient, use: Callable[..., None], settings: Any, user: Someone
+    def test_takes_the_same_path_without_an_account(
+        self, client: TestClient, use: Callable[..., None], settings: Any, user: Account
     ) -> None:
         hasher = SpyingHasher(settings.passwords)
         use(hasher=hasher)
@@ -130,20 +130,20 @@ class TestLogIn:
             ("  ", scope_of(ROLES["user"])),
         ],
     )
-    def test_grants_what_is_asked_for_and_held(
-        self, client: TestClient, user: Someone, asked: str, granted: str
+    def test_grants_requested_permissions_of_the_role(
+        self, client: TestClient, user: Account, asked: str, granted: str
     ) -> None:
         assert log_in(client, "ada", scope=asked).json()["scope"] == granted
 
     @pytest.mark.parametrize("asked", ["users:write", "unheard:of", "users:write users:read"])
-    def test_refuses_a_scope_of_which_the_account_has_nothing(
-        self, client: TestClient, user: Someone, asked: str
+    def test_refuses_a_scope_without_granted_permissions(
+        self, client: TestClient, user: Account, asked: str
     ) -> None:
         response = log_in(client, "ada", scope=asked)
         assert status_and_code(response) == (422, "validation_error")
         assert [error["code"] for error in response.json()["errors"]] == ["invalid_scope"]
 
-    def test_takes_what_generic_clients_send(self, client: TestClient, user: Someone) -> None:
+    def test_accepts_the_form_of_generic_clients(self, client: TestClient, user: Account) -> None:
         form = {"grant_type": "password", "scope": "", "client_id": "", "client_secret": ""}
         assert log_in(client, "ada", **form).status_code == 200
 
@@ -165,22 +165,20 @@ class TestLogIn:
             ),
         ],
     )
-    def test_refuses_a_form_that_is_not_valid(
-        self, client: TestClient, form: dict[str, str]
-    ) -> None:
+    def test_refuses_an_invalid_form(self, client: TestClient, form: dict[str, str]) -> None:
         response = client.post(TOKEN, data=form)
         assert status_and_code(response) == (422, "validation_error")
         assert PASSWORD not in response.text
 
-    def test_keeps_no_token_but_its_hash(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_stores_only_hashes_of_tokens(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         token = log_in(client, "ada").json()["refresh_token"]
         rows = arrange.rows(select(models.RefreshToken.token_hash))
         stored = {row.token_hash for row in rows}
         assert stored == {digest(user.refresh_token), digest(token)}
 
-    def test_remembers_where_it_comes_from(self, client: TestClient, user: Someone) -> None:
+    def test_records_the_client(self, client: TestClient, user: Account) -> None:
         headers = {"User-Agent": "x" * 300}
         form = {"username": "ada", "password": PASSWORD}
         token = client.post(TOKEN, data=form, headers=headers).json()["access_token"]
@@ -188,11 +186,9 @@ class TestLogIn:
         assert sessions[0]["user_agent"] == "x" * 255
         assert sessions[0]["ip_address"] == "testclient"
 
-    async def test_stores_no_more_of_an_address_than_an_address_has(
-        self, own_app: FastAPI, arrange_own: Arrange
-    ) -> None:
+    async def test_truncates_a_long_address(self, own_app: FastAPI, arrange_own: Arrange) -> None:
         """A proxy that we trust may send anything."""
-        user = await arrange_own.someone()
+        user = await arrange_own.account()
         transport = httpx2.ASGITransport(app=own_app, client=("f" * 300, 1))
         form = {"username": user.username, "password": PASSWORD}
         async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as client:
@@ -208,13 +204,13 @@ class TestRehash:
         use(hasher=PasswordHasher(passwords))
         return 2
 
-    def stored(self, arrange: ArrangeSync, user: Someone) -> str:
+    def stored(self, arrange: ArrangeSync, user: Account) -> str:
         statement = select(models.User.password_hash).where(models.User.id == user.id)
         password_hash: str = arrange.rows(statement)[0].password_hash
         return password_hash
 
     def test_follows_raised_parameters_at_the_next_login(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone, raised: int
+        self, client: TestClient, arrange: ArrangeSync, user: Account, raised: int
     ) -> None:
         before = self.stored(arrange, user)
         assert log_in(client, "ada", "Difference2Engine").status_code == 401
@@ -224,7 +220,7 @@ class TestRehash:
         assert log_in(client, "ada").status_code == 200
 
     def test_leaves_a_current_hash_alone(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         before = self.stored(arrange, user)
         assert log_in(client, "ada").status_code == 200
@@ -232,7 +228,7 @@ class TestRehash:
 
 
 class TestRefresh:
-    def test_gives_a_new_pair(self, client: TestClient, user: Someone) -> None:
+    def test_returns_a_new_pair(self, client: TestClient, user: Account) -> None:
         response = refresh(client, user.refresh_token)
         assert response.status_code == 200
         pair = response.json()
@@ -242,7 +238,7 @@ class TestRefresh:
         assert refresh(client, pair["refresh_token"]).status_code == 200
         assert is_let_in(client, user.access_token)
 
-    def test_stays_in_its_session_and_prolongs_it(self, client: TestClient, user: Someone) -> None:
+    def test_prolongs_its_session(self, client: TestClient, user: Account) -> None:
         before = client.get("/api/v1/auth/sessions", headers=user.headers).json()["items"]
         headers = {"User-Agent": "another"}
         client.post(REFRESH, json={"refresh_token": user.refresh_token}, headers=headers)
@@ -252,14 +248,14 @@ class TestRefresh:
         assert after[0]["last_used_at"] > before[0]["last_used_at"]
         assert after[0]["user_agent"] == "another"
 
-    def test_keeps_a_narrow_scope_narrow(self, client: TestClient, user: Someone) -> None:
+    def test_keeps_a_narrow_scope_narrow(self, client: TestClient, user: Account) -> None:
         pair = log_in(client, "ada", scope="profile:read").json()
         assert refresh(client, pair["refresh_token"]).json()["scope"] == "profile:read"
 
-    def test_promises_no_more_than_the_role_still_holds(
+    def test_grants_only_current_permissions_of_the_role(
         self, client: TestClient, arrange: ArrangeSync
     ) -> None:
-        admin, other = arrange.someone(role="admin"), arrange.someone(role="admin")
+        admin, other = arrange.account(role="admin"), arrange.account(role="admin")
         demotion = {"role": "support"}
         path = f"/api/v1/users/{other.id}"
         assert client.patch(path, json=demotion, headers=admin.headers).status_code == 200
@@ -267,7 +263,7 @@ class TestRefresh:
         assert pair["scope"] == scope_of(ROLES["support"])
 
     def test_refuses_a_replayed_token_and_ends_the_whole_family(
-        self, client: TestClient, user: Someone
+        self, client: TestClient, user: Account
     ) -> None:
         pair = refresh(client, user.refresh_token).json()
         replay = refresh(client, user.refresh_token)
@@ -279,7 +275,7 @@ class TestRefresh:
         assert not is_let_in(client, user.access_token)
 
     def test_leaves_other_sessions_alone_when_one_is_stolen(
-        self, client: TestClient, user: Someone
+        self, client: TestClient, user: Account
     ) -> None:
         other = log_in(client, "ada").json()
         refresh(client, user.refresh_token)
@@ -288,7 +284,7 @@ class TestRefresh:
         assert refresh(client, other["refresh_token"]).status_code == 200
 
     @pytest.mark.parametrize("token", ["rt_unknown", "x", "ak_" + "x" * 43, "eyJ.e30.x", "x" * 255])
-    def test_refuses_an_unknown_token(self, client: TestClient, user: Someone, token: str) -> None:
+    def test_refuses_an_unknown_token(self, client: TestClient, user: Account, token: str) -> None:
         response = refresh(client, token)
         assert status_and_code(response) == (401, "invalid_refresh_token")
         assert token not in response.text
@@ -303,7 +299,7 @@ class TestRefresh:
         ids=["expired", "revoked", "deactivated user"],
     )
     def test_refuses_the_token_of_a_session_that_has_ended(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone, ended: Update
+        self, client: TestClient, arrange: ArrangeSync, user: Account, ended: Update
     ) -> None:
         arrange.execute(ended)
         response = refresh(client, user.refresh_token)
@@ -311,13 +307,13 @@ class TestRefresh:
 
 
 class TestLifetime:
-    """Of a session, in days since its login and since its last use."""
+    """Lifetime of a session, in days since its login and its last use."""
 
     @pytest.mark.parametrize(("age", "days"), [(0, 14), (16, 30), (17, 30), (29, 30)])
     def test_is_prolonged_by_a_refresh_up_to_its_end(
         self, client: TestClient, arrange: ArrangeSync, age: int, days: int
     ) -> None:
-        user = arrange.someone(logged_in=timedelta(days=age))
+        user = arrange.account(logged_in=timedelta(days=age))
         assert refresh(client, user.refresh_token).status_code == 200
         (session,) = client.get(f"{API}/auth/sessions", headers=user.headers).json()["items"]
         created, ends = (
@@ -328,13 +324,11 @@ class TestLifetime:
     def test_follows_a_setting_that_was_lowered(
         self, client: TestClient, arrange: ArrangeSync
     ) -> None:
-        user = arrange.someone(logged_in=timedelta(days=30))
+        user = arrange.account(logged_in=timedelta(days=30))
         response = refresh(client, user.refresh_token)
         assert status_and_code(response) == (401, "invalid_refresh_token")
 
-    def test_is_that_of_an_unused_one_after_a_login(
-        self, client: TestClient, user: Someone
-    ) -> None:
+    def test_starts_as_that_of_an_unused_session(self, client: TestClient, user: Account) -> None:
         token = log_in(client, "ada").json()["access_token"]
         session = client.get(f"{API}/auth/sessions", headers=bearer(token)).json()["items"][0]
         created, ends = (
@@ -349,15 +343,15 @@ class TestStepUp:
         return client.post(f"{API}/auth/step-up", json=body, headers=bearer(token))
 
     def may_delete(self, client: TestClient, token: str) -> bool:
-        """Whether a token counts as a recent login: else deleting the last admin is a 401."""
+        """Return whether a token is a recent login: otherwise deleting the last admin is a 401."""
         status = client.delete(ME, headers=bearer(token)).status_code
         assert status in {401, 409}
         return status == 409
 
-    def test_gives_a_token_that_counts_as_a_recent_login(
+    def test_returns_a_token_that_counts_as_a_recent_login(
         self, client: TestClient, arrange: ArrangeSync
     ) -> None:
-        admin = arrange.someone(role="admin", logged_in=timedelta(seconds=301))
+        admin = arrange.account(role="admin", logged_in=timedelta(seconds=301))
         assert not self.may_delete(client, admin.access_token)
         response = self.step_up(client, admin.access_token)
         assert response.status_code == 200
@@ -371,7 +365,7 @@ class TestStepUp:
     def test_does_not_make_refreshed_tokens_recent(
         self, client: TestClient, arrange: ArrangeSync
     ) -> None:
-        old = arrange.someone(role="admin", logged_in=timedelta(seconds=301))
+        old = arrange.account(role="admin", logged_in=timedelta(seconds=301))
         assert self.step_up(client, old.access_token).status_code == 200
         pair = refresh(client, old.refresh_token).json()
         assert not self.may_delete(client, pair["access_token"])
@@ -379,25 +373,25 @@ class TestStepUp:
     def test_is_not_needed_after_a_login_nor_after_its_refresh(
         self, client: TestClient, arrange: ArrangeSync
     ) -> None:
-        admin = arrange.someone(role="admin")
+        admin = arrange.account(role="admin")
         pair = log_in(client, admin.username).json()
         assert self.may_delete(client, pair["access_token"])
         pair = refresh(client, pair["refresh_token"]).json()
         assert self.may_delete(client, pair["access_token"])
 
     def test_grants_no_more_than_the_token(self, client: TestClient, arrange: ArrangeSync) -> None:
-        narrow = arrange.someone(permissions=frozenset({"account:manage", "profile:read"}))
+        narrow = arrange.account(permissions=frozenset({"account:manage", "profile:read"}))
         body = self.step_up(client, narrow.access_token).json()
         assert body["scope"] == "account:manage profile:read"
 
-    def test_ends_with_the_session(self, client: TestClient, user: Someone) -> None:
+    def test_ends_with_the_session(self, client: TestClient, user: Account) -> None:
         token = self.step_up(client, user.access_token).json()["access_token"]
         assert is_let_in(client, token)
         log_out(client, user.refresh_token)
         assert not is_let_in(client, token)
 
-    def test_counts_a_wrong_password_like_a_change_of_it(
-        self, client: TestClient, user: Someone
+    def test_shares_its_limit_with_password_changes(
+        self, client: TestClient, user: Account
     ) -> None:
         for _ in range(4):
             response = self.step_up(client, user.access_token, "Wrong1Password")
@@ -409,10 +403,10 @@ class TestStepUp:
         assert status_and_code(response) == (429, "too_many_login_attempts")
         assert log_in(client, "ada").status_code == 200
 
-    async def test_does_not_take_a_password_that_was_changed_meanwhile(
+    async def test_refuses_a_password_that_was_changed_meanwhile(
         self, own_client: httpx2.AsyncClient, own_app: FastAPI, arrange_own: Arrange
     ) -> None:
-        user = await arrange_own.someone()
+        user = await arrange_own.account()
         hasher = own_app.state.resources.hasher
         verify = hasher.verify
 
@@ -428,20 +422,20 @@ class TestStepUp:
 
 
 class TestConcurrency:
-    async def test_a_token_is_good_for_one_of_many_refreshes_at_once(
+    async def test_one_of_many_refreshes_at_once_succeeds(
         self, own_client: httpx2.AsyncClient, arrange_own: Arrange
     ) -> None:
-        user = await arrange_own.someone()
+        user = await arrange_own.account()
         body = {"refresh_token": user.refresh_token}
         responses = await asyncio.gather(*(own_client.post(REFRESH, json=body) for _ in range(5)))
         codes = sorted(response.json().get("code", "success") for response in responses)
         assert codes == ["refresh_token_reused"] * 4 + ["success"]
         assert (await own_client.get(ME, headers=user.headers)).status_code == 401
 
-    async def test_all_of_many_logins_at_once_get_in_while_the_hash_is_renewed(
+    async def test_logins_at_once_succeed_while_the_hash_is_renewed(
         self, own_client: httpx2.AsyncClient, own_app: FastAPI, arrange_own: Arrange
     ) -> None:
-        user = await arrange_own.someone()
+        user = await arrange_own.account()
         passwords = own_app.state.resources.settings.passwords
         own_app.state.resources.hasher._argon2 = PasswordHasher(
             passwords.model_copy(update={"time_cost": 2})
@@ -450,11 +444,11 @@ class TestConcurrency:
         responses = await asyncio.gather(*(own_client.post(TOKEN, data=form) for _ in range(4)))
         assert [response.status_code for response in responses] == [200] * 4
 
-    async def test_a_login_does_not_outlive_what_it_was_checked_against(
+    async def test_a_login_fails_if_its_account_changes_meanwhile(
         self, own_client: httpx2.AsyncClient, own_app: FastAPI, arrange_own: Arrange
     ) -> None:
-        """The account is kept out while its password is being checked."""
-        user = await arrange_own.someone()
+        """Deactivate the account while its password is being verified."""
+        user = await arrange_own.account()
         resources = own_app.state.resources
         hasher = resources.hasher
         verify = hasher.verify
@@ -475,7 +469,7 @@ class TestConcurrency:
 
 
 class TestLogOut:
-    def test_ends_the_session_at_once(self, client: TestClient, user: Someone) -> None:
+    def test_ends_the_session_at_once(self, client: TestClient, user: Account) -> None:
         other = log_in(client, "ada").json()
         for token in (user.refresh_token, user.refresh_token, "rt_unknown"):
             response = log_out(client, token)
@@ -485,7 +479,7 @@ class TestLogOut:
         again = refresh(client, user.refresh_token)
         assert status_and_code(again) == (401, "invalid_refresh_token")
 
-    def test_takes_a_token_that_was_used_already(self, client: TestClient, user: Someone) -> None:
+    def test_accepts_a_used_token(self, client: TestClient, user: Account) -> None:
         pair = refresh(client, user.refresh_token).json()
         assert log_out(client, user.refresh_token).status_code == 204
         assert not is_let_in(client, pair["access_token"])

@@ -1,4 +1,4 @@
-"""No account takes the service from the others: whatever it holds at once has a limit."""
+"""Concurrency limits: no account can block the others."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ from app.infrastructure.http.server import HttpProtocol
 from app.main import create_app
 from tests.api.test_streaming import exporting, owner_of_things, store_things
 from tests.conftest import async_client_of
-from tests.support.arrange import Arrange, Someone
+from tests.support.arrange import Account, Arrange
 from tests.support.serving import LiveServer, live, served
 from tests.support.things import EXPORT, THINGS, with_things
 from tests.support.waiting import PATIENCE, eventually
@@ -50,7 +50,7 @@ class TestRequests:
     async def test_of_one_account_leave_connections_to_others(
         self, app: FastAPI, arrange: Arrange
     ) -> None:
-        ada, bob = await arrange.someone(), await arrange.someone()
+        ada, bob = await arrange.account(), await arrange.account()
         lock = update(models.User).where(models.User.id == ada.id).values(full_name="Locked")
         change = {"full_name": "Ada"}
         async with async_client_of(app) as client:
@@ -70,7 +70,7 @@ class TestRequests:
         assert refused.headers["Retry-After"] == "1"
 
     @pytest.mark.parametrize("path", [ME, EXPORT, f"{EXPORT}?chosen=none"])
-    async def test_count_until_they_end_however_they_do(
+    async def test_count_until_they_end_in_any_way(
         self, app: FastAPI, arrange: Arrange, path: str
     ) -> None:
         ada = await owner_of_things(app, arrange, 1)
@@ -88,7 +88,7 @@ class TestSearch:
         settings = make_settings(own_database_url, database=limits)
         app = with_things(create_app(settings))
         async with app.router.lifespan_context(app), async_client_of(app) as client:
-            ada = await Arrange(lambda: app.state.resources, password_hash).someone()
+            ada = await Arrange(lambda: app.state.resources, password_hash).account()
             stopped = await client.get(f"{THINGS}/endless?q=a", headers=ada.headers)
             next_one = await client.get(ME, headers=ada.headers)
 
@@ -101,7 +101,7 @@ class TestExports:
     async def test_of_one_account_leave_snapshots_to_others_until_its_client_is_gone(
         self, app: FastAPI, arrange: Arrange
     ) -> None:
-        ada, bob = await owner_of_things(app, arrange, 4000), await arrange.someone()
+        ada, bob = await owner_of_things(app, arrange, 4000), await arrange.account()
         await store_things(app, bob, 1)
         async with served(app) as client:
             async with AsyncExitStack() as unread:
@@ -240,7 +240,7 @@ def connections(server: LiveServer) -> list[HttpProtocol]:
     return [each for each in server.server.server_state.connections if type(each) is HttpProtocol]
 
 
-def request_line(method: str, path: str, user: Someone | None = None) -> bytes:
+def request_line(method: str, path: str, user: Account | None = None) -> bytes:
     """Return the beginning of a request, without the end of its headers."""
     token = f"Authorization: Bearer {user.access_token}\r\n" if user else ""
     return f"{method} {path} HTTP/1.1\r\nHost: testserver\r\n{token}".encode()

@@ -1,4 +1,4 @@
-"""What clients are told when the database fails: nothing of its own words (rule DB09)."""
+"""Database errors as clients see them: without messages of the database (rule DB09)."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ ACCOUNT = {
 
 
 class TestExhaustedPool:
-    async def test_is_no_database_that_is_down(
+    async def test_does_not_affect_readiness(
         self, make_settings: Callable[..., Settings], own_database_url: str
     ) -> None:
         app = create_app(make_settings(own_database_url, database={"pool_size": 1}))
@@ -39,7 +39,7 @@ class TestExhaustedPool:
 
 
 class TestUnknownConstraint:
-    async def test_is_a_conflict_that_tells_nothing_of_the_database(
+    async def test_is_a_conflict_without_database_details(
         self, own_app: FastAPI, own_client: httpx2.AsyncClient
     ) -> None:
         resources: Resources = own_app.state.resources
@@ -59,10 +59,10 @@ class TestUnknownConstraint:
 
 
 class TestBrokenStatement:
-    async def test_is_our_fault_and_nobody_elses_business(
+    async def test_is_a_500_without_details(
         self, own_app: FastAPI, own_client: httpx2.AsyncClient, arrange_own: Arrange
     ) -> None:
-        ada = await arrange_own.someone()
+        ada = await arrange_own.account()
         resources: Resources = own_app.state.resources
         async with resources.database.transaction() as session:
             await session.execute(text("ALTER TABLE users RENAME COLUMN full_name TO gone"))

@@ -23,7 +23,7 @@ from app.main import create_app
 from app.resources import Resources
 from dev_servers import postgresql
 from tests.conftest import async_client_of
-from tests.support.arrange import Arrange, Someone
+from tests.support.arrange import Account, Arrange
 from tests.support.databases import execute
 from tests.support.faults import assert_unavailable
 from tests.support.serving import served
@@ -42,7 +42,7 @@ END_ALL_OTHERS: Final = OTHERS.replace("count(*)", "count(pg_terminate_backend(p
 
 @pytest.fixture(scope="module")
 def private_url() -> Iterator[str]:
-    """A database on a server of our own, which we may kill."""
+    """A database on a separate server, which the test may kill."""
     with postgresql.opened(None) as server:
         with ThreadPoolExecutor(1) as thread:  # where no loop runs
             thread.submit(migrations.upgrade, server.url).result()
@@ -134,13 +134,13 @@ class TestReadOnlyServer:
 
 
 class TestServerThatIsAway:
-    async def test_goes_unseen_if_it_was_away_while_nobody_asked(
+    async def test_is_not_noticed_if_it_was_away_between_requests(
         self,
         own_client: httpx2.AsyncClient,
         arrange_own: Arrange,
         own_database_url: str,
     ) -> None:
-        ada = await arrange_own.someone()
+        ada = await arrange_own.account()
 
         await run(own_database_url, END_ALL_OTHERS)
         await nobody_else_is_connected(own_database_url)
@@ -148,10 +148,10 @@ class TestServerThatIsAway:
 
         assert response.status_code == 200
 
-    async def test_goes_unseen_if_it_is_going_away(
+    async def test_is_not_noticed_while_it_shuts_down(
         self, own_app: FastAPI, own_client: httpx2.AsyncClient, arrange_own: Arrange
     ) -> None:
-        ada = await arrange_own.someone()
+        ada = await arrange_own.account()
         await half_close(own_app)
         read = await own_client.get(ME, headers=ada.headers)
         await half_close(own_app)
@@ -162,14 +162,14 @@ class TestServerThatIsAway:
 
         assert (read.status_code, again.status_code) == (200, 200)
 
-    async def test_breaks_off_the_transaction_that_it_meets(
+    async def test_aborts_the_transaction_in_progress(
         self,
         own_app: FastAPI,
         own_client: httpx2.AsyncClient,
         arrange_own: Arrange,
         own_database_url: str,
     ) -> None:
-        ada = await arrange_own.someone()
+        ada = await arrange_own.account()
         database: Database = own_app.state.resources.database
         async with database.transaction() as session:
             await session.execute(text("SELECT 1 FROM users FOR UPDATE"))
@@ -184,10 +184,10 @@ class TestServerThatIsAway:
         assert_unavailable(response)
         assert after.json()["full_name"] != "Lost"
 
-    async def test_breaks_off_an_export_that_has_begun(
+    async def test_aborts_an_export_in_progress(
         self, own_app: FastAPI, arrange_own: Arrange, own_database_url: str
     ) -> None:
-        ada = await arrange_own.someone()
+        ada = await arrange_own.account()
         await arrange_own.execute(CREATE_TABLE)
         more = "more than sockets hold" * 500
         await arrange_own.store(
@@ -215,16 +215,16 @@ class TestServerThatIsAway:
 
 
 class Load:
-    """Clients that go on asking while the database is away."""
+    """Clients that keep sending requests while the database is down."""
 
-    def __init__(self, client: httpx2.AsyncClient, someone: Someone) -> None:
+    def __init__(self, client: httpx2.AsyncClient, account: Account) -> None:
         self._client = client
-        self._someone = someone
+        self._someone = account
         self.answered = asyncio.Event()
         self.failures: list[httpx2.Response] = []
 
     async def ask_until_recovered(self) -> None:
-        """Ask, over and over, until somebody was refused and the service answers again."""
+        """Send requests until some have failed and the service has recovered."""
         while not await self._is_answered() or not self.failures:
             pass
 
@@ -239,17 +239,17 @@ class Load:
 @asynccontextmanager
 async def running(
     settings: Settings, password_hash: str
-) -> AsyncIterator[tuple[FastAPI, httpx2.AsyncClient, Someone]]:
-    """An application with somebody who may use it."""
+) -> AsyncIterator[tuple[FastAPI, httpx2.AsyncClient, Account]]:
+    """An application with a logged-in user."""
     app = create_app(settings)
     async with app.router.lifespan_context(app), async_client_of(app) as client:
         resources: Resources = app.state.resources
         arrange = Arrange(lambda: resources, password_hash)
-        yield app, client, await once_in_time(arrange.someone)
+        yield app, client, await once_in_time(arrange.account)
 
 
 async def once_in_time(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """What the database answers, once it does so in time: a slow machine may need more tries."""
+    """Return the result once the database responds in time: a slow machine may need more tries."""
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
@@ -259,21 +259,21 @@ async def once_in_time(ask: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def backend_of(database: Database) -> int:
-    """The process that serves the next connection of the pool."""
+    """Return the server process behind the next connection of the pool."""
     async with database.read() as connection:
         process: int = (await connection.scalars(text("SELECT pg_backend_pid()"))).one()
     return process
 
 
 async def crash(database: Database) -> None:
-    """Kill a process of the server, which ends all others and recovers; it may be at it already."""
+    """Kill a server process: the server ends all others, and recovers; it may be at it already."""
     with suppress(DatabaseUnavailable, ProcessLookupError):
         os.kill(await backend_of(database), signal.SIGKILL)
 
 
 @contextmanager
 def stopped(process: int) -> Iterator[None]:
-    """Keep a process from doing anything."""
+    """Stop a process for the duration of the block."""
     os.kill(process, signal.SIGSTOP)
     try:
         yield
@@ -291,7 +291,7 @@ async def somebody_waits(url: str) -> None:
 
 
 async def half_close(app: FastAPI) -> None:
-    """Let the server end all connections of the pool, as far as the client has heard of it."""
+    """Let the server end all connections of the pool, and wait until the client has noticed."""
     engine = app.state.resources.database.engine
     async with AsyncExitStack() as stack:
         for _ in range(engine.sync_engine.pool.checkedin()):
@@ -311,6 +311,6 @@ async def nobody_else_is_connected(url: str) -> None:
 
 
 async def run(url: str, statement: str) -> object:
-    """Run a statement on a connection of its own, and return its value; the loop goes on."""
+    """Run a statement on a separate connection without blocking the loop; return its value."""
     (value,) = await asyncio.to_thread(execute, url, statement)
     return value

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from app.config import Settings
 from app.main import create_app
 from tests.conftest import async_client_of
-from tests.support.arrange import Arrange, Someone
+from tests.support.arrange import Account, Arrange
 from tests.support.faults import assert_unavailable
 
 ME: Final = "/api/v1/users/me"
@@ -115,7 +115,7 @@ class TestFileThatIsGone:
 
 
 def statuses(ready: httpx2.Response) -> dict[str, str]:
-    """The state of the database, as `/ready` has it."""
+    """Return the state of the database in `/ready`."""
     found = {each["name"]: each["status"] for each in ready.json()["checks"]}
     return {name: status for name, status in found.items() if name.startswith("database")}
 
@@ -127,7 +127,7 @@ def path_of(url: str) -> str:
 
 
 def directory_in(parent: Path) -> Path:
-    """Make what is no file."""
+    """Replace a path by a directory."""
     directory = parent / "app.db"
     directory.mkdir()
     return directory
@@ -154,7 +154,7 @@ def moved_away(path: Path, instead: bytes | None) -> Iterator[Callable[[], bytes
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """Let the kernel refuse every byte that this process writes to a file."""
+    """Make every write of this process to a file fail."""
     soft, hard = getrlimit(RLIMIT_FSIZE)
     setrlimit(RLIMIT_FSIZE, (0, hard))
     try:
@@ -165,7 +165,7 @@ def full_disk() -> Iterator[None]:
 
 @contextmanager
 def writing(url: str) -> Iterator[None]:
-    """Keep the lock that only one writer has."""
+    """Hold the write lock."""
     with closing(sqlite3.connect(path_of(url), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -174,12 +174,12 @@ def writing(url: str) -> Iterator[None]:
 @asynccontextmanager
 async def running(
     settings: Settings, password_hash: str
-) -> AsyncIterator[tuple[httpx2.AsyncClient, Someone]]:
-    """An application with somebody who may use it."""
+) -> AsyncIterator[tuple[httpx2.AsyncClient, Account]]:
+    """An application with a logged-in user."""
     app = create_app(settings)
     async with app.router.lifespan_context(app), async_client_of(app) as client:
-        yield client, await Arrange(lambda: app.state.resources, password_hash).someone()
+        yield client, await Arrange(lambda: app.state.resources, password_hash).account()
 
 
-async def change(client: httpx2.AsyncClient, owner: Someone) -> httpx2.Response:
+async def change(client: httpx2.AsyncClient, owner: Account) -> httpx2.Response:
     return await client.patch(ME, headers=owner.headers, json={"full_name": "New"})

@@ -16,7 +16,7 @@ PAGES = ["/docs", "/redoc"]
 
 
 def policy_of(client: TestClient, path: str) -> dict[str, set[str]]:
-    """The sources that the Content-Security-Policy of a page permits, by directive."""
+    """Return the sources in the Content-Security-Policy of a page, by directive."""
     header = client.get(path).headers["Content-Security-Policy"]
     directives = (directive.split() for directive in header.split(";"))
     return {name: set(sources) for name, *sources in directives}
@@ -47,7 +47,7 @@ class TestPages:
             )
             assert len(asset.content) > 500
 
-    def test_may_ask_this_service_and_do_nothing_else(self, client: TestClient, path: str) -> None:
+    def test_may_call_this_service_only(self, client: TestClient, path: str) -> None:
         policy = policy_of(client, path)
         assert policy["connect-src"] == {"'self'"}
         assert policy["default-src"] == policy["frame-ancestors"] == {"'none'"}

@@ -39,7 +39,7 @@ from app.resources import Resources
 from app.services.files import FileSweep
 from app.tasks.files import DeleteFiles
 from app.tasks.pruning import delete_expired
-from tests.support.arrange import Arrange, Someone
+from tests.support.arrange import Account, Arrange
 from tests.support.files import (
     FILES,
     MEBIBYTE,
@@ -81,7 +81,7 @@ async def refusal(attempt: Awaitable[object]) -> DomainError | None:
 class Files:
     """The files of one user, with a database and a folder of their own."""
 
-    def __init__(self, resources: Resources, arrange: Arrange, owner: Someone) -> None:
+    def __init__(self, resources: Resources, arrange: Arrange, owner: Account) -> None:
         self.resources, self.arrange, self.owner = resources, arrange, owner
         self.storage: Storage = resources.storage
 
@@ -136,7 +136,7 @@ class Files:
 @pytest.fixture
 async def files(own_app: FastAPI, own_storage: Storage, arrange_own: Arrange) -> Files:
     own_app.state.resources = replaced(own_app.state.resources, storage=own_storage)
-    return Files(own_app.state.resources, arrange_own, await arrange_own.someone())
+    return Files(own_app.state.resources, arrange_own, await arrange_own.account())
 
 
 class Held:

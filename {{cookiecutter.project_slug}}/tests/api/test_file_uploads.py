@@ -22,7 +22,7 @@ from app.infrastructure.limits import ConcurrencyLimiter
 from app.infrastructure.storage import Storage
 from app.main import create_app
 from app.resources import Resources
-from tests.support.arrange import Arrange, Someone
+from tests.support.arrange import Account, Arrange
 from tests.support.files import (
     END,
     FILES,
@@ -48,7 +48,7 @@ class Service:
     app: FastAPI
     http: httpx2.AsyncClient
     arrange: Arrange
-    user: Someone
+    user: Account
 
     @property
     def resources(self) -> Resources:
@@ -91,7 +91,7 @@ async def service(
     async with app.router.lifespan_context(app), served(app) as http:
         app.state.resources = replaced(app.state.resources, storage=own_storage)
         arrange = Arrange(lambda: app.state.resources, password_hash)
-        yield Service(app, http, arrange, await arrange.someone())
+        yield Service(app, http, arrange, await arrange.account())
 
 
 class Paused:
@@ -171,7 +171,7 @@ class TestStalledUpload:
     async def test_leaves_others_alone_and_ends(self, service: Service) -> None:
         limiter = ConcurrencyLimiter(1)
         service.app.state.resources = replaced(service.resources, transfer_limiter=limiter)
-        bob = await service.arrange.someone()
+        bob = await service.arrange.account()
         body = Paused(TEXT)
         stalled = service.start(aiter(body))
         async with asyncio.timeout(PATIENCE):

@@ -21,7 +21,7 @@ from app.core.storage import FileStoreUnavailable
 from app.domain.files import id_in, incoming_key
 from app.infrastructure.http.downloads import attachment
 from app.infrastructure.storage import SignedRequest, Storage
-from tests.support.arrange import ArrangeSync, Jobs, Someone
+from tests.support.arrange import Account, ArrangeSync, Jobs
 from tests.support.files import (
     END,
     FILES,
@@ -44,7 +44,7 @@ COUNT = select(func.count()).select_from(models.File)
 class FilesClient:
     """The client of a user, for files."""
 
-    def __init__(self, client: TestClient, app: FastAPI, user: Someone) -> None:
+    def __init__(self, client: TestClient, app: FastAPI, user: Account) -> None:
         self.client, self.app, self.user = client, app, user
 
     def post(
@@ -105,14 +105,14 @@ class FilesClient:
 
 
 @pytest.fixture
-def files(client: TestClient, app: FastAPI, ada: Someone) -> FilesClient:
+def files(client: TestClient, app: FastAPI, ada: Account) -> FilesClient:
     return FilesClient(client, app, ada)
 
 
 @pytest.fixture
 def others(client: TestClient, app: FastAPI, arrange: ArrangeSync) -> FilesClient:
     """The client of another user, who has all permissions."""
-    return FilesClient(client, app, arrange.someone(role="admin"))
+    return FilesClient(client, app, arrange.account(role="admin"))
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ class TestUploadFile:
         assert arrange.rows(COUNT) == [(0,)]
         assert files.keys() == before
 
-    def test_refuses_other_bodies(self, client: TestClient, ada: Someone) -> None:
+    def test_refuses_other_bodies(self, client: TestClient, ada: Account) -> None:
         response = client.post(FILES, headers=ada.headers, content=TEXT)
         assert_refused(response, 415, "unsupported_media_type")
 
@@ -278,7 +278,7 @@ class TestUploadFile:
         assert arrange.rows(COUNT) == [(0,)]
 
     def test_refuses_an_idempotency_key(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         headers = {**ada.headers, **MULTIPART, "Idempotency-Key": "8e03978e"}
         response = client.post(FILES, headers=headers, content=part() + TEXT + END)
@@ -303,10 +303,10 @@ class TestUploadFile:
 
 
 class TestListFiles:
-    def test_returns_pages(self, client: TestClient, arrange: ArrangeSync, ada: Someone) -> None:
+    def test_returns_pages(self, client: TestClient, arrange: ArrangeSync, ada: Account) -> None:
         arrange.store(*(FileFactory.build(owner_id=ada.id, name=f"{n}.txt") for n in range(5)))
         arrange.store(PendingFileFactory.build(owner_id=ada.id))
-        arrange.store(FileFactory.build(owner_id=arrange.someone().id))
+        arrange.store(FileFactory.build(owner_id=arrange.account().id))
 
         pages: list[list[str]] = []
         cursor = None
@@ -318,7 +318,7 @@ class TestListFiles:
 
         assert pages == [["0.txt", "1.txt"], ["2.txt", "3.txt"], ["4.txt"]]
 
-    def test_sorts(self, client: TestClient, arrange: ArrangeSync, ada: Someone) -> None:
+    def test_sorts(self, client: TestClient, arrange: ArrangeSync, ada: Account) -> None:
         arrange.store(*(FileFactory.build(owner_id=ada.id, name=f"{n}.txt") for n in range(3)))
         for sort in ("created_at", "-created_at", "name", "-name"):
             page = client.get(FILES, headers=ada.headers, params={"sort": sort}).json()
@@ -498,7 +498,7 @@ class TestCreateUpload:
         files.announced(b"123456")
 
     def test_is_idempotent_with_a_key(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         headers = {**ada.headers, "Idempotency-Key": "8e03978e"}
 

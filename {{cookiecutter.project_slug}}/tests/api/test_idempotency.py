@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: what is sent twice is done once."""
+"""`Idempotency-Key`: a request that is sent twice is carried out once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,7 +24,7 @@ from app.infrastructure.http.routes import FeatureRouter
 from app.infrastructure.idempotency import IdempotencyKeys
 from app.main import create_app
 from tests.conftest import async_client_of
-from tests.support.arrange import Arrange, ArrangeSync, Someone
+from tests.support.arrange import Account, Arrange, ArrangeSync
 from tests.support.document import OPERATIONS
 from tests.support.mortal import POINTS, mortal_service
 from tests.support.things import CREATE_TABLE, THINGS, Thing, Things, get_things
@@ -37,9 +37,9 @@ Titles = Callable[[], list[str]]
 
 
 @pytest.fixture
-def user(arrange: ArrangeSync) -> Someone:
+def user(arrange: ArrangeSync) -> Account:
     arrange.execute(CREATE_TABLE)
-    return arrange.someone()
+    return arrange.account()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def titles(arrange: ArrangeSync) -> Titles:
 
 
 def create(
-    client: TestClient, who: Someone, key: str, body: dict[str, Any] | None = None, query: str = ""
+    client: TestClient, who: Account, key: str, body: dict[str, Any] | None = None, query: str = ""
 ) -> httpx2.Response:
     headers = {**who.headers, "Idempotency-Key": key}
     response: httpx2.Response = client.post(THINGS + query, json=body or BODY, headers=headers)
@@ -57,8 +57,8 @@ def create(
 
 
 class TestSameRequest:
-    def test_gets_the_first_answer_again_and_is_not_carried_out(
-        self, client: TestClient, user: Someone, titles: Titles
+    def test_returns_the_stored_response(
+        self, client: TestClient, user: Account, titles: Titles
     ) -> None:
         key = new_id().hex
         first, second, third = (create(client, user, key) for _ in range(3))
@@ -72,7 +72,7 @@ class TestSameRequest:
         assert titles() == ["Note G"]
 
     def test_is_carried_out_twice_without_a_key(
-        self, client: TestClient, user: Someone, titles: Titles
+        self, client: TestClient, user: Account, titles: Titles
     ) -> None:
         for _ in range(2):
             assert client.post(THINGS, json=BODY, headers=user.headers).status_code == 201
@@ -82,7 +82,7 @@ class TestSameRequest:
 class TestOtherRequest:
     @pytest.mark.parametrize(("body", "query"), [({"title": "Note A"}, ""), (BODY, "?x=1")])
     def test_is_refused(
-        self, client: TestClient, user: Someone, body: dict[str, Any], query: str, titles: Titles
+        self, client: TestClient, user: Account, body: dict[str, Any], query: str, titles: Titles
     ) -> None:
         key = new_id().hex
         assert create(client, user, key).status_code == 201
@@ -98,8 +98,8 @@ class TestOtherRequest:
             (b'{"title":"Note A"}', "application/vnd.x+json"),
         ],
     )
-    def test_is_known_by_all_of_its_body_and_by_its_type(
-        self, client: TestClient, user: Someone, content: bytes, kind: str, titles: Titles
+    def test_is_recognized_by_body_and_content_type(
+        self, client: TestClient, user: Account, content: bytes, kind: str, titles: Titles
     ) -> None:
         headers = {**user.headers, "Idempotency-Key": new_id().hex}
         client.post(THINGS, json={"title": "Note A"}, headers=headers)
@@ -107,10 +107,10 @@ class TestOtherRequest:
         assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
         assert titles() == ["Note A"]
 
-    def test_of_another_account_is_its_own(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_of_another_account_is_separate(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
-        key, other = new_id().hex, arrange.someone()
+        key, other = new_id().hex, arrange.account()
         for who in (user, other):
             response = create(client, who, key)
             assert response.status_code == 201
@@ -119,36 +119,38 @@ class TestOtherRequest:
 
 class TestKey:
     @pytest.mark.parametrize("key", ["x", '"quoted"', "!~", "k" * 255])
-    def test_is_any_visible_text(self, client: TestClient, user: Someone, key: str) -> None:
+    def test_is_any_visible_text(self, client: TestClient, user: Account, key: str) -> None:
         assert create(client, user, key).status_code == 201
 
     @pytest.mark.parametrize("key", ["", "a b", "k" * 256, "\t", "\u00e4".encode()])
     def test_is_refused_otherwise(
-        self, client: TestClient, user: Someone, key: Any, titles: Titles
+        self, client: TestClient, user: Account, key: Any, titles: Titles
     ) -> None:
         response = create(client, user, key)
         assert (response.status_code, response.json()["code"]) == (422, "validation_error")
         assert response.json()["errors"][0]["field"] == "header.Idempotency-Key"
         assert titles() == []
 
-    def test_is_one(self, client: TestClient, user: Someone, titles: Titles) -> None:
+    def test_is_refused_if_repeated(
+        self, client: TestClient, user: Account, titles: Titles
+    ) -> None:
         headers = [*user.headers.items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
         response = client.post(THINGS, json=BODY, headers=headers)
         assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_repeated")
         assert response.json()["errors"][0]["field"] == "header.Idempotency-Key"
         assert titles() == []
 
-    def test_is_not_asked_for_before_it_is_known_whose_it_is(self, client: TestClient) -> None:
+    def test_is_claimed_after_authentication(self, client: TestClient) -> None:
         headers = {"Idempotency-Key": new_id().hex}
         assert client.post(THINGS, json=BODY, headers=headers).status_code == 401
 
-    def test_is_taken_after_who_is_asking(self) -> None:
+    def test_is_accepted_by_authenticated_posts_only(self) -> None:
         having = [each for each in OPERATIONS if "Idempotency-Key" in _headers_of(each.definition)]
         assert {each.method for each in having} <= {"post"}
         assert not [each.id for each in having if not each.schemes]
         assert "create_api_key" not in {each.id for each in having}
 
-    def test_in_use_is_documented_with_when_to_come_back(self) -> None:
+    def test_in_use_is_documented_with_retry_after(self) -> None:
         having = [each for each in OPERATIONS if "Idempotency-Key" in _headers_of(each.definition)]
         for operation in having:
             # Not every conflict says it.
@@ -167,7 +169,7 @@ class TestRefusedRequest:
         ],
     )
     def test_leaves_its_key_unused(
-        self, client: TestClient, user: Someone, body: bytes, headers: dict[str, str], status: int
+        self, client: TestClient, user: Account, body: bytes, headers: dict[str, str], status: int
     ) -> None:
         key = new_id().hex
         sent = {**user.headers, "Idempotency-Key": key, "Content-Type": "application/json"}
@@ -179,7 +181,7 @@ class TestRefusedRequest:
 
 
 class Failing:
-    """A service that fails as often as it is told to."""
+    """A service that fails a given number of times."""
 
     def __init__(self, error: Exception, times: int) -> None:
         self.error, self.times = error, times
@@ -201,11 +203,11 @@ class TestFailedRequest:
     @pytest.mark.parametrize(
         ("error", "status"), [(DatabaseUnavailable(), 503), (RuntimeError("no"), 500)]
     )
-    def test_gives_its_key_free(
+    def test_frees_its_key(
         self,
         client: TestClient,
         app: FastAPI,
-        user: Someone,
+        user: Account,
         failing: Callable[[Exception], None],
         error: Exception,
         status: int,
@@ -220,8 +222,8 @@ class TestFailedRequest:
 
 
 class TestStoredAnswer:
-    def test_is_kept_under_a_hash_for_its_time(
-        self, client: TestClient, user: Someone, arrange: ArrangeSync, titles: Titles
+    def test_is_stored_under_a_hash_until_it_expires(
+        self, client: TestClient, user: Account, arrange: ArrangeSync, titles: Titles
     ) -> None:
         key = new_id().hex
         create(client, user, key)
@@ -233,10 +235,10 @@ class TestStoredAnswer:
             assert create(client, user, key).status_code == 201
         assert titles() == ["Note G"] * 2
 
-    def test_is_one_of_a_limited_number(
+    def test_counts_towards_a_limit(
         self,
         client: TestClient,
-        user: Someone,
+        user: Account,
         arrange: ArrangeSync,
         settings: Settings,
         use: Callable[..., None],
@@ -249,17 +251,17 @@ class TestStoredAnswer:
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_idempotency_keys")
         assert 0 < int(refused.headers["retry-after"]) <= DAY.total_seconds()
         assert create(client, user, keys[0]).headers["idempotency-replayed"] == "true"
-        assert create(client, arrange.someone(), keys[2]).status_code == 201
+        assert create(client, arrange.account(), keys[2]).status_code == 201
         assert titles() == ["Note G"] * 3
         arrange.execute(update(models.IdempotencyKey).values(expires_at=utc_now()))
         assert create(client, user, keys[2]).status_code == 201
 
-    async def test_goes_with_its_account(
+    async def test_is_deleted_with_its_account(
         self, own_client: httpx2.AsyncClient, arrange_own: Arrange, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await arrange_own.execute(CREATE_TABLE)
-        someone = await arrange_own.someone()
-        headers = {**someone.headers, "Idempotency-Key": new_id().hex}
+        account = await arrange_own.account()
+        headers = {**account.headers, "Idempotency-Key": new_id().hex}
         create_thing = Things.create
 
         async def deleted_meanwhile(service: Things, *args: Any) -> Any:
@@ -280,8 +282,8 @@ class TestConcurrentRequests:
         self, own_client: httpx2.AsyncClient, arrange_own: Arrange
     ) -> None:
         await arrange_own.execute(CREATE_TABLE)
-        someone = await arrange_own.someone()
-        headers = {**someone.headers, "Idempotency-Key": new_id().hex}
+        account = await arrange_own.account()
+        headers = {**account.headers, "Idempotency-Key": new_id().hex}
         requests = [own_client.post(THINGS, json=BODY, headers=headers) for _ in range(5)]
         async with asyncio.timeout(PATIENCE):
             responses = await asyncio.gather(*requests)
@@ -298,7 +300,7 @@ class TestConcurrentRequests:
 
 
 class TestBrokenOff:
-    """Killed between claim and answer: a retry gives one thing, and the first answer."""
+    """Killed between claim and response: a retry creates one thing, and gets its response."""
 
     async def test_by_a_cancellation(
         self,
@@ -307,8 +309,8 @@ class TestBrokenOff:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         await arrange_own.execute(CREATE_TABLE)
-        someone = await arrange_own.someone()
-        headers = {**someone.headers, "Idempotency-Key": new_id().hex}
+        account = await arrange_own.account()
+        headers = {**account.headers, "Idempotency-Key": new_id().hex}
         stored = asyncio.Event()
         keep = IdempotencyKeys.keep
 
@@ -337,8 +339,8 @@ class TestBrokenOff:
         point: str,
     ) -> None:
         await arrange_own.execute(CREATE_TABLE)
-        someone = await arrange_own.someone()
-        headers = {**someone.headers, "Idempotency-Key": new_id().hex}
+        account = await arrange_own.account()
+        headers = {**account.headers, "Idempotency-Key": new_id().hex}
         settings = own_app.state.resources.settings
         async with (
             mortal_service(settings, point) as address,
@@ -357,7 +359,7 @@ class TestBrokenOff:
 
 
 class TestAnyRoute:
-    """What holds for routes that are not written yet."""
+    """Guarantees for any route that takes a key."""
 
     @pytest.fixture
     async def caller(
@@ -384,10 +386,10 @@ class TestAnyRoute:
         router.include_in(app, prefix="", dependencies=())
         async with app.router.lifespan_context(app), async_client_of(app) as client:
             arrange = Arrange(lambda: app.state.resources, password_hash)
-            client.headers.update((await arrange.someone()).headers)
+            client.headers.update((await arrange.account()).headers)
             yield client
 
-    async def test_has_answers_of_a_limited_size_kept(self, caller: httpx2.AsyncClient) -> None:
+    async def test_stores_responses_up_to_a_size(self, caller: httpx2.AsyncClient) -> None:
         first, second = [await caller.post("/any/sized/65536", headers=KEYED) for _ in range(2)]
         assert (first.status_code, second.status_code) == (201, 201)
         assert second.content == first.content
@@ -396,13 +398,13 @@ class TestAnyRoute:
         assert second.json()["code"] == "idempotency_answer_not_kept"
         assert second.headers["location"] == first.headers["location"]
 
-    async def test_has_no_streams_kept(self, caller: httpx2.AsyncClient) -> None:
+    async def test_stores_no_streams(self, caller: httpx2.AsyncClient) -> None:
         first, second = [await caller.post("/any/stream", headers=KEYED) for _ in range(2)]
         assert (first.status_code, first.text) == (200, "one, two")
         assert (second.status_code, second.json()["code"]) == (409, "idempotency_answer_not_kept")
         assert "location" not in second.headers
 
-    async def test_has_to_know_who_is_asking(self, caller: httpx2.AsyncClient) -> None:
+    async def test_must_authenticate_the_user(self, caller: httpx2.AsyncClient) -> None:
         assert (await caller.post("/any/nobody", headers=KEYED)).status_code == 500
         assert (await caller.post("/any/nobody")).status_code == 200
 

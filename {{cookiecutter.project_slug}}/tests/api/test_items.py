@@ -18,7 +18,7 @@ from app import models
 from app.api.deps.auth import get_principal
 from app.domain.items import ItemChanged, ItemCreated, ItemDeleted, ItemEvent, ItemId
 from app.infrastructure.database.repository import encode_cursor
-from tests.support.arrange import Arrange, ArrangeSync, Someone, gone
+from tests.support.arrange import Account, Arrange, ArrangeSync, gone
 from tests.support.items import ItemFactory, items_of, store_items
 
 ITEMS = "/api/v1/items"
@@ -35,8 +35,8 @@ WRITES: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.fixture
-def item(client: TestClient, arrange: ArrangeSync, ada: Someone) -> models.Item:
-    """An item of Ada's that has been changed twice."""
+def item(client: TestClient, arrange: ArrangeSync, ada: Account) -> models.Item:
+    """An item of Ada's at version 3."""
     (item,) = store_items(arrange, ada, title="Original", description="Brand new")
     for description in ("New", "First"):
         client.patch(path_of(item), headers=ada.headers, json={"description": description})
@@ -64,7 +64,7 @@ class TestAnyItemOperation:
         ],
     )
     def test_refuses_bad_content(
-        self, client: TestClient, ada: Someone, method: str, path: str, field: str, value: object
+        self, client: TestClient, ada: Account, method: str, path: str, field: str, value: object
     ) -> None:
         response = client.request(method, path, headers=ada.headers, json={**CONTENT, field: value})
 
@@ -79,7 +79,7 @@ class TestAnyItemOperation:
         method: str,
         options: dict[str, Any],
     ) -> None:
-        mallory = arrange.someone(role="admin")
+        mallory = arrange.account(role="admin")
         headers = {**mallory.headers, "If-Match": "*", "If-None-Match": "*"}
 
         response = client.request(method, path_of(item), headers=headers, **options)
@@ -89,21 +89,21 @@ class TestAnyItemOperation:
 
 
 class TestCreateItem:
-    def test_refuses_more_than_an_account_may_have(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    def test_refuses_more_than_the_quota(
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         first, *_ = store_items(arrange, ada, 9999)
         assert client.post(ITEMS, headers=ada.headers, json=CONTENT).status_code == 201
         response = client.post(ITEMS, headers=ada.headers, json=CONTENT)
         assert_problem(response, 409, "too_many_items")
-        other = arrange.someone()
+        other = arrange.account()
         assert client.post(ITEMS, headers=other.headers, json=CONTENT).status_code == 201
         headers = {**ada.headers, "If-Match": "*"}
         assert client.delete(f"{ITEMS}/{first.id}", headers=headers).status_code == 204
         assert client.post(ITEMS, headers=ada.headers, json=CONTENT).status_code == 201
 
-    def test_answers_with_the_item_its_place_and_its_version(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    def test_returns_item_location_and_version(
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         response = client.post(ITEMS, headers=ada.headers, json=CONTENT)
 
@@ -117,14 +117,14 @@ class TestCreateItem:
         assert arrange.rows(select(models.Item.owner_id)) == [(ada.id,)]
 
     def test_trims_text_and_makes_a_draft_by_default(
-        self, client: TestClient, ada: Someone
+        self, client: TestClient, ada: Account
     ) -> None:
         response = client.post(ITEMS, headers=ada.headers, json={"title": "  Engine "})
 
         expected = {"title": "Engine", "description": "", "status": "draft"}
         assert response.json().items() >= expected.items()
 
-    def test_stores_text_of_all_scripts_unchanged(self, client: TestClient, ada: Someone) -> None:
+    def test_stores_text_of_all_scripts_unchanged(self, client: TestClient, ada: Account) -> None:
         content = {"title": "🎉" * 200, "description": 'Ψυχή\n"<b>" \'; DROP TABLE items; --'}
 
         response = client.post(ITEMS, headers=ada.headers, json=content)
@@ -132,7 +132,7 @@ class TestCreateItem:
         assert response.status_code == 201
         assert response.json().items() >= content.items()
 
-    def test_needs_a_title(self, client: TestClient, arrange: ArrangeSync, ada: Someone) -> None:
+    def test_needs_a_title(self, client: TestClient, arrange: ArrangeSync, ada: Account) -> None:
         response = client.post(ITEMS, headers=ada.headers, json={"description": "No title"})
 
         assert_invalid(response, "body.title")
@@ -146,7 +146,7 @@ class TestCreateItem:
         assert_problem(client.post(ITEMS, json=CONTENT), 401, "invalid_token")
 
     def test_is_carried_out_once_for_an_idempotency_key(
-        self, client: TestClient, ada: Someone
+        self, client: TestClient, ada: Account
     ) -> None:
         headers = {**ada.headers, "Idempotency-Key": "8e03978e"}
         first, second = (client.post(ITEMS, headers=headers, json=CONTENT) for _ in range(2))
@@ -154,10 +154,10 @@ class TestCreateItem:
         assert first.json() == second.json()
         assert listed(client, ada) == [first.json()["id"]]
 
-    async def test_sends_two_statements_and_a_list_as_many(
+    async def test_sends_two_statements_like_a_list(
         self, own_client: httpx2.AsyncClient, arrange_own: Arrange
     ) -> None:
-        ada = await arrange_own.someone()
+        ada = await arrange_own.account()
         with capture_logs() as logs:
             await own_client.post(ITEMS, headers=ada.headers, json=CONTENT)
             await own_client.get(ITEMS, headers=ada.headers)
@@ -169,19 +169,19 @@ class TestCreateItem:
 
 
 class TestListItems:
-    def test_is_empty_at_first(self, client: TestClient, ada: Someone) -> None:
+    def test_is_empty_at_first(self, client: TestClient, ada: Account) -> None:
         assert get_page(client, ada) == {"items": [], "next_cursor": None}
 
-    def test_shows_whole_items_of_the_owner_only(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone, item: models.Item
+    def test_shows_items_of_the_owner_only(
+        self, client: TestClient, arrange: ArrangeSync, ada: Account, item: models.Item
     ) -> None:
         (shown,) = get_page(client, ada)["items"]
 
         assert shown == client.get(path_of(item), headers=ada.headers).json()
-        assert listed(client, arrange.someone(role="admin")) == []
+        assert listed(client, arrange.account(role="admin")) == []
 
-    def test_shows_the_latest_first_by_default(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    def test_shows_the_newest_first_by_default(
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         first, second, third = store_items(arrange, ada, 3)
 
@@ -189,7 +189,7 @@ class TestListItems:
 
     @pytest.mark.parametrize("sort", SORTS)
     def test_walks_through_every_order_page_by_page(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone, sort: str
+        self, client: TestClient, arrange: ArrangeSync, ada: Account, sort: str
     ) -> None:
         moments = [NOON + timedelta(minutes=minutes) for minutes in (3, 1, 2)]
         items = [
@@ -209,8 +209,8 @@ class TestListItems:
         indexed = {tuple(column.name for column in index.columns) for index in table.indexes}
         assert indexed >= {("owner_id", sort.removeprefix("-"), "id") for sort in SORTS}
 
-    def test_continues_after_the_last_item_seen_though_others_come_and_go(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    def test_continues_after_the_last_item_despite_changes(
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         first, second, third = store_items(arrange, ada, 3, created_at=NOON)
         page = get_page(client, ada, limit=2, sort="created_at")
@@ -223,7 +223,7 @@ class TestListItems:
         assert ids_in(rest) == ids_of(third)
 
     def test_keeps_the_filter_on_later_pages(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         wanted = store_items(arrange, ada, 3, status="active", title="🎉" * 200)
         store_items(arrange, ada, 3, status="archived")
@@ -232,8 +232,8 @@ class TestListItems:
 
         assert pages == [[item_id] for item_id in ids_of(*wanted)]
 
-    def test_filters_by_a_period_with_its_beginning_and_without_its_end(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+    def test_filters_by_a_half_open_period(
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         moments = [NOON + timedelta(seconds=seconds) for seconds in (-1, 0, 59, 60)]
         items = [store_items(arrange, ada, created_at=moment)[0] for moment in moments]
@@ -263,7 +263,7 @@ class TestListItems:
         ],
     )
     def test_searches_titles_and_descriptions(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone, query: str, title: str
+        self, client: TestClient, arrange: ArrangeSync, ada: Account, query: str, title: str
     ) -> None:
         by_title = store_items(arrange, ada, title=title)
         by_description = store_items(arrange, ada, description=title)
@@ -273,7 +273,7 @@ class TestListItems:
 
         assert found == ids_of(*by_title, *by_description)
 
-    def test_combines_filters(self, client: TestClient, arrange: ArrangeSync, ada: Someone) -> None:
+    def test_combines_filters(self, client: TestClient, arrange: ArrangeSync, ada: Account) -> None:
         (wanted,) = store_items(arrange, ada, title="Engine", status="active", created_at=NOON)
         store_items(arrange, ada, title="Engine", status="draft", created_at=NOON)
         store_items(arrange, ada, title="Loom", status="active", created_at=NOON)
@@ -308,15 +308,15 @@ class TestListItems:
             ("cursor", encode_cursor("-created_at", "a title", UUID(int=7))),
         ],
     )
-    def test_refuses_a_bad_query(
-        self, client: TestClient, ada: Someone, field: str, value: str
+    def test_refuses_an_invalid_query(
+        self, client: TestClient, ada: Account, field: str, value: str
     ) -> None:
         response = client.get(ITEMS, headers=ada.headers, params={field: value})
 
         assert_invalid(response, f"query.{field}")
 
     def test_refuses_a_period_that_ends_before_it_begins(
-        self, client: TestClient, ada: Someone
+        self, client: TestClient, ada: Account
     ) -> None:
         query = {"created_from": "2026-11-22T00:00:00Z", "created_before": "2026-11-21T00:00:00Z"}
 
@@ -330,18 +330,18 @@ class TestListItems:
     ) -> None:
         cursor = encode_cursor("-created_at", datetime.max.replace(tzinfo=UTC), item.id)
 
-        assert listed(client, arrange.someone(), cursor=cursor) == []
+        assert listed(client, arrange.account(), cursor=cursor) == []
 
 
 class TestExportItems:
     def test_writes_the_owners_items_oldest_first(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         late, early = (
             store_items(arrange, ada, title=title, created_at=NOON + timedelta(hours=hours))[0]
             for title, hours in (("late", 1), ("early", 0))
         )
-        store_items(arrange, arrange.someone())
+        store_items(arrange, arrange.account())
 
         response = client.get(EXPORT, headers=ada.headers)
 
@@ -358,7 +358,7 @@ class TestExportItems:
         )
 
     def test_filters_like_lists(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         store_items(arrange, ada, title="Engine", status="draft")
         store_items(arrange, ada, title="50% off", status="active", created_at=NOON)
@@ -374,8 +374,8 @@ class TestExportItems:
         ("field", "value"),
         [("format", "xlsx"), ("status", "gone"), ("sort", "title"), ("limit", "5")],
     )
-    def test_refuses_a_bad_query(
-        self, client: TestClient, ada: Someone, field: str, value: str
+    def test_refuses_an_invalid_query(
+        self, client: TestClient, ada: Account, field: str, value: str
     ) -> None:
         response = client.get(EXPORT, headers=ada.headers, params={field: value})
 
@@ -384,18 +384,18 @@ class TestExportItems:
 
 class TestGetItemStats:
     def test_counts_the_items_of_the_owner_by_status(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         store_items(arrange, ada, 2)
         store_items(arrange, ada, status="archived")
-        store_items(arrange, arrange.someone())
+        store_items(arrange, arrange.account())
 
         response = client.get(f"{ITEMS}/stats", headers=ada.headers)
 
         assert response.status_code == 200
         assert response.json() == {"draft": 2, "active": 0, "archived": 1, "total": 3}
 
-    def test_follows_every_change(self, client: TestClient, ada: Someone) -> None:
+    def test_follows_every_change(self, client: TestClient, ada: Account) -> None:
         def stats() -> dict[str, int]:
             counts: dict[str, int] = client.get(f"{ITEMS}/stats", headers=ada.headers).json()
             return {name: number for name, number in counts.items() if number}
@@ -411,8 +411,8 @@ class TestGetItemStats:
 
 
 class TestReadItem:
-    def test_answers_with_the_item_and_its_version(
-        self, client: TestClient, ada: Someone, item: models.Item
+    def test_returns_the_item_and_its_version(
+        self, client: TestClient, ada: Account, item: models.Item
     ) -> None:
         response = client.get(path_of(item), headers=ada.headers)
 
@@ -434,7 +434,7 @@ class TestReadItem:
         ("tag", "status"), [('"3"', 304), ('"1", W/"3"', 304), ('W/"2"', 200), ("", 200)]
     )
     def test_does_not_repeat_a_version_that_the_client_has(
-        self, client: TestClient, ada: Someone, item: models.Item, tag: str, status: int
+        self, client: TestClient, ada: Account, item: models.Item, tag: str, status: int
     ) -> None:
         response = client.get(path_of(item), headers={**ada.headers, "If-None-Match": tag})
 
@@ -443,7 +443,7 @@ class TestReadItem:
         assert bool(response.content) is (status == 200)
 
     def test_refuses_a_header_that_is_too_long(
-        self, client: TestClient, ada: Someone, item: models.Item
+        self, client: TestClient, ada: Account, item: models.Item
     ) -> None:
         headers = {**ada.headers, "If-None-Match": "x" * 1001}
 
@@ -451,7 +451,7 @@ class TestReadItem:
 
 
 class TestReplaceItem:
-    def test_replaces_all_of_it(self, client: TestClient, ada: Someone, item: models.Item) -> None:
+    def test_replaces_all_fields(self, client: TestClient, ada: Account, item: models.Item) -> None:
         before = client.get(path_of(item), headers=ada.headers).json()
 
         response = client.put(path_of(item), headers=ada.headers, json={"title": "New"})
@@ -464,8 +464,8 @@ class TestReplaceItem:
         assert replaced["updated_at"] > before["updated_at"]
         assert client.get(path_of(item), headers=ada.headers).json() == replaced
 
-    def test_makes_no_new_version_of_the_same_content(
-        self, client: TestClient, ada: Someone, item: models.Item
+    def test_keeps_the_version_if_nothing_changes(
+        self, client: TestClient, ada: Account, item: models.Item
     ) -> None:
         before = client.get(path_of(item), headers=ada.headers).json()
         same = {"title": "Original", "description": "First", "status": "draft"}
@@ -475,7 +475,7 @@ class TestReplaceItem:
         assert response.headers["ETag"] == '"3"'
         assert response.json() == before
 
-    def test_needs_a_title(self, client: TestClient, ada: Someone, item: models.Item) -> None:
+    def test_needs_a_title(self, client: TestClient, ada: Account, item: models.Item) -> None:
         response = client.put(path_of(item), headers=ada.headers, json={"status": "active"})
 
         assert_invalid(response, "body.title")
@@ -483,7 +483,7 @@ class TestReplaceItem:
     async def test_lets_one_of_two_edits_of_a_version_win(
         self, own_client: httpx2.AsyncClient, arrange_own: Arrange
     ) -> None:
-        ada = await arrange_own.someone()
+        ada = await arrange_own.account()
         (item,) = items_of(ada)
         await arrange_own.store(item)
         headers = {**ada.headers, "If-Match": '"1"'}
@@ -498,7 +498,7 @@ class TestReplaceItem:
     async def test_loses_no_edit_without_a_version(
         self, own_client: httpx2.AsyncClient, arrange_own: Arrange
     ) -> None:
-        ada = await arrange_own.someone()
+        ada = await arrange_own.account()
         (item,) = items_of(ada)
         await arrange_own.store(item)
 
@@ -522,8 +522,8 @@ class TestChangeItem:
             {"title": "Changed", "status": "active"},
         ],
     )
-    def test_changes_the_given_fields_alone(
-        self, client: TestClient, ada: Someone, item: models.Item, changes: dict[str, str]
+    def test_updates_only_the_given_fields(
+        self, client: TestClient, ada: Account, item: models.Item, changes: dict[str, str]
     ) -> None:
         before = client.get(path_of(item), headers=ada.headers).json()
 
@@ -537,7 +537,7 @@ class TestChangeItem:
         assert client.get(path_of(item), headers=ada.headers).json() == after
 
     def test_changes_nothing_without_fields(
-        self, client: TestClient, ada: Someone, item: models.Item
+        self, client: TestClient, ada: Account, item: models.Item
     ) -> None:
         before = client.get(path_of(item), headers=ada.headers).json()
 
@@ -549,7 +549,7 @@ class TestChangeItem:
 
 class TestDeleteItem:
     def test_deletes_the_item_once(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone, item: models.Item
+        self, client: TestClient, arrange: ArrangeSync, ada: Account, item: models.Item
     ) -> None:
         (other,) = store_items(arrange, ada)
 
@@ -566,7 +566,7 @@ class TestIfMatch:
     def test_accepts_a_client_that_has_seen_the_version(
         self,
         client: TestClient,
-        ada: Someone,
+        ada: Account,
         item: models.Item,
         method: str,
         options: dict[str, Any],
@@ -581,7 +581,7 @@ class TestIfMatch:
         self,
         client: TestClient,
         arrange: ArrangeSync,
-        ada: Someone,
+        ada: Account,
         item: models.Item,
         method: str,
         options: dict[str, Any],
@@ -596,7 +596,7 @@ class TestIfMatch:
         assert stored(arrange, item) == ("Original", "First", "draft", 3)
 
     def test_does_not_find_a_missing_item_and_refuses_a_long_header(
-        self, client: TestClient, ada: Someone, method: str, options: dict[str, Any]
+        self, client: TestClient, ada: Account, method: str, options: dict[str, Any]
     ) -> None:
         for header, status in (('"1"', 404), ("x" * 1001, 422)):
             headers = {**ada.headers, "If-Match": header}
@@ -606,7 +606,7 @@ class TestIfMatch:
 
 
 class RecordedEvents:
-    """Keeps the events that were published, and fails then if it is told to."""
+    """Records published events, then fails if requested."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.events: list[object] = []
@@ -620,7 +620,7 @@ class RecordedEvents:
 
 class TestEvents:
     def test_are_published_for_every_change(
-        self, client: TestClient, ada: Someone, use: Callable[..., None]
+        self, client: TestClient, ada: Account, use: Callable[..., None]
     ) -> None:
         recorded = RecordedEvents()
         use(events=recorded)
@@ -641,7 +641,7 @@ class TestEvents:
         assert recorded.events == expected
 
     def test_do_not_undo_the_change_if_they_fail(
-        self, client: TestClient, ada: Someone, use: Callable[..., None]
+        self, client: TestClient, ada: Account, use: Callable[..., None]
     ) -> None:
         use(events=RecordedEvents(OSError("nobody listens")))
 
@@ -664,25 +664,25 @@ def ids_in(page: dict[str, Any]) -> list[str]:
 
 
 def in_order(items: list[models.Item], sort: str) -> list[str]:
-    """What a list should be, by another way than the database's."""
+    """Return the expected list, computed without the database."""
     name = sort.removeprefix("-")
     ordered = sorted(items, key=lambda item: (getattr(item, name), item.id))
     return ids_of(*(reversed(ordered) if sort.startswith("-") else ordered))
 
 
-def get_page(client: TestClient, owner: Someone, **query: Any) -> dict[str, Any]:
+def get_page(client: TestClient, owner: Account, **query: Any) -> dict[str, Any]:
     response = client.get(ITEMS, headers=owner.headers, params=query)
     assert response.status_code == 200, response.text
     page: dict[str, Any] = response.json()
     return page
 
 
-def listed(client: TestClient, owner: Someone, **query: Any) -> list[str]:
+def listed(client: TestClient, owner: Account, **query: Any) -> list[str]:
     return ids_in(get_page(client, owner, **query))
 
 
-def walk(client: TestClient, owner: Someone, **query: Any) -> list[list[str]]:
-    """All pages, as a client would get them one after the other; ten at most."""
+def walk(client: TestClient, owner: Account, **query: Any) -> list[list[str]]:
+    """Return all pages, fetched one after another; at most ten."""
     page = get_page(client, owner, **query)
     pages = [ids_in(page)]
     while page["next_cursor"] is not None and len(pages) < 10:

@@ -25,7 +25,7 @@ from app.resources import Resources
 from app.services.jobs import EXPORTS
 from app.tasks.items import ExportItems
 from tests.conftest import async_client_of
-from tests.support.arrange import Arrange, ArrangeSync, Jobs, Someone
+from tests.support.arrange import Account, Arrange, ArrangeSync, Jobs
 from tests.support.items import store_items
 from tests.support.queues import Witness, on, open_store, quick, submitted, workers, working
 from tests.support.redis_plugin import OwnRedis
@@ -52,7 +52,7 @@ def queue(client: TestClient, use: Callable[..., None], own: Settings) -> Iterat
 
 
 @pytest.fixture
-def work(client: TestClient, app: FastAPI, queue: JobStore, own: Settings, ada: Someone) -> Work:
+def work(client: TestClient, app: FastAPI, queue: JobStore, own: Settings, ada: Account) -> Work:
     """Run a worker until a job has ended; return the job."""
 
     async def run(job_id: UUID) -> None:
@@ -76,8 +76,8 @@ def work(client: TestClient, app: FastAPI, queue: JobStore, own: Settings, ada: 
     return do
 
 
-def start(client: TestClient, someone: Someone, **body: Any) -> Json:
-    response = client.post(EXPORT, headers=someone.headers, json=body)
+def start(client: TestClient, account: Account, **body: Any) -> Json:
+    response = client.post(EXPORT, headers=account.headers, json=body)
     assert response.status_code == 202, response.text
     job: Json = response.json()
     return job
@@ -89,7 +89,7 @@ def status_and_code(response: Any) -> tuple[int, str]:
 
 @pytest.mark.usefixtures("queue")
 class TestStartExport:
-    def test_answers_with_the_path_of_the_job(self, client: TestClient, ada: Someone) -> None:
+    def test_returns_the_path_of_the_job(self, client: TestClient, ada: Account) -> None:
         response = client.post(EXPORT, headers=ada.headers, json={})
         job = response.json()
         assert response.status_code == 202
@@ -98,17 +98,17 @@ class TestStartExport:
         assert client.get(response.headers["Location"], headers=ada.headers).json() == job
 
     def test_returns_the_unfinished_export_of_the_same_items(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         active = {"filter": {"status": "active"}}
         first = start(client, ada, **active)
         assert start(client, ada, **active)["id"] == first["id"]
         assert start(client, ada, **active, format="ndjson")["id"] != first["id"]
         assert start(client, ada)["id"] != first["id"]
-        assert start(client, arrange.someone(), **active)["id"] != first["id"]
+        assert start(client, arrange.account(), **active)["id"] != first["id"]
 
     def test_is_carried_out_once_for_an_idempotency_key(
-        self, client: TestClient, ada: Someone, work: Work
+        self, client: TestClient, ada: Account, work: Work
     ) -> None:
         headers = {**ada.headers, "Idempotency-Key": new_id().hex}
         first = client.post(EXPORT, headers=headers, json={})
@@ -117,7 +117,7 @@ class TestStartExport:
         assert again.json() == first.json()
         assert again.headers["Location"] == first.headers["Location"]
 
-    def test_refuses_unknown_formats_and_filters(self, client: TestClient, ada: Someone) -> None:
+    def test_refuses_unknown_formats_and_filters(self, client: TestClient, ada: Account) -> None:
         for body in (
             {"format": "pdf"},
             {"filter": {"colour": "red"}},
@@ -129,7 +129,7 @@ class TestStartExport:
     def test_waits_while_redis_is_down(
         self,
         client: TestClient,
-        ada: Someone,
+        ada: Account,
         own: Settings,
         own_redis: Callable[[], OwnRedis],
         use: Callable[..., None],
@@ -162,7 +162,7 @@ class TestStartExport:
         app = create_app(on(quick(make_settings(own_database_url)), server))
         async with app.router.lifespan_context(app), async_client_of(app) as client:
             resources: Resources = app.state.resources
-            ada = await Arrange(lambda: resources, password_hash).someone()
+            ada = await Arrange(lambda: resources, password_hash).account()
             server.kill()
             response = await client.post(EXPORT, headers=ada.headers, json={})
             assert response.status_code == 202
@@ -180,7 +180,7 @@ class TestStartExport:
         self,
         client: TestClient,
         arrange: ArrangeSync,
-        ada: Someone,
+        ada: Account,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         async def fail(*_: object) -> None:
@@ -195,8 +195,8 @@ class TestStartExport:
         assert client.post(EXPORT, headers=headers, json={}).status_code == 202
         assert len(arrange.rows(select(models.OutboxMessage.id))) == 1
 
-    def test_has_the_request_in_the_log_lines_of_the_job(
-        self, client: TestClient, ada: Someone, work: Work
+    def test_logs_the_request_id_with_the_job(
+        self, client: TestClient, ada: Account, work: Work
     ) -> None:
         headers = {**ada.headers, "X-Request-ID": "request-1"}
         with capture_logs([merge_contextvars]) as lines:
@@ -211,11 +211,11 @@ class TestStartExport:
 class TestExport:
     @pytest.mark.parametrize("chosen", ["csv", "ndjson"])
     def test_writes_the_file_that_the_request_would_return(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone, work: Work, chosen: str
+        self, client: TestClient, arrange: ArrangeSync, ada: Account, work: Work, chosen: str
     ) -> None:
         store_items(arrange, ada, 2, title="=1+1", status="active")
         store_items(arrange, ada, 1, status="draft")
-        store_items(arrange, arrange.someone(), 1, status="active")
+        store_items(arrange, arrange.account(), 1, status="active")
         job = work(start(client, ada, format=chosen, filter={"status": "active"}))
 
         as_it_is = {**ada.headers, "Accept-Encoding": "identity"}
@@ -231,7 +231,7 @@ class TestExport:
         assert job["result"]["sha256"] == hashlib.sha256(response.content).hexdigest()
 
     def test_leaves_no_file_of_a_deleted_account(
-        self, client: TestClient, app: FastAPI, ada: Someone, work: Work, jobs: Jobs
+        self, client: TestClient, app: FastAPI, ada: Account, work: Work, jobs: Jobs
     ) -> None:
         resources = app.state.resources
         late = ExportItems(owner_id=ada.id, wanted=ItemFilter(), format="csv")
@@ -249,8 +249,8 @@ class TestExport:
         client.portal.call(resources.run, late)
         assert client.portal.call(stored) == []
 
-    def test_leaves_as_many_files_as_an_owner_may_have_jobs(
-        self, client: TestClient, app: FastAPI, ada: Someone
+    def test_keeps_as_many_files_as_jobs_are_allowed(
+        self, client: TestClient, app: FastAPI, ada: Account
     ) -> None:
         resources = app.state.resources
         most = resources.settings.jobs.unfinished_per_user
@@ -269,7 +269,7 @@ class TestExport:
     def test_does_not_need_its_progress_stored(
         self,
         client: TestClient,
-        ada: Someone,
+        ada: Account,
         work: Work,
         monkeypatch: pytest.MonkeyPatch,
         arrange: ArrangeSync,

@@ -20,7 +20,7 @@ from app.infrastructure.payloads import message
 from app.repositories.users import UserRepository
 from app.resources import Resources
 from app.services.jobs import EXPORTS
-from tests.support.arrange import Arrange, ArrangeSync, Someone
+from tests.support.arrange import Account, Arrange, ArrangeSync
 from tests.support.metrics_plugin import Measured, until, value
 from tests.support.queues import Run, Witness, on, open_store, quick, submitted, working
 from tests.support.redis_plugin import OwnRedis
@@ -66,10 +66,10 @@ def start(client: TestClient, app: FastAPI, queue: JobStore) -> Start:
             jobs = job_service(resources, UserRepository(session))
             return await jobs.start(job, unique=unique)
 
-    def begin(someone: Someone, unique: str = "report") -> str:
+    def begin(account: Account, unique: str = "report") -> str:
         assert client.portal is not None
-        job = Report(owner_id=someone.id)
-        return str(client.portal.call(run, job, f"{someone.id}:{unique}").id)
+        job = Report(owner_id=account.id)
+        return str(client.portal.call(run, job, f"{account.id}:{unique}").id)
 
     return begin
 
@@ -123,8 +123,8 @@ def work(
     return do
 
 
-def read(client: TestClient, someone: Someone, job_id: str) -> Json:
-    response = client.get(f"{JOBS}/{job_id}", headers=someone.headers)
+def read(client: TestClient, account: Account, job_id: str) -> Json:
+    response = client.get(f"{JOBS}/{job_id}", headers=account.headers)
     assert response.status_code == 200, response.text
     answer: Json = response.json()
     return answer
@@ -135,10 +135,10 @@ def status_and_code(response: Any) -> tuple[int, str]:
 
 
 class TestReadJob:
-    def test_is_its_owners_alone(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone, start: Start
+    def test_is_visible_to_its_owner_only(
+        self, client: TestClient, arrange: ArrangeSync, ada: Account, start: Start
     ) -> None:
-        job_id, other = start(ada), arrange.someone()
+        job_id, other = start(ada), arrange.account()
         for method, path in (
             ("GET", f"{JOBS}/{job_id}"),
             ("DELETE", f"{JOBS}/{job_id}"),
@@ -151,7 +151,7 @@ class TestReadJob:
         assert (job["started_at"], job["finished_at"], job["result"]) == (None, None, None)
 
     def test_shows_its_outcome(
-        self, client: TestClient, ada: Someone, start: Start, work: Work
+        self, client: TestClient, ada: Account, start: Start, work: Work
     ) -> None:
         job_id = start(ada)
         work(job_id)
@@ -161,7 +161,7 @@ class TestReadJob:
         assert done["result"]["href"] == f"{JOBS}/{job_id}/result"
 
     def test_shows_a_failure_without_its_reason(
-        self, client: TestClient, ada: Someone, start: Start, work: Work
+        self, client: TestClient, ada: Account, start: Start, work: Work
     ) -> None:
         async def fail(_: Job) -> None:
             raise OSError("hunter2")
@@ -175,7 +175,7 @@ class TestReadJob:
     def test_is_unavailable_while_redis_is(
         self,
         client: TestClient,
-        ada: Someone,
+        ada: Account,
         own: Settings,
         own_redis: Callable[[], OwnRedis],
         use: Callable[..., None],
@@ -195,7 +195,7 @@ class TestReadJob:
 
 class TestStart:
     def test_returns_the_unfinished_job_of_the_same_name(
-        self, ada: Someone, start: Start, submit: Callable[[], None]
+        self, ada: Account, start: Start, submit: Callable[[], None]
     ) -> None:
         first = start(ada)
         assert start(ada) == first
@@ -206,7 +206,7 @@ class TestStart:
     def test_refuses_more_than_a_user_may_have_at_once(
         self,
         client: TestClient,
-        ada: Someone,
+        ada: Account,
         own: Settings,
         start: Start,
         submit: Callable[[], None],
@@ -221,10 +221,10 @@ class TestStart:
         client.delete(f"{JOBS}/{jobs[0]}", headers=ada.headers)
         start(ada)
 
-    async def test_returns_one_job_to_requests_at_once(
+    async def test_returns_one_job_to_concurrent_requests(
         self, own_app: FastAPI, arrange_own: Arrange
     ) -> None:
-        ada, resources = await arrange_own.someone(), own_app.state.resources
+        ada, resources = await arrange_own.account(), own_app.state.resources
 
         async def start() -> UUID:
             async with resources.database.transaction() as session:
@@ -236,10 +236,10 @@ class TestStart:
 
 class TestCancelJob:
     @pytest.mark.parametrize("is_submitted", [False, True])
-    def test_ends_one_that_waits(
+    def test_cancels_a_waiting_job(
         self,
         client: TestClient,
-        ada: Someone,
+        ada: Account,
         start: Start,
         submit: Callable[[], None],
         is_submitted: bool,
@@ -254,10 +254,10 @@ class TestCancelJob:
         assert read(client, ada, job_id)["state"] == "cancelled"
         assert start(ada) != job_id
 
-    def test_ends_one_that_is_being_submitted(
+    def test_cancels_a_job_that_is_being_submitted(
         self,
         client: TestClient,
-        ada: Someone,
+        ada: Account,
         start: Start,
         submit: Callable[[], None],
         queue: JobStore,
@@ -278,8 +278,8 @@ class TestCancelJob:
         submit()
         assert read(client, ada, job_id)["state"] == "cancelled"
 
-    def test_refuses_one_that_is_over(
-        self, client: TestClient, ada: Someone, start: Start, work: Work
+    def test_refuses_a_finished_job(
+        self, client: TestClient, ada: Account, start: Start, work: Work
     ) -> None:
         job_id = start(ada)
         work(job_id)
@@ -288,8 +288,8 @@ class TestCancelJob:
 
 
 class TestDownloadResult:
-    def test_is_the_file_while_there_is_one(
-        self, client: TestClient, app: FastAPI, ada: Someone, start: Start, work: Work
+    def test_returns_the_file_once_it_exists(
+        self, client: TestClient, app: FastAPI, ada: Account, start: Start, work: Work
     ) -> None:
         job_id = start(ada)
         path = f"{JOBS}/{job_id}/result"
@@ -310,13 +310,13 @@ class TestDownloadResult:
 
 
 class TestReady:
-    def test_tells_whether_there_are_workers(self, client: TestClient) -> None:
+    def test_reports_missing_workers(self, client: TestClient) -> None:
         statuses = {each["name"]: each["status"] for each in client.get("/ready").json()["checks"]}
         assert statuses["workers"] == "degraded"
 
 
 class TestMetrics:
-    async def test_show_jobs_that_wait(self, measured: Measured) -> None:
+    async def test_show_waiting_jobs(self, measured: Measured) -> None:
         async with measured() as (app, client):
             await until(client, 0, "jobs_queued")
             report = Report(owner_id=new_id())

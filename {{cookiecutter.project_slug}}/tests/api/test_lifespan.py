@@ -1,4 +1,4 @@
-"""Start and end: what is opened when, and that all of it is closed (rules APP02, APP07)."""
+"""Startup and shutdown of resources (rules APP02, APP07)."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from app.infrastructure.database import Database
 from app.main import create_app
 from app.resources import Resources, open_resources
 from app.tasks import TASKS
-from tests.support.arrange import Arrange, Someone
+from tests.support.arrange import Account, Arrange
 from tests.support.processes import server_process
 
 RESOURCES: Final[dict[str, tuple[Any, str]]] = {
@@ -68,7 +68,7 @@ class TestImport:
 
 
 class TestLifespan:
-    async def test_opens_what_requests_stand_on_and_closes_it(self, settings: Settings) -> None:
+    async def test_opens_and_closes_the_resources(self, settings: Settings) -> None:
         app = create_app(settings)
         async with app.router.lifespan_context(app):
             resources: Resources = app.state.resources
@@ -131,10 +131,10 @@ class TestLifespan:
 
 
 class TestShutdown:
-    async def test_finishes_what_is_in_flight(
+    async def test_finishes_requests_in_flight(
         self, own_app: FastAPI, arrange_own: Arrange, tmp_path: Path
     ) -> None:
-        ada = await arrange_own.someone()
+        ada = await arrange_own.account()
         resources: Resources = own_app.state.resources
         locked = select(models.User.id).where(models.User.id == ada.id).with_for_update()
         async with asyncio.timeout(60), server_process(resources.settings, tmp_path) as server:
@@ -154,8 +154,8 @@ class TestShutdown:
         assert await arrange_own.rows(select(models.User.full_name)) == [("Finished",)]
 
 
-async def begin_change(port: int, owner: Someone) -> "asyncio.Task[bytes]":
-    """Send a request; return when the application works on it, with what will be its answer."""
+async def begin_change(port: int, owner: Account) -> "asyncio.Task[bytes]":
+    """Send a request; return its pending response once the application handles it."""
     body = b'{"full_name": "Finished"}'
     head = (
         "PATCH /api/v1/users/me HTTP/1.1\r\n"
@@ -182,7 +182,7 @@ async def begin_change(port: int, owner: Someone) -> "asyncio.Task[bytes]":
 
 
 async def refuses_connections(port: int) -> None:
-    """Return when nobody new is let in."""
+    """Return when the server accepts no new connections."""
     with suppress(ConnectionError):
         while True:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -191,14 +191,14 @@ async def refuses_connections(port: int) -> None:
 
 
 def connections_in(resources: Resources) -> int:
-    """How many connections the pool holds."""
+    """Return the number of connections in the pool."""
     pool: Any = resources.database.engine.sync_engine.pool
     held: int = pool.checkedin() + pool.checkedout()
     return held
 
 
 def recorded_steps(monkeypatch: pytest.MonkeyPatch, failing: str | None = None) -> list[str]:
-    """Have the opening and closing of resources noted, in order; one may fail to open."""
+    """Record the opening and closing of resources in order; one may fail to open."""
     steps: list[str] = []
     for name, (place, attribute) in RESOURCES.items():
         opened = noted(steps, name, getattr(place, attribute), fails=name == failing)

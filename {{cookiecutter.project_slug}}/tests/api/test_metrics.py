@@ -1,4 +1,4 @@
-"""`GET /metrics`, where it is enabled: what has happened, and what is the case."""
+"""`GET /metrics`: counters and gauges."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ def client_with(make_settings: Callable[..., Settings], database_url: str) -> Ma
 
 
 class TestMetrics:
-    def test_are_not_there_unless_enabled(self, client: TestClient) -> None:
+    def test_are_absent_unless_enabled(self, client: TestClient) -> None:
         assert client.get("/metrics").status_code == 404
 
     def test_count_requests_by_the_template_of_their_route(self, client_with: MakeClient) -> None:
@@ -54,23 +54,21 @@ class TestMetrics:
         assert 'handler="/metrics"' not in shown
         assert "/no/such" not in shown
 
-    def test_let_only_the_token_in(self, client_with: MakeClient) -> None:
+    def test_require_the_token(self, client_with: MakeClient) -> None:
         with client_with(enabled=True, token=TOKEN) as client:
             for given, status in {"Bearer another": 401, f"Bearer {TOKEN}": 200}.items():
                 answer = client.get("/metrics", headers={"Authorization": given})
                 assert answer.status_code == status
             assert client.get("/metrics").status_code == 401
 
-    def test_add_up_what_other_processes_have_counted(
-        self, client_with: MakeClient, tmp_path: Path
-    ) -> None:
+    def test_include_other_processes(self, client_with: MakeClient, tmp_path: Path) -> None:
         with client_with(enabled=True, directory=tmp_path) as client:
             answer = client.get("/metrics")
         assert answer.text == ""
 
 
 class TestMeasurements:
-    async def test_show_connections_in_use_and_who_waits_for_one(self, measured: Measured) -> None:
+    async def test_show_connections_and_waiting_requests(self, measured: Measured) -> None:
         async with measured(database={"pool_size": 1}) as (app, client):
             database = app.state.resources.database
 
@@ -180,7 +178,7 @@ class TestOwnPort:
 
 
 class TestPolls:
-    async def test_show_no_number_while_a_server_does_not_answer(self) -> None:
+    async def test_are_nan_while_a_server_is_unavailable(self) -> None:
         registry = CollectorRegistry()
         number: float | None = None
 

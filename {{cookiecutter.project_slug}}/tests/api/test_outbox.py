@@ -1,4 +1,4 @@
-"""Mail from the request to the mailbox, through crashes."""
+"""Mail from the request to the mailbox, despite crashes."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -19,7 +19,7 @@ from app.domain.users import UserId
 from app.resources import open_resources
 from app.tasks import TASKS
 from tests.support import queues
-from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone
+from tests.support.arrange import PASSWORD, Account, Arrange, ArrangeSync
 from tests.support.factories import OutboxMessageFactory
 from tests.support.mail import SmtpServer
 from tests.support.metrics_plugin import Measured, until, value
@@ -48,7 +48,7 @@ def own(
 
 
 class TestCrash:
-    """Killed between the commit and the end of the delivery: the mail is sent after a restart."""
+    """Killed between commit and delivery: the mail is sent after a restart."""
 
     @pytest.mark.parametrize("point", JOB_POINTS)
     async def test_loses_no_mail(
@@ -56,7 +56,7 @@ class TestCrash:
     ) -> None:
         async with open_resources(own, TASKS) as resources:
             arrange = Arrange(lambda: resources, password_hash)
-            ada = await arrange.someone()
+            ada = await arrange.account()
         async with (
             mortal_service(own, point) as address,
             httpx2.AsyncClient(
@@ -89,7 +89,7 @@ class TestCrash:
 
 class TestOutbox:
     def test_holds_no_secret_and_no_text(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         client.put(f"{ME}/password", json=BODY, headers=ada.headers)
         client.patch(ME, json={"email": "new@example.com"}, headers=ada.headers)
@@ -104,11 +104,11 @@ class TestOutbox:
 
 
 class TestNotification:
-    async def test_goes_to_the_present_address_unless_another_is_given(
+    async def test_goes_to_the_current_address_by_default(
         self, own: Settings, mails: SmtpServer, password_hash: str
     ) -> None:
         async with open_resources(own, TASKS) as resources:
-            ada = await Arrange(lambda: resources, password_hash).someone()
+            ada = await Arrange(lambda: resources, password_hash).account()
             await resources.run(SendMail("password_changed", ada.id))
             await resources.run(SendMail("email_changed", ada.id, to="old@example.com"))
             values = {"name": "import {0}", "hint": "x9Qe"}

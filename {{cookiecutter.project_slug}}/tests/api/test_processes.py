@@ -8,13 +8,13 @@ import httpx2
 from app.config import Settings
 from app.resources import open_resources
 from app.tasks import TASKS
-from tests.support.arrange import Arrange, Someone
+from tests.support.arrange import Account, Arrange
 from tests.support.processes import two_clients
 
 ME = "/api/v1/users/me"
 
 
-async def access_ends(clients: Sequence[httpx2.AsyncClient], user: Someone) -> None:
+async def access_ends(clients: Sequence[httpx2.AsyncClient], user: Account) -> None:
     """End a session in one process, and require that both knew it and neither does any longer."""
     for status in (200, 401):
         for client in clients:
@@ -33,4 +33,4 @@ async def test_access_ends_in_every_process(
         open_resources(settings, TASKS) as resources,
         two_clients(settings, tmp_path) as clients,
     ):
-        await access_ends(clients, await Arrange(lambda: resources, password_hash).someone())
+        await access_ends(clients, await Arrange(lambda: resources, password_hash).account())

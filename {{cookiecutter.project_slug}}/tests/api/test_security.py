@@ -1,4 +1,4 @@
-"""What must not happen (rules SEC01 to SEC14): attacks, as requests."""
+"""Attacks, as requests (rules SEC01 to SEC14)."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ from app.domain.permissions import PERMISSIONS, scope_of
 from app.infrastructure.limits import RateLimiter
 from app.main import create_app
 from tests.support.answers import Recorded
-from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
+from tests.support.arrange import PASSWORD, Account, Arrange, ArrangeSync, bearer
 from tests.support.logs import logging_restored
 from tests.support.resources import replaced
 from tests.support.waiting import eventually
@@ -60,18 +60,18 @@ def log_in(client: TestClient, username: str, password: str = PASSWORD) -> httpx
 
 
 @pytest.fixture
-def user(arrange: ArrangeSync) -> Someone:
-    return arrange.someone(username="ada", email="ada@example.com")
+def user(arrange: ArrangeSync) -> Account:
+    return arrange.account(username="ada", email="ada@example.com")
 
 
 @pytest.fixture
-def admin(arrange: ArrangeSync) -> Someone:
-    return arrange.someone(role="admin")
+def admin(arrange: ArrangeSync) -> Account:
+    return arrange.account(role="admin")
 
 
 class TestForgedTokens:
     @pytest.fixture
-    def forge(self, app: FastAPI, user: Someone) -> Forge:
+    def forge(self, app: FastAPI, user: Account) -> Forge:
         """Sign a token with all permissions, but for what a test changes."""
 
         def forged(user_id: UUID = user.id, session_id: UUID = user.session_id) -> str:
@@ -82,31 +82,33 @@ class TestForgedTokens:
         return forged
 
     def test_of_another_user_or_session_are_refused(
-        self, client: TestClient, forge: Forge, admin: Someone
+        self, client: TestClient, forge: Forge, admin: Account
     ) -> None:
         assert client.get(ME, headers=bearer(forge())).status_code == 200
         for token in (forge(new_id()), forge(session_id=new_id()), forge(admin.id)):
             response = client.get(ME, headers=bearer(token))
             assert status_and_code(response) == (401, "invalid_token")
 
-    def test_promise_nothing_that_the_role_does_not_hold(
-        self, client: TestClient, forge: Forge
-    ) -> None:
+    def test_grant_nothing_beyond_the_role(self, client: TestClient, forge: Forge) -> None:
         assert client.get(USERS, headers=bearer(forge())).status_code == 403
 
     @pytest.mark.parametrize("scheme", ["Basic", "Token", "bearer,", ""])
-    def test_come_by_bearer_alone(self, client: TestClient, user: Someone, scheme: str) -> None:
+    def test_require_the_bearer_scheme(
+        self, client: TestClient, user: Account, scheme: str
+    ) -> None:
         headers = {"Authorization": f"{scheme} {user.access_token}".strip()}
         assert status_and_code(client.get(ME, headers=headers)) == (401, "unauthenticated")
 
-    def test_do_not_come_by_cookie_or_query(self, client: TestClient, user: Someone) -> None:
+    def test_are_not_read_from_cookies_or_the_query(
+        self, client: TestClient, user: Account
+    ) -> None:
         client.cookies.set("access_token", user.access_token)
         response = client.get(ME, params={"access_token": user.access_token})
         assert status_and_code(response) == (401, "unauthenticated")
 
 
 class TestAccessEnds:
-    """At the next request, although the token is good for minutes."""
+    """Access ends with the next request, before the token expires."""
 
     @pytest.mark.parametrize(
         "statement",
@@ -117,8 +119,8 @@ class TestAccessEnds:
             pytest.param(update(models.AuthSession).values(expires_at=utc_now()), id="over"),
         ],
     )
-    def test_for_whoever_may_no_longer_come_in(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone, statement: Any
+    def test_for_ended_sessions_and_inactive_users(
+        self, client: TestClient, arrange: ArrangeSync, user: Account, statement: Any
     ) -> None:
         assert client.get(ME, headers=user.headers).status_code == 200
         arrange.execute(statement)
@@ -131,7 +133,7 @@ class TestKeys:
     def serve(
         self, make_settings: Callable[..., Settings], own_database_url: str, recorded: Recorded
     ) -> Serve:
-        """Start the service with these keys, on the one database of the test."""
+        """Start the service with these keys on the database of the test."""
 
         @asynccontextmanager
         async def started(keys: SigningKeys) -> AsyncIterator[httpx2.AsyncClient]:
@@ -169,14 +171,12 @@ class TestKeys:
         published = response.json()["keys"]
         assert [key["kid"] for key in published] == list(keys.kids)
         assert not [key for key in published if "d" in key]
-        # Another service can verify with what is published, and nothing else.
+        # Another service can verify tokens with the published keys alone.
         key = jwt.PyJWK(published[0])
         claims = jwt.decode(pair["access_token"], key, ["ES256"], options={"verify_aud": False})
         assert claims["scope"] == pair["scope"]
 
-    async def test_that_were_removed_are_refused_whatever_was_verified_before(
-        self, serve: Serve
-    ) -> None:
+    async def test_that_were_removed_are_refused_despite_the_cache(self, serve: Serve) -> None:
         keys = SigningKeys.generate()
         async with serve(keys) as before, serve(SigningKeys.generate()) as after:
             pair = await self.registered(before)
@@ -189,7 +189,7 @@ class TestKeys:
 
 
 class Gate:
-    """A hasher that checks one password after another, each when it is told to."""
+    """A hasher that verifies one password at a time, on request."""
 
     def __init__(self, hasher: PasswordHasher) -> None:
         self._hasher = hasher
@@ -214,7 +214,7 @@ class Gate:
 class TestThrottle:
     @pytest.fixture(autouse=True)
     def _patience(self, use: Callable[..., None], settings: Settings) -> None:
-        """Waits long enough that no test outlasts them."""
+        """Settings with waits longer than any test."""
         use(settings=self.patient(settings))
 
     @pytest.fixture
@@ -233,7 +233,7 @@ class TestThrottle:
     @pytest.fixture
     async def log_in_from(self, own_app: FastAPI, arrange_own: Arrange) -> LogInFrom:
         """Log in from an address; Ada exists."""
-        await arrange_own.someone(username="ada", email="ada@example.com")
+        await arrange_own.account(username="ada", email="ada@example.com")
 
         async def sent(
             address: str, password: str = PASSWORD, username: str = "ada", device: str = ""
@@ -248,8 +248,8 @@ class TestThrottle:
 
         return sent
 
-    def test_counts_a_failure_by_account_and_network_and_by_each_alone(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_counts_failures_per_account_and_network_and_per_each(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         assert log_in(client, "ada", WRONG).status_code == 401
         assert log_in(client, "grace", WRONG).status_code == 401
@@ -257,7 +257,7 @@ class TestThrottle:
 
     @pytest.mark.parametrize("username", ["ada", "nobody"])
     def test_slows_down_guesses_whether_or_not_the_account_exists(
-        self, client: TestClient, user: Someone, username: str
+        self, client: TestClient, user: Account, username: str
     ) -> None:
         answers = [log_in(client, username, WRONG) for _ in range(6)]
         assert [each.status_code for each in answers] == [401] * 5 + [429]
@@ -265,15 +265,13 @@ class TestThrottle:
         assert 50 < int(answers[-1].headers["retry-after"]) <= 60
         assert log_in(client, username).status_code == 429, "whatever the password"
 
-    def test_takes_name_and_address_of_an_account_for_one(
-        self, client: TestClient, user: Someone
-    ) -> None:
+    def test_counts_username_and_address_together(self, client: TestClient, user: Account) -> None:
         names = ["ada", "ada@example.com", "ADA", "Ada@example.com", "ada"]
         assert {log_in(client, name, WRONG).status_code for name in names} == {401}
         assert log_in(client, "ada@example.com").status_code == 429
 
-    def test_forgets_the_failures_of_an_account_whose_owner_comes_in(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_resets_failures_after_a_login(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         for _ in range(4):
             log_in(client, "ada", WRONG)
@@ -282,7 +280,7 @@ class TestThrottle:
         assert self.stored_failures(arrange) == [0, 0, 4, 4]
         assert {log_in(client, "ada", WRONG).status_code for _ in range(4)} == {401}
 
-    def test_counts_no_login_that_succeeds(self, client: TestClient, user: Someone) -> None:
+    def test_counts_no_login_that_succeeds(self, client: TestClient, user: Account) -> None:
         assert {log_in(client, "ada").status_code for _ in range(20)} == {200}
 
     @pytest.mark.parametrize("address", [HOME, "203.0.113.2", "2001:db8:1::1"])
@@ -305,7 +303,7 @@ class TestThrottle:
         assert status_and_code(refused) == TOO_MANY
         assert 86_300 < int(refused.headers["retry-after"]) <= 86_400
 
-    async def test_lets_known_networks_and_devices_in_when_those_are_spent(
+    async def test_admits_known_networks_and_devices_beyond_the_daily_limit(
         self, own_app: FastAPI, log_in_from: LogInFrom
     ) -> None:
         self.allow(own_app, daily_failures=1)
@@ -330,7 +328,7 @@ class TestThrottle:
             await log_in_from("198.51.100.1", WRONG)
             assert (await log_in_from(HOME)).status_code == expected
 
-    async def test_does_not_learn_a_network_by_anything_but_the_password(
+    async def test_learns_a_network_by_the_password_only(
         self, own_app: FastAPI, log_in_from: LogInFrom
     ) -> None:
         self.allow(own_app, daily_failures=1)
@@ -340,7 +338,7 @@ class TestThrottle:
             assert status_and_code(await log_in_from(f"198.51.100.{number}")) == TOO_MANY
 
     @pytest.mark.parametrize("address", [HOME, "198.51.100.1"])
-    async def test_holds_a_known_device_by_a_count_of_its_own(
+    async def test_counts_a_known_device_separately(
         self, own_app: FastAPI, log_in_from: LogInFrom, address: str
     ) -> None:
         self.allow(own_app, daily_failures=4)
@@ -351,7 +349,7 @@ class TestThrottle:
             assert status_and_code(await log_in_from(other, device=device)) == TOO_MANY
             assert (await log_in_from(other)).status_code == 200
 
-    async def test_holds_a_known_network_by_a_count_of_its_own(
+    async def test_counts_a_known_network_separately(
         self, own_app: FastAPI, log_in_from: LogInFrom
     ) -> None:
         self.allow(own_app, daily_failures=4)
@@ -369,7 +367,7 @@ class TestThrottle:
             pytest.param("nobody", lambda _: new_device_token(new_id(), ""), id="no account"),
         ],
     )
-    async def test_knows_no_device_by_another_token(
+    async def test_ignores_other_device_tokens(
         self,
         own_app: FastAPI,
         log_in_from: LogInFrom,
@@ -378,13 +376,13 @@ class TestThrottle:
         forge: Callable[[str], str],
     ) -> None:
         self.allow(own_app, daily_failures=1)
-        await arrange_own.someone(username="grace")
+        await arrange_own.account(username="grace")
         token = forge((await log_in_from(HOME)).json()["device_token"])
         assert (await log_in_from("198.51.100.1", WRONG, username, token)).status_code == 401
         refused = await log_in_from("198.51.100.2", PASSWORD, username, token)
         assert status_and_code(refused) == TOO_MANY
 
-    async def test_knows_no_device_from_before_the_password_was_changed(
+    async def test_forgets_devices_after_a_password_change(
         self, own_app: FastAPI, own_client: httpx2.AsyncClient, log_in_from: LogInFrom
     ) -> None:
         self.allow(own_app, daily_failures=1)
@@ -411,7 +409,7 @@ class TestThrottle:
             pytest.param(["unknown"], 20, id="a socket"),
         ],
     )
-    async def test_holds_a_network_that_tries_one_account_after_another(
+    async def test_limits_a_network_over_all_accounts(
         self, log_in_from: LogInFrom, addresses: list[str], failures: int
     ) -> None:
         origins = cycle(addresses)
@@ -422,14 +420,12 @@ class TestThrottle:
         for other in ("203.0.113.10", "2001:db8:1::1"):
             assert (await log_in_from(other)).status_code == 200
 
-    async def test_holds_a_site_that_guesses_from_one_network_after_another(
-        self, log_in_from: LogInFrom
-    ) -> None:
+    async def test_limits_a_site_over_all_its_networks(self, log_in_from: LogInFrom) -> None:
         guesses = [await log_in_from(f"2001:db8:0:{number:x}::1", WRONG) for number in range(21)]
         assert [each.status_code for each in guesses] == [401] * 20 + [429]
         assert (await log_in_from("2001:db8:1::1")).status_code == 200
 
-    async def test_misses_none_of_many_failures_at_once(
+    async def test_counts_all_concurrent_failures(
         self, own_client: httpx2.AsyncClient, arrange_own: Arrange
     ) -> None:
         form = {"username": "nobody", "password": WRONG}
@@ -438,7 +434,7 @@ class TestThrottle:
         assert [row.failures for row in rows] == [4, 4, 4]
 
     @pytest.mark.parametrize("networks", [1, 8])
-    async def test_is_not_outrun_by_guesses_that_come_at_once(
+    async def test_limits_concurrent_guesses(
         self, own_app: FastAPI, log_in_from: LogInFrom, networks: int
     ) -> None:
         self.allow(own_app, daily_failures=5)
@@ -467,7 +463,7 @@ class TestThrottle:
 class TestRateLimits:
     @pytest.fixture
     def limit(self, use: Callable[..., None]) -> Callable[..., None]:
-        """Set limits. By the day: a minute could end in the middle of a test."""
+        """Set limits per day: a minute could end during a test."""
 
         def to(**limits: str) -> None:
             use(rate_limiter=RateLimiter(RateLimitSettings(**limits)))
@@ -488,7 +484,7 @@ class TestRateLimits:
             ("POST", f"{ME}/api-keys"),
         ],
     )
-    def test_are_stricter_where_passwords_and_tokens_are_tried(
+    def test_are_stricter_for_passwords_and_tokens(
         self, client: TestClient, limit: Callable[..., None], method: str, path: str
     ) -> None:
         limit(auth_address="2/day")
@@ -498,7 +494,7 @@ class TestRateLimits:
         assert left == [["1"], ["0"], ["0"]]
         assert client.get(JWKS).status_code == 200
 
-    async def test_hold_a_site_where_passwords_and_tokens_are_tried(self, own_app: FastAPI) -> None:
+    async def test_limit_a_site_for_passwords_and_tokens(self, own_app: FastAPI) -> None:
         limiter = RateLimiter(RateLimitSettings(auth_address="1/day"))
         own_app.state.resources = replaced(own_app.state.resources, rate_limiter=limiter)
         statuses = []
@@ -511,13 +507,13 @@ class TestRateLimits:
                 statuses.append((await client.post("/auth/token")).status_code)
         assert statuses == [422] * 4 + [429]
 
-    def test_hold_an_account_whatever_it_comes_in_with(
+    def test_limit_an_account_over_all_credentials(
         self,
         client: TestClient,
         arrange: ArrangeSync,
         limit: Callable[..., None],
-        user: Someone,
-        admin: Someone,
+        user: Account,
+        admin: Account,
     ) -> None:
         key = bearer(arrange.api_key(user, frozenset({"profile:read"})))
         limit(general_account="2/day")
@@ -525,7 +521,9 @@ class TestRateLimits:
         statuses = [client.get(ME, headers=headers).status_code for headers in each]
         assert statuses == [200, 200, 429, 429, 200]
 
-    def test_say_on_every_answer_what_is_left(self, client: TestClient, user: Someone) -> None:
+    def test_report_the_remaining_requests_on_every_response(
+        self, client: TestClient, user: Account
+    ) -> None:
         response = client.get(ME, headers=user.headers)
         assert re.fullmatch(
             r'"general-address";r=1199;t=\d+, "general-account";r=599;t=\d+',
@@ -536,13 +534,13 @@ class TestRateLimits:
 class TestLogs:
     @pytest.fixture
     def logged(self, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-        """All that production would write, as one text."""
+        """Return the production log as one text."""
         with logging_restored():
             configure_logging(LoggingSettings.model_validate({"level": "DEBUG"}), production=True)
             yield lambda: capsys.readouterr().out
 
-    def test_hold_no_password_token_or_key(
-        self, client: TestClient, user: Someone, logged: Callable[[], str]
+    def test_contain_no_password_token_or_key(
+        self, client: TestClient, user: Account, logged: Callable[[], str]
     ) -> None:
         log_in(client, "ada", WRONG)
         pair = log_in(client, "ada").json()
@@ -570,8 +568,8 @@ class TestLogs:
         }
         assert [name for name, secret in secrets.items() if secret in text] == []
 
-    def test_tell_of_a_stolen_refresh_token(
-        self, client: TestClient, user: Someone, logged: Callable[[], str]
+    def test_report_a_stolen_refresh_token(
+        self, client: TestClient, user: Account, logged: Callable[[], str]
     ) -> None:
         for _ in range(2):
             client.post(REFRESH, json={"refresh_token": user.refresh_token})
@@ -579,11 +577,11 @@ class TestLogs:
         assert "refresh token reused" in text
         assert str(user.session_id) in text
 
-    def test_tell_who_asked_by_which_credentials_and_what_was_refused(
+    def test_name_user_credentials_and_refusal(
         self,
         client: TestClient,
         arrange: ArrangeSync,
-        user: Someone,
+        user: Account,
         logged: Callable[[], str],
     ) -> None:
         key = arrange.api_key(user, frozenset({"profile:read"}))

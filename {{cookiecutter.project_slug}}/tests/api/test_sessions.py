@@ -1,4 +1,4 @@
-"""Listing and ending one's logins."""
+"""Listing and ending sessions."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from app import models
 from app.core.clock import utc_now
 from app.core.ids import new_id
 from app.repositories.sessions import SessionRepository
-from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Someone, bearer
+from tests.support.arrange import PASSWORD, Account, Arrange, ArrangeSync, bearer
 from tests.support.databases import plan_of
 from tests.support.factories import AuthSessionFactory
 
@@ -20,7 +20,7 @@ SESSIONS = "/api/v1/auth/sessions"
 DAY = timedelta(days=1)
 
 
-def listed(client: TestClient, user: Someone, **query: Any) -> list[dict[str, Any]]:
+def listed(client: TestClient, user: Account, **query: Any) -> list[dict[str, Any]]:
     response = client.get(SESSIONS, params=query, headers=user.headers)
     assert response.status_code == 200
     items: list[dict[str, Any]] = response.json()["items"]
@@ -28,29 +28,29 @@ def listed(client: TestClient, user: Someone, **query: Any) -> list[dict[str, An
 
 
 @pytest.fixture
-def user(arrange: ArrangeSync) -> Someone:
-    return arrange.someone()
+def user(arrange: ArrangeSync) -> Account:
+    return arrange.account()
 
 
 class TestListSessions:
-    def test_lists_ones_logins_that_have_not_ended(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_lists_active_sessions(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         arrange.store(
             AuthSessionFactory.build(user_id=user.id, revoked_at=utc_now()),
             AuthSessionFactory.build(user_id=user.id, expires_at=utc_now() - timedelta(seconds=1)),
         )
-        arrange.someone()
+        arrange.account()
         (session,) = listed(client, user)
         assert session["id"] == str(user.session_id)
         assert session["user_agent"] == "pytest"
         assert session["ip_address"] == "203.0.113.7"
         times = {"created_at", "last_used_at", "expires_at"}
         assert session.keys() == {"id", "user_agent", "ip_address", *times}
-        assert len(listed(client, arrange.someone(role="admin"))) == 1
+        assert len(listed(client, arrange.account(role="admin"))) == 1
 
-    def test_gives_pages_the_latest_first(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_returns_pages_newest_first(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         more = [AuthSessionFactory.build(user_id=user.id, scope="") for _ in range(4)]
         arrange.store(*more)
@@ -61,7 +61,7 @@ class TestListSessions:
 
 
 class TestEndSession:
-    def test_makes_its_tokens_useless_at_once(self, client: TestClient, user: Someone) -> None:
+    def test_revokes_its_tokens_at_once(self, client: TestClient, user: Account) -> None:
         form = {"username": user.username, "password": PASSWORD}
         other = client.post("/api/v1/auth/token", data=form).json()
         victim = bearer(other["access_token"])
@@ -74,12 +74,12 @@ class TestEndSession:
         assert client.post("/api/v1/auth/refresh", json=body).status_code == 401
         assert len(listed(client, user)) == 1
 
-    def test_happens_to_the_one_unused_for_longest_if_an_account_has_too_many(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_ends_the_least_recently_used_beyond_the_quota(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
         rows = [AuthSessionFactory.build(user_id=user.id, scope="") for _ in range(98)]
         arrange.store(*rows)
-        stranger = arrange.someone()
+        stranger = arrange.account()
         form = {"username": user.username, "password": PASSWORD}
 
         pairs = [client.post("/api/v1/auth/token", data=form).json() for _ in range(2)]
@@ -95,7 +95,7 @@ class TestEndSession:
     async def test_reads_no_revoked_sessions_when_an_account_has_too_many(
         self, running_async: FastAPI, arrange_async: Arrange
     ) -> None:
-        user, other = await arrange_async.someone(), await arrange_async.someone()
+        user, other = await arrange_async.account(), await arrange_async.account()
         now = utc_now()
         common = {"scope": "", "user_agent": "", "ip_address": "", "expires_at": now + DAY}
         rows = [
@@ -119,15 +119,15 @@ class TestEndSession:
             plan = await plan_of(connection, statement, parameters)
         assert "ix_auth_sessions_user_id_last_used_at_id" in plan
 
-    def test_can_end_the_one_that_asks(self, client: TestClient, user: Someone) -> None:
+    def test_can_end_the_current_session(self, client: TestClient, user: Account) -> None:
         path = f"{SESSIONS}/{user.session_id}"
         assert client.delete(path, headers=user.headers).status_code == 204
         assert client.get(SESSIONS, headers=user.headers).status_code == 401
 
-    def test_does_not_find_anothers_nor_one_that_has_ended_or_never_was(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+    def test_does_not_find_foreign_ended_or_unknown_sessions(
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
-        other, admin = arrange.someone(), arrange.someone(role="admin")
+        other, admin = arrange.account(), arrange.account(role="admin")
         ended = AuthSessionFactory.build(user_id=user.id, scope="", revoked_at=utc_now())
         arrange.store(ended)
         for session_id, who in [

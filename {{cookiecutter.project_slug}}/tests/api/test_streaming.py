@@ -1,4 +1,4 @@
-"""Rows streamed to a file: formats, memory, and clients that go away."""
+"""Streaming of rows: formats, memory and disconnects."""
 
 import asyncio
 import csv
@@ -25,7 +25,7 @@ from app.infrastructure.http.streaming import Format, exported
 from app.main import create_app
 from app.resources import Resources
 from tests.support import things
-from tests.support.arrange import Arrange, ArrangeSync, Someone
+from tests.support.arrange import Account, Arrange, ArrangeSync
 from tests.support.serving import served
 from tests.support.things import CREATE_TABLE, EXPORT, ReadThing, Thing, ThingFactory, with_things
 
@@ -60,7 +60,7 @@ class TestFormats:
         assert await text_of(columns=("id", "title"), chosen="csv") == "id,title\r\n"
         assert await text_of(columns=("id", "title"), chosen="ndjson") == ""
 
-    async def test_write_moments_as_the_interface_does(self) -> None:
+    async def test_write_times_like_the_api(self) -> None:
         class Moment:
             at = NOON
 
@@ -142,7 +142,7 @@ class TestFormats:
 
 
 class RowsRead:
-    """Stands in for the read model, and counts the rows that it is made of."""
+    """A read model that counts the rows it is made of."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -154,7 +154,7 @@ class RowsRead:
 
 @pytest.fixture
 def rows_read(monkeypatch: pytest.MonkeyPatch) -> RowsRead:
-    """How many rows have come from the database."""
+    """Return the number of rows read from the database."""
     counted = RowsRead()
     monkeypatch.setattr(things, "ReadThing", counted)
     return counted
@@ -165,7 +165,7 @@ class TestHead:
     def test_reads_nothing_and_has_the_headers_of_get(
         self, client: TestClient, arrange: ArrangeSync, rows_read: RowsRead, chosen: str
     ) -> None:
-        ada = arrange.someone()
+        ada = arrange.account()
         arrange.execute(CREATE_TABLE)
         arrange.store(*(ThingFactory.build(owner_id=ada.id) for _ in range(2)))
         got = client.get(EXPORT, headers=ada.headers, params={"chosen": chosen})
@@ -217,7 +217,7 @@ class TestStreaming:
         self, own_app: FastAPI, arrange_own: Arrange, rows_read: RowsRead
     ) -> None:
         few = await owner_of_things(own_app, arrange_own, 500)
-        many = await arrange_own.someone()
+        many = await arrange_own.account()
         await store_things(own_app, many, 5000)
 
         async with served(own_app) as client:
@@ -228,7 +228,7 @@ class TestStreaming:
         assert rows_read.count == 6000
         assert peak_of_many < 2 * peak_of_few
 
-    async def test_shows_the_rows_as_of_the_moment_it_begins(
+    async def test_shows_the_rows_as_of_its_start(
         self, own_app: FastAPI, arrange_own: Arrange
     ) -> None:
         ada = await owner_of_things(own_app, arrange_own, 1000)
@@ -242,7 +242,7 @@ class TestStreaming:
         assert body.count(b"\r\n") == 1001
         assert b"Too late" not in body
 
-    async def test_gives_its_connection_back_when_the_client_goes_away(
+    async def test_returns_its_connection_when_the_client_disconnects(
         self,
         make_settings: Callable[..., Settings],
         own_database_url: str,
@@ -265,15 +265,15 @@ class TestStreaming:
         assert [line for line in logs if line["log_level"] in {"error", "critical"}] == []
 
 
-async def owner_of_things(app: FastAPI, arrange: Arrange, count: int) -> Someone:
+async def owner_of_things(app: FastAPI, arrange: Arrange, count: int) -> Account:
     """Create the table, and store things of 2 kB each; return their owner."""
     await arrange.execute(CREATE_TABLE)
-    owner = await arrange.someone()
+    owner = await arrange.account()
     await store_things(app, owner, count)
     return owner
 
 
-async def store_things(app: FastAPI, owner: Someone, count: int) -> None:
+async def store_things(app: FastAPI, owner: Account, count: int) -> None:
     rows = [
         {"id": new_id(), "owner_id": owner.id, "title": f"{number:04}" * 500}
         for number in range(count)
@@ -284,21 +284,21 @@ async def store_things(app: FastAPI, owner: Someone, count: int) -> None:
 
 
 def exporting(
-    client: httpx2.AsyncClient, owner: Someone, headers: dict[str, str] | None = None
+    client: httpx2.AsyncClient, owner: Account, headers: dict[str, str] | None = None
 ) -> Any:
     return client.stream(
         "GET", EXPORT, headers={"Accept-Encoding": "identity", **owner.headers, **(headers or {})}
     )
 
 
-async def drain(client: httpx2.AsyncClient, owner: Someone) -> None:
+async def drain(client: httpx2.AsyncClient, owner: Account) -> None:
     async with exporting(client, owner) as response:
         async for _ in response.aiter_raw():
             pass
 
 
-async def peak_memory(client: httpx2.AsyncClient, owner: Someone) -> int:
-    """Bytes that Python holds at most while a client reads an export, beyond what it held."""
+async def peak_memory(client: httpx2.AsyncClient, owner: Account) -> int:
+    """Return the peak of additional memory while a client reads an export, in bytes."""
     tracemalloc.start()
     try:
         await drain(client, owner)

@@ -1,4 +1,4 @@
-"""One request, one transaction: what is committed when, and what leaves after it (rule DB04)."""
+"""One request, one transaction: commit, rollback and actions after the commit (rule DB04)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +19,7 @@ from app.main import create_app
 from app.resources import open_resources
 from app.tasks import TASKS
 from tests.conftest import async_client_of
-from tests.support.arrange import Arrange, Someone
+from tests.support.arrange import Account, Arrange
 from tests.support.factories import UserFactory
 
 NEW_PASSWORD = "Difference2Engine"
@@ -28,14 +28,14 @@ JOB = SendMail("password_changed", UserId(new_id()))
 
 
 class Unforeseen(Exception):
-    """What no handler knows."""
+    """An error without a handler."""
 
 
 @pytest.fixture
 async def own(
     make_settings: Callable[..., Settings], own_database_url: str
 ) -> AsyncIterator[FastAPI]:
-    """An application like `own_app`, whose answers these tests make up."""
+    """An application like `own_app`, with routes of these tests."""
     settings = make_settings(own_database_url, rate_limits={"enabled": False})
     app = create_app(settings)
     async with open_resources(settings, TASKS) as app.state.resources:
@@ -54,13 +54,13 @@ def arranged(own: FastAPI, password_hash: str) -> Arrange:
 
 
 @pytest.fixture
-async def ada(arranged: Arrange) -> Someone:
-    return await arranged.someone()
+async def ada(arranged: Arrange) -> Account:
+    return await arranged.account()
 
 
 @pytest.fixture
-async def doomed(own: FastAPI, ada: Someone) -> None:
-    """Every commit of the application fails, in the database: it violates a deferred constraint."""
+async def doomed(own: FastAPI, ada: Account) -> None:
+    """Every commit of the application fails because it violates a deferred constraint."""
     database = own.state.resources.database
     async with database.transaction() as session:
         await session.execute(text("CREATE TABLE nobody (id INTEGER PRIMARY KEY)"))
@@ -79,8 +79,8 @@ async def doomed(own: FastAPI, ada: Someone) -> None:
 
 class TestCommit:
     @pytest.mark.usefixtures("doomed")
-    async def test_answers_an_error_when_it_fails(
-        self, caller: httpx2.AsyncClient, arranged: Arrange, ada: Someone
+    async def test_returns_an_error_if_it_fails(
+        self, caller: httpx2.AsyncClient, arranged: Arrange, ada: Account
     ) -> None:
         response = await caller.post("/api/v1/users", json=ACCOUNT)
 
@@ -91,15 +91,15 @@ class TestCommit:
 
     @pytest.mark.usefixtures("doomed")
     async def test_starts_no_job_when_it_fails(
-        self, caller: httpx2.AsyncClient, arranged: Arrange, ada: Someone
+        self, caller: httpx2.AsyncClient, arranged: Arrange, ada: Account
     ) -> None:
         response = await change_password(caller, ada)
 
         assert response.status_code == 409
         assert await arranged.rows(select(models.OutboxMessage.id)) == []
 
-    async def test_has_given_its_connection_back_before_its_actions(
-        self, own: FastAPI, ada: Someone
+    async def test_returns_its_connection_before_its_actions(
+        self, own: FastAPI, ada: Account
     ) -> None:
         database = own.state.resources.database
         busy: list[int] = []
@@ -114,7 +114,7 @@ class TestCommit:
 
         assert busy == [1, 0]
 
-    async def test_comes_before_the_answer(
+    async def test_precedes_the_response(
         self, caller: httpx2.AsyncClient, arranged: Arrange
     ) -> None:
         response = await caller.post("/api/v1/users", json=ACCOUNT)
@@ -132,7 +132,7 @@ class TestRollback:
             pytest.param(Unforeseen(), 500, id="error that nobody foresaw"),
         ],
     )
-    async def test_leaves_nothing_of_a_request_that_fails(
+    async def test_discards_a_failed_request(
         self,
         own: FastAPI,
         caller: httpx2.AsyncClient,
@@ -155,7 +155,7 @@ class TestRollback:
         assert await arranged.rows(select(models.User.id)) == []
         assert await arranged.rows(select(models.OutboxMessage.id)) == []
 
-    async def test_drops_what_was_to_happen_after_the_commit(self, own: FastAPI) -> None:
+    async def test_drops_actions_after_the_commit(self, own: FastAPI) -> None:
         database = own.state.resources.database
         actions: list[str] = []
 
@@ -174,9 +174,7 @@ class TestRollback:
 
         assert actions == []
 
-    async def test_leaves_nothing_of_a_request_that_is_cancelled(
-        self, own: FastAPI, arranged: Arrange
-    ) -> None:
+    async def test_discards_a_cancelled_request(self, own: FastAPI, arranged: Arrange) -> None:
         database = own.state.resources.database
         written = asyncio.Event()
 
@@ -197,9 +195,9 @@ class TestRollback:
         assert await arranged.rows(select(models.User.id)) == []
 
 
-class TestWhatMustSurvive:
-    async def test_a_replayed_token_has_ended_its_session_for_good(
-        self, caller: httpx2.AsyncClient, ada: Someone
+class TestSurvivesErrors:
+    async def test_a_replayed_token_ends_its_session(
+        self, caller: httpx2.AsyncClient, ada: Account
     ) -> None:
         token = {"refresh_token": ada.refresh_token}
         fresh = (await caller.post("/api/v1/auth/refresh", json=token)).json()
@@ -212,9 +210,9 @@ class TestWhatMustSurvive:
         assert (await caller.get("/api/v1/users/me", headers=ada.headers)).status_code == 401
 
 
-async def change_password(client: httpx2.AsyncClient, someone: Someone) -> httpx2.Response:
+async def change_password(client: httpx2.AsyncClient, account: Account) -> httpx2.Response:
     return await client.put(
         "/api/v1/users/me/password",
-        headers=someone.headers,
-        json={"current_password": someone.password, "new_password": NEW_PASSWORD},
+        headers=account.headers,
+        json={"current_password": account.password, "new_password": NEW_PASSWORD},
     )

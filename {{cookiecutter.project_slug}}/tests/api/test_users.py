@@ -1,4 +1,4 @@
-"""Accounts: one's own, and those of others for administrators."""
+"""Accounts: your own and, for administrators, all."""
 
 import asyncio
 from dataclasses import replace
@@ -19,7 +19,7 @@ from app.core.errors import PasswordHashingBusy
 from app.core.ids import new_id
 from app.core.logging import configure_logging
 from app.domain.notifications import SendMail
-from tests.support.arrange import PASSWORD, Arrange, ArrangeSync, Jobs, Someone, bearer, gone
+from tests.support.arrange import PASSWORD, Account, Arrange, ArrangeSync, Jobs, bearer, gone
 from tests.support.logs import logging_restored
 
 USERS = "/api/v1/users"
@@ -42,13 +42,13 @@ def can_log_in(client: TestClient, username: str, password: str = PASSWORD) -> b
 
 
 @pytest.fixture
-def user(arrange: ArrangeSync) -> Someone:
-    return arrange.someone(full_name="Ada Lovelace")
+def user(arrange: ArrangeSync) -> Account:
+    return arrange.account(full_name="Ada Lovelace")
 
 
 @pytest.fixture
-def admin(arrange: ArrangeSync) -> Someone:
-    return arrange.someone(role="admin")
+def admin(arrange: ArrangeSync) -> Account:
+    return arrange.account(role="admin")
 
 
 class TestRegister:
@@ -77,7 +77,7 @@ class TestRegister:
         assert ids == sorted(ids)
         assert {user_id.version for user_id in ids} == {7}
 
-    def test_trims_what_is_shown_and_lowers_the_address(self, client: TestClient) -> None:
+    def test_trims_text_and_lowercases_the_address(self, client: TestClient) -> None:
         body = {**NEW, "email": " Ada@Example.COM ", "username": " ada ", "full_name": " Ada "}
         user = client.post(USERS, json=body).json()
         assert (user["email"], user["username"]) == ("ada@example.com", "ada")
@@ -91,7 +91,7 @@ class TestRegister:
             ({"username": "ada"}, "username_taken"),
         ],
     )
-    def test_refuses_what_is_taken(
+    def test_refuses_a_taken_name_or_address(
         self, client: TestClient, taken: dict[str, str], code: str
     ) -> None:
         assert client.post(USERS, json=NEW).status_code == 201
@@ -127,7 +127,7 @@ class TestRegister:
             ({"id": str(new_id())}, "body.id"),
         ],
     )
-    def test_refuses_a_body_that_is_not_valid(
+    def test_refuses_an_invalid_body(
         self, client: TestClient, change: dict[str, Any], field: str
     ) -> None:
         response = client.post(USERS, json={**NEW, **change})
@@ -135,7 +135,7 @@ class TestRegister:
         assert fields_of(response) == [field]
         assert str(change.get("password", PASSWORD)) not in response.text
 
-    def test_says_all_that_a_password_lacks(self, client: TestClient) -> None:
+    def test_names_all_faults_of_a_password(self, client: TestClient) -> None:
         for password, need in {
             "--------": "to be less common",
             "Ada-1815": "8 characters besides the names of the account and service",
@@ -153,7 +153,7 @@ class TestRegister:
         assert status_and_code(response) == (503, PasswordHashingBusy.code)
         assert response.headers["retry-after"] == "1"
 
-    async def test_gives_a_name_to_one_of_many_who_want_it_at_once(
+    async def test_gives_a_name_to_one_of_concurrent_requests(
         self, own_client: httpx2.AsyncClient
     ) -> None:
         bodies = [{**NEW, "email": f"ada{number}@example.com"} for number in range(4)]
@@ -164,12 +164,12 @@ class TestRegister:
 
 class TestListUsers:
     @pytest.fixture
-    def support(self, arrange: ArrangeSync) -> Someone:
-        arrange.someone(username="grace", email="c@example.com", role="admin")
-        arrange.someone(username="alan", email="b@example.com", is_active=False)
-        return arrange.someone(username="zoe", email="a@example.com", role="support")
+    def support(self, arrange: ArrangeSync) -> Account:
+        arrange.account(username="grace", email="c@example.com", role="admin")
+        arrange.account(username="alan", email="b@example.com", is_active=False)
+        return arrange.account(username="zoe", email="a@example.com", role="support")
 
-    def names(self, client: TestClient, support: Someone, **query: Any) -> list[str]:
+    def names(self, client: TestClient, support: Account, **query: Any) -> list[str]:
         response = client.get(USERS, params=query, headers=support.headers)
         assert response.status_code == 200
         return [user["username"] for user in response.json()["items"]]
@@ -189,13 +189,13 @@ class TestListUsers:
         ],
     )
     def test_sorts_and_filters(
-        self, client: TestClient, support: Someone, query: dict[str, str], names: list[str]
+        self, client: TestClient, support: Account, query: dict[str, str], names: list[str]
     ) -> None:
         assert self.names(client, support, **query) == names
 
     @pytest.mark.parametrize("sort", ["created_at", "-created_at", "username", "-email"])
-    def test_gives_pages_that_join_without_a_seam(
-        self, client: TestClient, support: Someone, sort: str
+    def test_returns_consecutive_pages(
+        self, client: TestClient, support: Account, sort: str
     ) -> None:
         whole = self.names(client, support, sort=sort)
         query: dict[str, Any] = {"sort": sort, "limit": 2}
@@ -207,7 +207,7 @@ class TestListUsers:
 
 
 class TestGetProfile:
-    def test_says_who_is_asking(self, client: TestClient, user: Someone) -> None:
+    def test_returns_the_current_user(self, client: TestClient, user: Account) -> None:
         response = client.get(ME, headers=user.headers)
         assert response.status_code == 200
         profile = response.json()
@@ -216,10 +216,10 @@ class TestGetProfile:
 
 
 class TestChangeProfile:
-    def change(self, client: TestClient, user: Someone, **body: Any) -> httpx2.Response:
+    def change(self, client: TestClient, user: Account, **body: Any) -> httpx2.Response:
         return client.patch(ME, json=body, headers=user.headers)
 
-    def test_changes_what_is_given(self, client: TestClient, user: Someone) -> None:
+    def test_updates_the_given_fields(self, client: TestClient, user: Account) -> None:
         response = self.change(client, user, full_name=" Ada King ")
         assert response.status_code == 200
         profile = response.json()
@@ -231,13 +231,13 @@ class TestChangeProfile:
         assert self.change(client, user, full_name=None).json()["full_name"] is None
 
     def test_lets_the_new_address_log_in(
-        self, client: TestClient, jobs: Jobs, user: Someone
+        self, client: TestClient, jobs: Jobs, user: Account
     ) -> None:
         assert self.change(client, user, email="New@Example.com").status_code == 200
         assert can_log_in(client, "new@example.com")
         assert not can_log_in(client, user.email)
 
-    def test_tells_both_addresses(self, client: TestClient, jobs: Jobs, user: Someone) -> None:
+    def test_notifies_both_addresses(self, client: TestClient, jobs: Jobs, user: Account) -> None:
         self.change(client, user, email="New@example.com")
         assert jobs() == [
             SendMail("email_changed", user.id, to=user.email),
@@ -245,10 +245,10 @@ class TestChangeProfile:
         ]
 
     @pytest.mark.parametrize("age", [240, 360])
-    def test_asks_for_a_recent_login_only_for_a_new_address(
+    def test_requires_a_recent_login_only_for_a_new_address(
         self, client: TestClient, arrange: ArrangeSync, jobs: Jobs, age: int
     ) -> None:
-        user = arrange.someone(logged_in=timedelta(seconds=age))
+        user = arrange.account(logged_in=timedelta(seconds=age))
         same = self.change(client, user, email=user.email.upper(), full_name="Ada King")
         assert same.status_code == 200
         response = self.change(client, user, email="new@example.com", full_name="Ada")
@@ -257,14 +257,14 @@ class TestChangeProfile:
         assert profile["full_name"] == ("Ada" if age < 300 else "Ada King")
         assert len(jobs()) == (2 if age < 300 else 0)
 
-    def test_tells_nobody_when_the_address_stays(
-        self, client: TestClient, jobs: Jobs, user: Someone
+    def test_sends_no_mail_if_the_address_stays(
+        self, client: TestClient, jobs: Jobs, user: Account
     ) -> None:
         self.change(client, user, email=user.email.upper(), full_name="Ada King")
         assert jobs() == []
 
-    def test_refuses_an_address_that_is_taken(
-        self, client: TestClient, jobs: Jobs, user: Someone, admin: Someone
+    def test_refuses_a_taken_address(
+        self, client: TestClient, jobs: Jobs, user: Account, admin: Account
     ) -> None:
         response = self.change(client, user, email=admin.email)
         assert status_and_code(response) == (409, "email_taken")
@@ -285,20 +285,20 @@ class TestChangeProfile:
             {"password_hash": "x"},
         ],
     )
-    def test_refuses_anything_else(
-        self, client: TestClient, user: Someone, body: dict[str, Any]
+    def test_refuses_invalid_values_and_other_fields(
+        self, client: TestClient, user: Account, body: dict[str, Any]
     ) -> None:
         response = self.change(client, user, **body)
         assert status_and_code(response) == (422, "validation_error")
 
 
 class TestDeleteAccount:
-    def test_ends_all_access(self, client: TestClient, user: Someone) -> None:
+    def test_ends_all_access(self, client: TestClient, user: Account) -> None:
         response = client.delete(ME, headers=user.headers)
         assert (response.status_code, response.content) == (204, b"")
         assert client.get(ME, headers=user.headers).status_code == 401
 
-    def test_tells_the_owner(self, client: TestClient, jobs: Jobs, user: Someone) -> None:
+    def test_notifies_the_owner(self, client: TestClient, jobs: Jobs, user: Account) -> None:
         assert client.delete(ME, headers=user.headers).status_code == 204
         assert SendMail("account_deleted", user.id, to=user.email) in jobs()
 
@@ -309,7 +309,7 @@ class TestChangePassword:
     def change(
         self,
         client: TestClient,
-        user: Someone,
+        user: Account,
         current: str = PASSWORD,
         new: str = NEW_PASSWORD,
         **more: Any,
@@ -317,16 +317,14 @@ class TestChangePassword:
         body = {"current_password": current, "new_password": new, **more}
         return client.put(f"{ME}/password", json=body, headers=user.headers)
 
-    def test_lets_the_new_password_in_and_not_the_old_one(
-        self, client: TestClient, user: Someone
-    ) -> None:
+    def test_replaces_the_old_password(self, client: TestClient, user: Account) -> None:
         response = self.change(client, user)
         assert (response.status_code, response.json()) == (200, {"api_keys": []})
         assert can_log_in(client, user.username, self.NEW_PASSWORD)
         assert not can_log_in(client, user.username)
 
     def test_ends_the_other_sessions_and_keeps_this_one(
-        self, client: TestClient, user: Someone, admin: Someone
+        self, client: TestClient, user: Account, admin: Account
     ) -> None:
         form = {"username": user.username, "password": PASSWORD}
         other = client.post(TOKEN, data=form).json()
@@ -345,9 +343,9 @@ class TestChangePassword:
         [({}, 2), ({"revoke_api_keys": False}, 2), ({"revoke_api_keys": True}, 0)],
     )
     def test_shows_the_api_keys_and_revokes_them_if_asked(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone, asked: Any, left: int
+        self, client: TestClient, arrange: ArrangeSync, user: Account, asked: Any, left: int
     ) -> None:
-        other = arrange.api_key(arrange.someone(), frozenset({"profile:read"}))
+        other = arrange.api_key(arrange.account(), frozenset({"profile:read"}))
         keys = [arrange.api_key(user, frozenset({"profile:read"})) for _ in range(2)]
         response = self.change(client, user, **asked)
         shown = response.json()["api_keys"]
@@ -357,12 +355,12 @@ class TestChangePassword:
         statuses = [client.get(ME, headers=bearer(key)).status_code for key in (*keys, other)]
         assert statuses == [200 if left else 401] * 2 + [200]
 
-    def test_tells_the_owner(self, client: TestClient, jobs: Jobs, user: Someone) -> None:
+    def test_notifies_the_owner(self, client: TestClient, jobs: Jobs, user: Account) -> None:
         self.change(client, user)
         assert jobs() == [SendMail("password_changed", user.id)]
 
     def test_refuses_a_wrong_current_password(
-        self, client: TestClient, jobs: Jobs, user: Someone
+        self, client: TestClient, jobs: Jobs, user: Account
     ) -> None:
         response = self.change(client, user, current="Guessed1Password")
         assert status_and_code(response) == (403, "wrong_password")
@@ -379,14 +377,14 @@ class TestChangePassword:
             ("x" * 129, "Difference2Engine", "body.current_password"),
         ],
     )
-    def test_refuses_a_body_that_is_not_valid(
-        self, client: TestClient, user: Someone, current: str, new: str, field: str
+    def test_refuses_an_invalid_body(
+        self, client: TestClient, user: Account, current: str, new: str, field: str
     ) -> None:
         response = self.change(client, user, current, new)
         assert response.status_code == 422
         assert fields_of(response) == [field]
 
-    def test_refuses_one_whose_account_was_deleted_meanwhile(
+    def test_refuses_a_user_who_was_deleted_meanwhile(
         self, client: TestClient, app: FastAPI
     ) -> None:
         app.dependency_overrides[get_principal] = gone
@@ -394,8 +392,8 @@ class TestChangePassword:
         response = client.put(f"{ME}/password", json=body)
         assert status_and_code(response) == (403, "wrong_password")
 
-    def test_forgets_the_wrong_ones_after_the_right_one(
-        self, client: TestClient, user: Someone
+    def test_resets_failures_after_the_right_password(
+        self, client: TestClient, user: Account
     ) -> None:
         current, new = PASSWORD, self.NEW_PASSWORD
         for _ in range(2):
@@ -404,8 +402,8 @@ class TestChangePassword:
             assert self.change(client, user, current, new).status_code == 200
             current, new = new, current
 
-    def test_is_open_to_an_owner_one_of_whose_sessions_was_stolen(
-        self, client: TestClient, user: Someone
+    def test_is_open_to_the_owner_of_a_stolen_session(
+        self, client: TestClient, user: Account
     ) -> None:
         form = {"username": user.username, "password": PASSWORD}
         stolen = replace(user, access_token=client.post(TOKEN, data=form).json()["access_token"])
@@ -415,17 +413,17 @@ class TestChangePassword:
 
 
 class TestGetUser:
-    def test_shows_any_user(self, client: TestClient, arrange: ArrangeSync, user: Someone) -> None:
-        support = arrange.someone(role="support")
+    def test_shows_any_user(self, client: TestClient, arrange: ArrangeSync, user: Account) -> None:
+        support = arrange.account(role="support")
         response = client.get(f"{USERS}/{user.id}", headers=support.headers)
         assert response.status_code == 200
         assert response.json() == client.get(ME, headers=user.headers).json()
 
     @pytest.mark.parametrize("form", ["json", "console"])
-    def test_logs_the_whole_way_to_a_bug(
+    def test_logs_a_bug_with_its_traceback(
         self,
         client: TestClient,
-        admin: Someone,
+        admin: Account,
         form: Literal["json", "console"],
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
@@ -449,50 +447,50 @@ class TestGetUser:
 
 class TestAdministerUser:
     def change(
-        self, client: TestClient, admin: Someone, user: Someone, **body: Any
+        self, client: TestClient, admin: Account, user: Account, **body: Any
     ) -> httpx2.Response:
         return client.patch(f"{USERS}/{user.id}", json=body, headers=admin.headers)
 
-    def test_gives_a_role_that_counts_from_the_next_login(
-        self, client: TestClient, admin: Someone, user: Someone
+    def test_grants_a_role_from_the_next_login_on(
+        self, client: TestClient, admin: Account, user: Account
     ) -> None:
         response = self.change(client, admin, user, role="support")
         assert response.status_code == 200
         assert response.json()["role"] == "support"
-        # The token that is out there was granted less, and stays what it is.
+        # The issued token keeps its narrower scope.
         assert client.get(USERS, headers=user.headers).status_code == 403
         form = {"username": user.username, "password": PASSWORD}
         token = client.post(TOKEN, data=form).json()["access_token"]
         assert client.get(USERS, headers=bearer(token)).status_code == 200
 
     def test_is_not_for_support(
-        self, client: TestClient, arrange: ArrangeSync, user: Someone
+        self, client: TestClient, arrange: ArrangeSync, user: Account
     ) -> None:
-        support = arrange.someone(role="support")
+        support = arrange.account(role="support")
         response = self.change(client, support, user, role="support")
         assert status_and_code(response) == (403, "insufficient_scope")
         response = client.delete(f"{USERS}/{user.id}", headers=support.headers)
         assert status_and_code(response) == (403, "insufficient_scope")
 
-    def test_takes_a_role_away_from_the_next_request_on(
-        self, client: TestClient, arrange: ArrangeSync, admin: Someone
+    def test_revokes_a_role_from_the_next_request_on(
+        self, client: TestClient, arrange: ArrangeSync, admin: Account
     ) -> None:
-        other = arrange.someone(role="admin")
+        other = arrange.account(role="admin")
         assert client.get(USERS, headers=other.headers).status_code == 200
         assert self.change(client, admin, other, role="user").status_code == 200
         assert client.get(USERS, headers=other.headers).status_code == 403
         assert client.get(ME, headers=other.headers).status_code == 200
 
-    def test_keeps_a_user_out_from_the_next_request_on(
-        self, client: TestClient, admin: Someone, user: Someone
+    def test_deactivates_a_user_from_the_next_request_on(
+        self, client: TestClient, admin: Account, user: Account
     ) -> None:
         response = self.change(client, admin, user, is_active=False)
         assert response.json()["is_active"] is False
         assert client.get(ME, headers=user.headers).status_code == 401
         assert not can_log_in(client, user.username)
 
-    def test_lets_a_user_in_again_but_not_its_old_sessions(
-        self, client: TestClient, admin: Someone, user: Someone
+    def test_reactivates_a_user_but_not_old_sessions(
+        self, client: TestClient, admin: Account, user: Account
     ) -> None:
         self.change(client, admin, user, is_active=False)
         assert self.change(client, admin, user, is_active=True).json()["is_active"] is True
@@ -504,10 +502,10 @@ class TestAdministerUser:
         self,
         client: TestClient,
         arrange: ArrangeSync,
-        admin: Someone,
+        admin: Account,
         body: dict[str, Any],
     ) -> None:
-        arrange.someone(role="admin", is_active=False)
+        arrange.account(role="admin", is_active=False)
         response = self.change(client, admin, admin, **body)
         assert status_and_code(response) == (409, "last_administrator")
         for path in (ME, f"{USERS}/{admin.id}"):
@@ -515,14 +513,14 @@ class TestAdministerUser:
             assert status_and_code(response) == (409, "last_administrator")
         assert client.get(USERS, headers=admin.headers).status_code == 200
 
-    def test_lets_the_last_administrator_stay_one(self, client: TestClient, admin: Someone) -> None:
+    def test_lets_the_last_administrator_stay_one(self, client: TestClient, admin: Account) -> None:
         response = self.change(client, admin, admin, role="admin", is_active=True)
         assert response.status_code == 200
 
-    async def test_keeps_one_of_two_who_remove_each_other_at_once(
+    async def test_keeps_one_of_two_administrators_who_demote_each_other(
         self, own_client: httpx2.AsyncClient, arrange_own: Arrange
     ) -> None:
-        one, other = [await arrange_own.someone(role="admin") for _ in range(2)]
+        one, other = [await arrange_own.account(role="admin") for _ in range(2)]
         # Both have a connection, so that neither has to wait for its own.
         await asyncio.gather(*(own_client.get(ME, headers=it.headers) for it in (one, other)))
         responses = await asyncio.gather(
@@ -544,8 +542,8 @@ class TestAdministerUser:
             {"password": PASSWORD},
         ],
     )
-    def test_refuses_a_body_that_is_not_valid(
-        self, client: TestClient, admin: Someone, user: Someone, body: dict[str, Any]
+    def test_refuses_an_invalid_body(
+        self, client: TestClient, admin: Account, user: Account, body: dict[str, Any]
     ) -> None:
         response = self.change(client, admin, user, **body)
         assert status_and_code(response) == (422, "validation_error")
@@ -553,7 +551,7 @@ class TestAdministerUser:
 
 class TestDeleteUser:
     def test_ends_all_access(
-        self, client: TestClient, jobs: Jobs, admin: Someone, user: Someone
+        self, client: TestClient, jobs: Jobs, admin: Account, user: Account
     ) -> None:
         response = client.delete(f"{USERS}/{user.id}", headers=admin.headers)
         assert (response.status_code, response.content) == (204, b"")

@@ -1,4 +1,4 @@
-"""An account can be deleted, whatever it owns, and takes that with it."""
+"""An account can be deleted, with everything it owns."""
 
 from collections.abc import Collection, Mapping
 
@@ -14,7 +14,7 @@ KEYS = [key for table in TABLES for key in table.foreign_keys]
 
 
 def owned(keys: Collection[ForeignKey]) -> set[str]:
-    """Return the tables from which keys lead to `users`, and that itself."""
+    """Return `users` and the tables whose foreign keys lead to it."""
     tables = {"users"}
     for key in keys:
         if key.column.table.name in tables:
@@ -50,7 +50,7 @@ def test_takes_its_rows_with_it(
 ) -> None:
     """Rows stay where no key says `CASCADE`."""
     tables = owned([each for each in KEYS if each.ondelete == "CASCADE"])
-    admin, owner = arrange.someone(role="admin"), arrange.someone()
+    admin, owner = arrange.account(role="admin"), arrange.account()
     rows = arrange.a_row_of_each_table(owner)
     assert tables_with(arrange, rows) >= tables
 

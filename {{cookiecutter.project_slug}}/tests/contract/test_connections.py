@@ -1,4 +1,4 @@
-"""No request holds two connections of the pool: when all do and wait for a second, none goes on."""
+"""No request holds two connections: if all wait for a second one, the pool deadlocks."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 
@@ -15,7 +15,7 @@ from app.models import Base
 from app.resources import open_resources
 from app.tasks import TASKS
 from tests.conftest import async_client_of
-from tests.support.arrange import Arrange, Someone, bearer
+from tests.support.arrange import Account, Arrange, bearer
 from tests.support.document import OPERATIONS, Json, Operation, ids_in
 
 UNKNOWN = frozenset({"file_id", "job_id"})
@@ -26,7 +26,7 @@ UNKNOWN = frozenset({"file_id", "job_id"})
 async def app(
     make_settings: Callable[..., Settings], own_database_url: str
 ) -> AsyncIterator[FastAPI]:
-    """An application with one connection, for which nobody waits long."""
+    """An application with one connection and a short wait for it."""
     settings = make_settings(
         own_database_url,
         database={"pool_size": 1, "max_overflow": 0, "pool_timeout": 1},
@@ -48,9 +48,9 @@ def arrange(app: FastAPI, password_hash: str) -> Arrange:
     return Arrange(lambda: app.state.resources, password_hash)
 
 
-async def request_of(operation: Operation, owner: Someone, arrange: Arrange) -> Json:
+async def request_of(operation: Operation, owner: Account, arrange: Arrange) -> Json:
     """Return a request that the operation accepts."""
-    other, rows = await arrange.someone(), await arrange.a_row_of_each_table(owner)
+    other, rows = await arrange.account(), await arrange.a_row_of_each_table(owner)
     ids = referred(rows) | ids_in(operation.path, rows) | {"user_id": str(other.id)}
     request = operation.request(**ids)
     own: dict[str, Json] = {
@@ -75,12 +75,12 @@ def referred(rows: Mapping[str, Json]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("by_key", [False, True], ids=["by token", "by API key"])
-async def test_every_operation_does_with_one(
+async def test_every_operation_needs_only_one(
     own_client: httpx2.AsyncClient, app: FastAPI, arrange: Arrange, by_key: bool
 ) -> None:
     statuses = {}
     for operation in OPERATIONS:
-        owner = await arrange.someone(role="admin")
+        owner = await arrange.account(role="admin")
         headers = bearer(await arrange.api_key(owner, DELEGABLE)) if by_key else owner.headers
         if any(each["name"] == "Idempotency-Key" for each in operation.parameters):
             headers = headers | {"Idempotency-Key": new_id().hex}
@@ -106,7 +106,7 @@ async def test_an_operation_sends_few_statements(
 ) -> None:
     """DB10: the log line of a request has their number."""
     (operation,) = [each for each in OPERATIONS if each.id == operation_id]
-    owner = await arrange.someone(role="admin")
+    owner = await arrange.account(role="admin")
     request = await request_of(operation, owner, arrange)
     await own_client.request(**request, headers=owner.headers)  # makes the network known
     with capture_logs() as logs:

@@ -1,4 +1,4 @@
-"""What pages of other origins may send and read is what the document names."""
+"""Pages of other origins may send and read the headers that the document names."""
 
 from app.infrastructure.http.middleware import REQUEST_HEADERS, RESPONSE_HEADERS
 from tests.support.document import OPERATIONS
@@ -16,7 +16,7 @@ class TestPagesOfOtherOrigins:
         }
         assert taken | {"Authorization", "X-Request-ID"} <= set(REQUEST_HEADERS)
 
-    def test_may_read_the_headers_that_operations_answer_with(self) -> None:
+    def test_may_read_the_headers_of_responses(self) -> None:
         answered = {
             name
             for operation in OPERATIONS

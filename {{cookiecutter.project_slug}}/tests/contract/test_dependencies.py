@@ -1,4 +1,4 @@
-"""Dependencies of the operations: each can be replaced, and is resolved once for a request."""
+"""Dependencies of the operations: each can be replaced, and is resolved once per request."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ class TestOverrides:
     ) -> None:
         dependency, operation = DEPENDENCIES[name]
         assert dependency is not None
-        headers = arrange.someone(role="admin").headers
+        headers = arrange.account(role="admin").headers
         app.dependency_overrides[dependency] = replaced
 
         # A 500 is the one error that every operation documents.
@@ -61,7 +61,7 @@ def test_resources_principal_and_session_are_resolved_once(
     client: TestClient, app: FastAPI, arrange: ArrangeSync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DI08."""
-    headers = arrange.someone().headers
+    headers = arrange.account().headers
     resolved: list[str] = []
     authenticate, transaction = Authenticator.authenticate, Database.transaction
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document keeps the rules that clients live by; each class names its own by id."""
+"""Rules of the OpenAPI document; each class names its rule by id."""
 
 import keyword
 import re
@@ -52,7 +52,7 @@ OUTPUTS = {name: schema for name, schema in MODELS.items() if name not in INPUTS
 
 
 def references(thing: object) -> set[str]:
-    """The names of all schemas that a part of the document leads to."""
+    """Return the names of all schemas that a part of the document refers to."""
     names = {each["$ref"].rpartition("/")[2] for _, each in walk(thing) if "$ref" in each}
     for name in names & set(SCHEMAS):
         names |= references(SCHEMAS[name])
@@ -60,7 +60,7 @@ def references(thing: object) -> set[str]:
 
 
 def bounded(schema: Json) -> bool:
-    """Whether a value that fits a schema has an end."""
+    """Return whether values of a schema are bounded."""
     schema = resolved(schema)
     if "anyOf" in schema:
         return all(bounded(each) for each in schema["anyOf"])
@@ -91,7 +91,7 @@ class TestMetadata:
 class TestPaths:
     """APP05."""
 
-    def test_stand_under_a_versioned_prefix_but_for_probes_and_keys(self) -> None:
+    def test_are_versioned_except_for_probes_and_keys(self) -> None:
         outside = {path for path in DOCUMENT["paths"] if not path.startswith("/api/v1/")}
         assert outside == PROBES
 
@@ -104,18 +104,18 @@ class TestMethods:
         assert methods <= {"get", "post", "put", "patch", "delete"}
 
     @pytest.mark.parametrize("method", ["get", "delete"])
-    def test_have_no_body_where_it_has_no_meaning(self, method: str) -> None:
+    def test_have_no_body_without_semantics(self, method: str) -> None:
         assert [each.id for each in OPERATIONS if each.method == method and each.body] == []
 
     @pytest.mark.parametrize("method", ["put", "patch"])
-    def test_have_a_body_where_it_is_what_they_are_about(self, method: str) -> None:
+    def test_have_a_body_if_they_update(self, method: str) -> None:
         assert [each.id for each in OPERATIONS if each.method == method and not each.body] == []
 
     @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.method == "get"])
     def test_change_nothing_by_get(
         self, client: TestClient, app: FastAPI, arrange: ArrangeSync, operation: Operation
     ) -> None:
-        someone = arrange.someone(role="admin")
+        account = arrange.account(role="admin")
         statements: list[str] = []
 
         def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -123,7 +123,7 @@ class TestMethods:
 
         engine = app.state.resources.database.engine.sync_engine
         event.listen(engine, "before_cursor_execute", note)
-        client.request(**operation.request(), headers=someone.headers)
+        client.request(**operation.request(), headers=account.headers)
         event.remove(engine, "before_cursor_execute", note)
         assert set(statements) <= {"SELECT"}
 
@@ -133,13 +133,13 @@ class TestStatuses:
 
     def test_of_success_is_one_for_each_operation(self) -> None:
         successes = {
-            # But for 206, which is some of what 200 is.
+            # Except 206, a part of the content of 200.
             each.id: [status for status in each.responses if status < 300 and status != 206]
             for each in OPERATIONS
         }
         assert {name: found for name, found in successes.items() if len(found) != 1} == {}
 
-    def test_is_201_with_a_location_for_what_is_created(self) -> None:
+    def test_is_201_with_a_location_for_new_resources(self) -> None:
         created = documenting(201)
         creators = {each.id for each in OPERATIONS if each.id.startswith(("create_", "register_"))}
         assert creators <= {each.id for each in created}
@@ -147,7 +147,7 @@ class TestStatuses:
             assert operation.method == "post"
             assert operation.responses[201]["headers"]["Location"]["required"]
 
-    def test_is_204_for_what_has_no_body(self) -> None:
+    def test_is_204_without_a_body(self) -> None:
         empty = [each for each in OPERATIONS if "content" not in each.responses[each.success]]
         assert empty == documenting(204)
         deletions = {each.id for each in OPERATIONS if each.method == "delete"}
@@ -157,14 +157,14 @@ class TestStatuses:
 class TestTypes:
     """API03."""
 
-    def test_are_models_for_all_that_is_answered_in_json(self) -> None:
+    def test_are_models_in_json_responses(self) -> None:
         for operation in OPERATIONS:
             content = operation.responses[operation.success].get("content", {})
             if "application/json" in content:
                 schema = content["application/json"]["schema"]
                 assert schema["$ref"].startswith("#/components/schemas/"), operation.id
 
-    def test_are_models_for_all_that_is_sent(self) -> None:
+    def test_are_models_in_request_bodies(self) -> None:
         for operation in OPERATIONS:
             content = operation.definition.get("requestBody", {}).get("content", {})
             for media_type, body in content.items():
@@ -177,7 +177,7 @@ class TestTypes:
         schemas = PROPERTIES | {name: each["schema"] for name, each in PARAMETERS.items()}
         assert [name for name, schema in schemas.items() if not schema.keys() & kinds] == []
 
-    def test_are_known_for_what_models_hold(self) -> None:
+    def test_are_known_for_fields_of_models(self) -> None:
         assert [
             path for path, each in walk(SCHEMAS) if each.get("additionalProperties") is True
         ] == []
@@ -192,20 +192,20 @@ class TestOperationIds:
         names = re.compile(r"[a-z]+(_[a-z]+)+")
         assert [each.id for each in OPERATIONS if not names.fullmatch(each.id)] == []
 
-    def test_do_not_hang_on_the_path(self) -> None:
+    def test_do_not_depend_on_the_path(self) -> None:
         assert [
             each.id for each in OPERATIONS if re.search(r"api_v\d|_(get|post|put)$", each.id)
         ] == []
 
 
-class TestWords:
+class TestDescriptions:
     """API05."""
 
-    def test_describe_every_tag_that_is_used(self) -> None:
+    def test_cover_every_used_tag(self) -> None:
         described = {tag["name"] for tag in DOCUMENT["tags"] if tag["description"]}
         assert {tag for each in OPERATIONS for tag in each.definition["tags"]} == described
 
-    def test_summarise_every_operation(self) -> None:
+    def test_summarize_every_operation(self) -> None:
         summaries = [each.definition["summary"] for each in OPERATIONS]
         assert all(0 < len(summary) <= 50 for summary in summaries)
         assert len(set(summaries)) == len(OPERATIONS)
@@ -234,12 +234,12 @@ class TestWords:
                 assert success["description"] == "No content."
 
     @pytest.mark.parametrize("name", MODELS)
-    def test_give_every_model_an_example_that_fits_it(self, name: str) -> None:
+    def test_give_every_model_a_valid_example(self, name: str) -> None:
         example = example_of(MODELS[name])
         assert example.keys() == MODELS[name]["properties"].keys() or "examples" in MODELS[name]
         assert faults(MODELS[name], example) == []
 
-    def test_give_every_parameter_and_field_examples_that_fit_it(self) -> None:
+    def test_give_every_parameter_and_field_valid_examples(self) -> None:
         schemas = {name: each["schema"] for name, each in PARAMETERS.items()}
         assert [name for name, schema in schemas.items() if not schema.get("examples")] == []
         wrong = {
@@ -249,18 +249,18 @@ class TestWords:
         }
         assert {name: each for name, each in wrong.items() if each} == {}
 
-    def test_give_every_problem_an_example_that_fits_it(self) -> None:
+    def test_give_every_problem_a_valid_example(self) -> None:
         for response in DOCUMENT["components"]["responses"].values():
             content = response["content"][PROBLEM]
             for example in content["examples"].values():
                 assert faults(content["schema"], example["value"]) == []
 
     @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-    def test_give_every_operation_a_request_that_is_understood(
+    def test_give_every_operation_a_valid_request(
         self, client: TestClient, arrange: ArrangeSync, operation: Operation
     ) -> None:
-        someone = arrange.someone(role="admin")
-        response = client.request(**operation.request(), headers=someone.headers)
+        account = arrange.account(role="admin")
+        response = client.request(**operation.request(), headers=account.headers)
         assert response.status_code not in {400, 422}
         assert response.status_code in operation.responses
         if "json" in response.headers.get("Content-Type", ""):
@@ -271,7 +271,7 @@ class TestWords:
 class TestBounds:
     """API06."""
 
-    def test_end_every_parameter_and_body(self) -> None:
+    def test_limit_every_parameter_and_body(self) -> None:
         schemas = {name: each["schema"] for name, each in PARAMETERS.items()}
         schemas |= {each.id: each.body[1] for each in OPERATIONS if each.body}
         assert [name for name, schema in schemas.items() if not bounded(schema)] == []
@@ -280,7 +280,7 @@ class TestBounds:
 class TestIds:
     """API08."""
 
-    def test_are_uuids_wherever_they_are_shown(self) -> None:
+    def test_are_uuids_everywhere(self) -> None:
         # `client_id` is OAuth's, and ignored; a request's id may be of the client's making.
         named = {
             name: schema
@@ -343,7 +343,7 @@ class TestErrors:
                 assert f"`{code}`" in response["description"]
 
     @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-    def test_are_documented_wherever_they_can_be_met(self, operation: Operation) -> None:
+    def test_are_documented_wherever_they_occur(self, operation: Operation) -> None:
         expected = {500}
         if operation.path.startswith("/api/v1/"):
             expected |= {429, 503}
@@ -367,29 +367,29 @@ class TestDocument:
         assert DOCUMENT["openapi"].startswith("3.1.")
         assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
 
-    def test_has_no_reference_that_leads_nowhere(self) -> None:
+    def test_has_no_dangling_reference(self) -> None:
         targets = [each["$ref"] for _, each in walk(DOCUMENT) if "$ref" in each]
         assert targets
         assert all(resolved({"$ref": target}) for target in targets)
 
-    def test_has_no_component_that_is_not_used(self) -> None:
+    def test_has_no_unused_component(self) -> None:
         used = references(DOCUMENT["paths"]) | references(DOCUMENT["components"]["responses"])
         assert used == SCHEMAS.keys()
 
-    def test_names_its_models_so_that_a_client_can_name_classes_after_them(self) -> None:
+    def test_names_models_like_classes(self) -> None:
         names = SCHEMAS.keys() | MODELS.keys()
         assert [name for name in names if not re.fullmatch(r"([A-Z][a-z]+)+", name)] == []
         assert [name for name, each in SCHEMAS.items() if each.get("title", name) != name] == []
 
-    def test_names_closed_sets_so_that_a_client_has_one_type_for_each(self) -> None:
+    def test_names_closed_sets(self) -> None:
         sets = {path for path, each in walk(DOCUMENT) if len(each.get("enum", ())) > 1}
         assert sets == {f"#/components/schemas/{name}" for name in SCHEMAS.keys() - MODELS.keys()}
 
-    def test_names_its_fields_so_that_a_client_can_name_attributes_after_them(self) -> None:
+    def test_names_fields_like_attributes(self) -> None:
         names = {field for model in MODELS.values() for field in model["properties"]}
         assert [name for name in names if not name.isidentifier() or keyword.iskeyword(name)] == []
 
-    def test_says_of_every_field_of_a_response_that_it_is_there(self) -> None:
+    def test_requires_every_field_of_a_response(self) -> None:
         # But for the errors of a problem, which say by their absence that it is not about fields.
         optional = {
             f"{name}.{field}"
@@ -398,7 +398,7 @@ class TestDocument:
         }
         assert optional == {"Problem.errors", "Problem.more_errors"}
 
-    def test_takes_no_more_room_than_it_needs(self) -> None:
+    def test_shares_the_responses_of_errors(self) -> None:
         repeated = [
             (operation.id, status)
             for operation in OPERATIONS
@@ -407,7 +407,7 @@ class TestDocument:
         ]
         assert repeated == []
 
-    def test_is_what_the_running_service_serves(self, client: TestClient) -> None:
+    def test_is_served_by_the_running_service(self, client: TestClient) -> None:
         assert client.get("/openapi.json").json() == DOCUMENT
 
 
@@ -415,7 +415,7 @@ class TestSecurity:
     """API13."""
 
     @pytest.mark.parametrize("operation", OPEN, ids=str)
-    def test_asks_for_none_where_none_are_declared(
+    def test_requires_no_undeclared_credentials(
         self, client: TestClient, operation: Operation
     ) -> None:
         response = client.request(**operation.request())
@@ -423,20 +423,20 @@ class TestSecurity:
         assert response.status_code != 403
 
     @pytest.mark.parametrize("operation", SECURED, ids=str)
-    def test_lets_a_token_in_that_has_what_is_declared_and_no_more(
+    def test_accepts_a_token_with_just_the_declared_scopes(
         self, client: TestClient, arrange: ArrangeSync, operation: Operation
     ) -> None:
-        someone = arrange.someone(role="admin", permissions=needed(operation))
-        response = client.request(**operation.request(), headers=someone.headers)
+        account = arrange.account(role="admin", permissions=needed(operation))
+        response = client.request(**operation.request(), headers=account.headers)
         assert response.status_code not in {401, 403}
 
     @pytest.mark.parametrize(
         "operation", [each for each in SECURED if "ApiKey" in each.schemes], ids=str
     )
-    def test_lets_an_api_key_in_that_has_what_is_declared_and_no_more(
+    def test_accepts_an_api_key_with_just_the_declared_scopes(
         self, client: TestClient, arrange: ArrangeSync, operation: Operation
     ) -> None:
-        key = arrange.api_key(arrange.someone(role="admin"), needed(operation))
+        key = arrange.api_key(arrange.account(role="admin"), needed(operation))
         response = client.request(**operation.request(), headers=bearer(key))
         assert response.status_code not in {401, 403}
 
@@ -446,11 +446,11 @@ class TestSecurity:
     def test_refuses_api_keys_where_they_are_not_declared(
         self, client: TestClient, arrange: ArrangeSync, operation: Operation
     ) -> None:
-        key = arrange.api_key(arrange.someone(role="admin"), ROLES["admin"])
+        key = arrange.api_key(arrange.account(role="admin"), ROLES["admin"])
         response = client.request(**operation.request(), headers=bearer(key))
         assert response.status_code == 403
 
-    def test_asks_for_a_recent_login_where_credentials_roles_and_accounts_change(self) -> None:
+    def test_requires_a_recent_login_for_sensitive_changes(self) -> None:
         code = "insufficient_user_authentication"
         recent = {each.id for each in SECURED if code in each.responses[401]["description"]}
         assert recent == {
@@ -462,27 +462,27 @@ class TestSecurity:
             "delete_user",
         }
 
-    def test_takes_access_tokens_wherever_it_takes_anything(self) -> None:
+    def test_accepts_access_tokens_wherever_credentials_are_required(self) -> None:
         assert [each.id for each in SECURED if "AccessToken" not in each.schemes] == []
 
 
 class TestModels:
     """SCH02."""
 
-    def test_are_for_input_or_for_output_and_never_for_both(self) -> None:
+    def test_are_for_input_or_output_but_not_both(self) -> None:
         sent = references([each.definition.get("requestBody") for each in OPERATIONS])
         answered = references([each.responses for each in OPERATIONS])
         assert sent & MODELS.keys() == INPUTS.keys() & SCHEMAS.keys()
         assert answered & MODELS.keys() == OUTPUTS.keys()
 
-    def test_of_resources_are_named_by_what_they_are_for(self) -> None:
+    def test_of_resources_are_named_by_purpose(self) -> None:
         for operation in OPERATIONS:
             if operation.body and operation.scopes and operation.id != "step_up":
                 name = operation.body[1]["title"]
                 suffix = "Update" if operation.method == "patch" else ("Create", "Update")
                 assert name.endswith(suffix), operation.id
 
-    def test_show_nothing_secret_but_what_was_made_for_the_one_who_asks(self) -> None:
+    def test_show_no_secret_except_new_ones(self) -> None:
         secret = re.compile(r"password|secret|hash|token$|\.key$|private|\.d$")
         shown = {
             f"{name}.{field}"
@@ -498,7 +498,7 @@ class TestModels:
             "TokenResponse.refresh_token",
         }
 
-    def test_mark_what_is_only_ever_written(self) -> None:
+    def test_mark_write_only_fields(self) -> None:
         assert [path for path, each in walk(OUTPUTS) if each.get("writeOnly")] == []
         passwords = [name for name in PROPERTIES if name.endswith("password")]
         assert passwords
@@ -509,21 +509,21 @@ class TestPermissions:
     """SEC06."""
 
     @pytest.mark.parametrize("operation", SECURED, ids=str)
-    def test_are_what_operations_ask_for_never_roles(self, operation: Operation) -> None:
+    def test_are_required_instead_of_roles(self, operation: Operation) -> None:
         assert operation.scopes <= PERMISSIONS.keys()
         assert operation.scopes.isdisjoint(ROLES)
         for requirement in operation.definition["security"]:
             assert set(*requirement.values()) == operation.scopes
 
-    def test_are_all_asked_for_somewhere(self) -> None:
+    def test_are_all_required_somewhere(self) -> None:
         assert {scope for each in SECURED for scope in each.scopes} == PERMISSIONS.keys()
 
-    def test_are_asked_for_by_everything_that_is_not_meant_for_all(self) -> None:
+    def test_are_required_by_all_but_public_operations(self) -> None:
         public = {each.id for each in OPEN if each.path.startswith("/api/v1/")}
         assert public == {"log_in", "log_out", "refresh_tokens", "register_user"}
 
 
 def needed(operation: Operation) -> frozenset[Any]:
-    """What the example of an operation needs: who gives permissions away must have them, too."""
+    """Return the permissions that the example needs: a key can only get those of its creator."""
     given: Callable[..., Any] = operation.request().get("json", {}).get
     return operation.scopes | frozenset(given("scopes", ()))

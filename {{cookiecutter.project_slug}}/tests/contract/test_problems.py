@@ -1,4 +1,4 @@
-"""Each status that the document gives to any operation is really got, as a problem (RFC 9457).
+"""Each documented error status occurs, as a problem (RFC 9457).
 
 What is particular to one operation, such as a 409, is tested with that operation. Nothing here
 names an operation: one that is added is tested, too.
@@ -37,7 +37,7 @@ RECENT = [
 
 
 class Broken:
-    """A resource that fails however it is used."""
+    """A resource that fails on any use."""
 
     def __getattr__(self, name: str) -> Never:
         raise RuntimeError(SECRET)
@@ -51,8 +51,8 @@ class Broken:
 
 @pytest.fixture
 def headers(arrange: ArrangeSync) -> dict[str, str]:
-    """Credentials that let everything be done."""
-    return arrange.someone(role="admin").headers
+    """Credentials with all permissions."""
+    return arrange.account(role="admin").headers
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def absent_database(
 
 
 def require_problem(response: Any, status: int, operation: Operation | None = None) -> Json:
-    """Return the body of a response, if it is a problem with all that belongs to one."""
+    """Return the body of a response, and check that it is a complete problem."""
     assert response.status_code == status
     assert response.headers["Content-Type"] == PROBLEM
     body: Json = response.json()
@@ -91,7 +91,7 @@ def require_problem(response: Any, status: int, operation: Operation | None = No
 
 class TestBadRequest:
     @pytest.mark.parametrize("operation", documenting(400), ids=str)
-    def test_answers_a_body_that_can_not_be_read(
+    def test_answers_an_unreadable_body(
         self, client: TestClient, headers: dict[str, str], operation: Operation
     ) -> None:
         is_json = "json" in operation.request()
@@ -122,7 +122,7 @@ class TestUnauthorized:
     def test_answers_a_login_too_long_ago(
         self, client: TestClient, arrange: ArrangeSync, operation: Operation
     ) -> None:
-        user = arrange.someone(role="admin", logged_in=timedelta(seconds=301))
+        user = arrange.account(role="admin", logged_in=timedelta(seconds=301))
         response = client.request(**operation.request(), headers=user.headers)
         code = "insufficient_user_authentication"
         assert require_problem(response, 401, operation)["code"] == code
@@ -134,9 +134,7 @@ class TestUnauthorized:
     @pytest.mark.parametrize(
         "operation", [each for each in documenting(401) if not each.scopes], ids=str
     )
-    def test_answers_credentials_that_nobody_has(
-        self, client: TestClient, operation: Operation
-    ) -> None:
+    def test_answers_unknown_credentials(self, client: TestClient, operation: Operation) -> None:
         require_problem(client.request(**operation.request()), 401, operation)
 
 
@@ -146,7 +144,7 @@ class TestForbidden:
         self, client: TestClient, arrange: ArrangeSync, operation: Operation
     ) -> None:
         for scope in sorted(operation.scopes):
-            user = arrange.someone(role="admin", permissions=ROLES["admin"] - {scope})
+            user = arrange.account(role="admin", permissions=ROLES["admin"] - {scope})
             response = client.request(**operation.request(), headers=user.headers)
             assert require_problem(response, 403, operation)["code"] == "insufficient_scope"
             _, _, needed = response.headers["WWW-Authenticate"].partition("scope=")
@@ -171,7 +169,7 @@ class TestNotFound:
     @pytest.mark.parametrize(
         "operation", [each for each in documenting(404) if "{" not in each.path], ids=str
     )
-    def test_answers_one_whose_account_is_gone_since_the_request_began(
+    def test_answers_a_user_who_was_deleted_meanwhile(
         self, client: TestClient, app: FastAPI, operation: Operation
     ) -> None:
         app.dependency_overrides[get_principal] = gone
@@ -192,7 +190,7 @@ class TestMethodNotAllowed:
 
 
 class TestConflict:
-    def test_answers_a_key_whose_first_request_is_under_way(
+    def test_answers_an_idempotency_key_in_use(
         self, client: TestClient, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def in_use(*_: object) -> Never:
@@ -230,7 +228,7 @@ class TestUnsupportedMediaType:
 
 class TestUnprocessable:
     @pytest.mark.parametrize("operation", documenting(422), ids=str)
-    def test_answers_what_the_document_does_not_permit(
+    def test_answers_a_request_that_violates_the_document(
         self, client: TestClient, headers: dict[str, str], operation: Operation
     ) -> None:
         response = client.request(**invalid(operation), headers=headers)
@@ -244,7 +242,7 @@ class TestUnprocessable:
 
 class TestTooManyRequests:
     @pytest.mark.parametrize("operation", documenting(429), ids=str)
-    def test_answers_one_who_asks_too_often(
+    def test_answers_too_many_requests(
         self, client: TestClient, use: Callable[..., None], operation: Operation
     ) -> None:
         limits = RateLimitSettings(general_address="1/day", auth_address="1/day")
@@ -262,7 +260,7 @@ class TestInternalError:
     @pytest.mark.parametrize(
         "operation", [each for each in OPERATIONS if each.path.startswith("/api/")], ids=str
     )
-    def test_answers_a_failure_that_nobody_foresaw(
+    def test_answers_an_unexpected_failure(
         self, client: TestClient, use: Callable[..., None], operation: Operation
     ) -> None:
         use(rate_limiter=Broken())
@@ -271,7 +269,7 @@ class TestInternalError:
     @pytest.mark.parametrize(
         "operation", [each for each in OPERATIONS if not each.path.startswith("/api/")], ids=str
     )
-    def test_answers_a_failure_of_what_is_never_limited(
+    def test_answers_a_failure_of_probes_and_keys(
         self,
         client: TestClient,
         use: Callable[..., None],
@@ -318,7 +316,7 @@ def bodiless(operation: Operation) -> Json:
 
 
 def invalid(operation: Operation) -> Json:
-    """A request that breaks one promise of the document."""
+    """A request that violates one constraint of the document."""
     unknown = {"no_such_field": "hunter2"}
     request = operation.request(
         **{each["name"]: "not-a-uuid" for each in operation.parameters if each["in"] == "path"}

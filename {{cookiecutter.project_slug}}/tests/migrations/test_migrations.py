@@ -1,4 +1,4 @@
-"""Migrations: the schema they make is that of the models, and each can be undone (rule DB08)."""
+"""Migrations match the models, and each can be reverted (rule DB08)."""
 
 import asyncio
 import re
@@ -31,7 +31,7 @@ from tests.support.factories import UserFactory, a_row_of_each_table
 
 TABLES = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
 SORTED_AND_FILTERED = [
-    # Every list of the interface: its filters, then what it is sorted by.
+    # Every list of the API: its filters, then its sort keys.
     ("users", ("created_at", "id")),
     ("users", ("role", "created_at", "id")),
     ("users", ("is_active", "created_at", "id")),
@@ -39,7 +39,7 @@ SORTED_AND_FILTERED = [
     ("users", ("username",)),
     ("api_keys", ("user_id", "created_at", "id")),
     ("auth_sessions", ("user_id", "created_at", "id")),
-    # What is looked up, and what is cleaned up.
+    # Lookups and pruning.
     ("api_keys", ("key_hash",)),
     ("refresh_tokens", ("token_hash",)),
     ("auth_sessions", ("user_id", "last_used_at", "id")),
@@ -99,7 +99,7 @@ class TestSchema:
     async def test_does_not_drift_from_the_models(self, own_database_url: str) -> None:
         assert await asyncio.to_thread(migrations.differences, own_database_url) == []
 
-    async def test_shows_that_it_drifts_when_it_does(self, own_database_url: str) -> None:
+    async def test_detects_drift(self, own_database_url: str) -> None:
         async with connected(own_database_url) as connection:
             await connection.execute(text("DROP INDEX ix_users_created_at_id"))
 
@@ -107,9 +107,7 @@ class TestSchema:
 
         assert "ix_users_created_at_id" in difference
 
-    async def test_is_what_the_models_would_make(
-        self, own_database_url: str, empty_database_url: str
-    ) -> None:
+    async def test_equals_the_models(self, own_database_url: str, empty_database_url: str) -> None:
         async with connected(empty_database_url) as connection:
             await connection.run_sync(Base.metadata.create_all)
 
@@ -134,7 +132,7 @@ async def test_a_revision_is_behind_current_or_ahead(empty_database_url: str) ->
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 class TestIndexes:
-    def test_lead_to_every_foreign_key(self, table: Table) -> None:
+    def test_cover_every_foreign_key(self, table: Table) -> None:
         indexed = indexed_columns(table)
 
         missing = [
@@ -144,7 +142,7 @@ class TestIndexes:
         ]
         assert missing == []
 
-    def test_do_not_repeat_the_beginning_of_another(self, table: Table) -> None:
+    def test_are_no_prefix_of_another(self, table: Table) -> None:
         names = [tuple(column.name for column in index.columns) for index in table.indexes]
 
         assert [
@@ -182,7 +180,7 @@ def test_names_follow_the_convention_and_fit_into_every_database(table: Table) -
 
 
 def indexed_columns(table: Table) -> list[tuple[str, ...]]:
-    """The columns of everything that makes an index: indexes, primary keys, unique constraints."""
+    """Return the columns of all indexes, primary keys and unique constraints."""
     unique = (PrimaryKeyConstraint, UniqueConstraint)
     indexes: Iterable[Index | PrimaryKeyConstraint | UniqueConstraint] = [
         *table.indexes,
@@ -213,7 +211,7 @@ async def connected(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def schema_of(url: str) -> dict[str, Any]:
-    """What is in a database, as it is found there."""
+    """Return the reflected schema of a database."""
     async with connected(url) as connection:
         return await connection.run_sync(_reflected)
 

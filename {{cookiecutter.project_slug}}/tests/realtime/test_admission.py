@@ -13,7 +13,7 @@ from app.core.config import RateLimitSettings
 from app.core.ids import new_id
 from app.infrastructure.limits import RateLimiter
 from app.infrastructure.realtime import Hub
-from tests.support.arrange import ArrangeSync, Someone, bearer
+from tests.support.arrange import Account, ArrangeSync, bearer
 from tests.support.models import open_database
 from tests.support.sockets import PATH, connected, nobody_leaves, refusal
 
@@ -43,7 +43,7 @@ def with_limits(
 
 class TestCredentials:
     def test_may_be_an_api_key(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         key = arrange.api_key(ada, frozenset({"profile:read"}))
         with client.websocket_connect(LOBBY, headers=bearer(key)) as session:
@@ -53,7 +53,7 @@ class TestCredentials:
     def test_must_be_valid(self, client: TestClient, header: str) -> None:
         assert refusal(client, LOBBY, Authorization=header) == UNAUTHENTICATED
 
-    def test_are_not_read_from_the_url(self, client: TestClient, ada: Someone) -> None:
+    def test_are_not_read_from_the_url(self, client: TestClient, ada: Account) -> None:
         assert refusal(client, LOBBY) == UNAUTHENTICATED
         path = f"{LOBBY}?access_token={ada.access_token}&token={ada.access_token}"
         assert refusal(client, path) == UNAUTHENTICATED
@@ -61,13 +61,13 @@ class TestCredentials:
     def test_need_the_permission_to_read_the_profile(
         self, client: TestClient, arrange: ArrangeSync
     ) -> None:
-        someone = arrange.someone(permissions=frozenset({"users:read"}))
+        account = arrange.account(permissions=frozenset({"users:read"}))
         for channel in ("lobby", "me"):
-            assert refusal(client, f"{PATH}{channel}", **someone.headers) == FORBIDDEN
+            assert refusal(client, f"{PATH}{channel}", **account.headers) == FORBIDDEN
 
 
 class TestChannel:
-    def test_is_ones_own_or_shared(self, client: TestClient, ada: Someone) -> None:
+    def test_is_ones_own_or_shared(self, client: TestClient, ada: Account) -> None:
         for name in ("me", "lobby"):
             with connected(client, ada, name):
                 pass
@@ -77,17 +77,17 @@ class TestChannel:
 
     @pytest.mark.parametrize("name", ["nothing", "*", "user:", "user:me", "LOBBY", "user:*", "-"])
     def test_is_forbidden_if_it_does_not_exist_or_is_anothers(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone, name: str
+        self, client: TestClient, arrange: ArrangeSync, ada: Account, name: str
     ) -> None:
-        admin = arrange.someone(role="admin")
+        admin = arrange.account(role="admin")
         assert refusal(client, f"{PATH}{name}", **ada.headers) == FORBIDDEN
         assert refusal(client, f"{PATH}user:{new_id()}", **ada.headers) == FORBIDDEN
         assert refusal(client, f"{PATH}user:{ada.id}", **admin.headers) == FORBIDDEN
 
     def test_for_administrators_needs_the_permission(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
-        with connected(client, arrange.someone(role="support"), "admin"):
+        with connected(client, arrange.account(role="support"), "admin"):
             pass
         with client.websocket_connect(f"{PATH}admin", headers=ada.headers) as session:
             end = session.receive()
@@ -102,13 +102,13 @@ class TestOrigin:
         "origin", ["https://evil.example", "null", "http://testserver.evil.example", "testserver"]
     )
     def test_of_another_site_is_refused(
-        self, client: TestClient, ada: Someone, origin: str
+        self, client: TestClient, ada: Account, origin: str
     ) -> None:
         assert refusal(client, LOBBY, **ada.headers, Origin=origin) == FORBIDDEN
 
     @pytest.mark.parametrize("origin", ["http://testserver", "https://TESTSERVER"])
     def test_of_the_service_is_accepted(
-        self, client: TestClient, ada: Someone, origin: str
+        self, client: TestClient, ada: Account, origin: str
     ) -> None:
         with connected(client, ada, Origin=origin):
             pass
@@ -119,7 +119,7 @@ class TestOrigin:
         client: TestClient,
         settings: Settings,
         use: Callable[..., None],
-        ada: Someone,
+        ada: Account,
         origins: list[str],
     ) -> None:
         http = settings.http.model_copy(update={"cors_origins": origins})
@@ -133,13 +133,13 @@ class TestLimits:
         self,
         client: TestClient,
         arrange: ArrangeSync,
-        ada: Someone,
+        ada: Account,
         with_limits: Callable[..., None],
     ) -> None:
         with_limits(connections_per_user=1)
         with connected(client, ada):
             assert refusal(client, LOBBY, **ada.headers) == TRY_LATER
-            with connected(client, arrange.someone()):
+            with connected(client, arrange.account()):
                 pass
         with connected(client, ada):
             pass
@@ -148,22 +148,22 @@ class TestLimits:
         self,
         client: TestClient,
         arrange: ArrangeSync,
-        ada: Someone,
+        ada: Account,
         with_limits: Callable[..., None],
     ) -> None:
         with_limits(connections=1)
         with connected(client, ada):
-            assert refusal(client, LOBBY, **arrange.someone().headers) == TRY_LATER
+            assert refusal(client, LOBBY, **arrange.account().headers) == TRY_LATER
 
     def test_bound_the_rate_of_an_account(
-        self, client: TestClient, ada: Someone, use: Callable[..., None]
+        self, client: TestClient, ada: Account, use: Callable[..., None]
     ) -> None:
         use(rate_limiter=RateLimiter(RateLimitSettings(general_account="1/hour")))
         with connected(client, ada):
             assert refusal(client, LOBBY, **ada.headers) == TRY_LATER
 
     def test_bound_the_rate_of_an_address_before_the_handshake(
-        self, client: TestClient, ada: Someone, use: Callable[..., None]
+        self, client: TestClient, ada: Account, use: Callable[..., None]
     ) -> None:
         use(rate_limiter=RateLimiter(RateLimitSettings(general_address="1/hour")))
         with (
@@ -184,7 +184,7 @@ class TestRefusal:
         client: TestClient,
         make_settings: Callable[..., Settings],
         no_database_url: str,
-        ada: Someone,
+        ada: Account,
         use: Callable[..., None],
     ) -> None:
         assert client.portal is not None
@@ -193,7 +193,7 @@ class TestRefusal:
             use(database=database)
             assert refusal(client, LOBBY, **ada.headers) == TRY_LATER
 
-    def test_leaves_no_connection(self, client: TestClient, app: FastAPI, ada: Someone) -> None:
+    def test_leaves_no_connection(self, client: TestClient, app: FastAPI, ada: Account) -> None:
         refusal(client, LOBBY)
         refusal(client, f"{PATH}admin", **ada.headers)
         assert app.state.resources.hub.connections == 0

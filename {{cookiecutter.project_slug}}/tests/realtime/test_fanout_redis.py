@@ -59,7 +59,7 @@ def process(own_settings: Settings) -> OpenHub:
 
 @pytest.fixture
 def often(process: OpenHub, monkeypatch: pytest.MonkeyPatch) -> OpenHub:
-    """Opens hubs that renew their members all the time."""
+    """Opens hubs that renew their members constantly."""
 
     async def soon(_: float) -> None:
         await asyncio.sleep(0.01)
@@ -172,10 +172,10 @@ class TestPackets:
             other.publish(words("for nobody"), "user:nobody")
             other.publish(words("for all"))
             assert (await heard(here))["text"] == "for all"
-            someone = client_in()
-            presence = PresenceMessage(type="joined", member=someone.member).model_dump_json()
+            account = client_in()
+            presence = PresenceMessage(type="joined", member=account.member).model_dump_json()
             other._deliver(Envelope(presence, LOBBY, here.client.id))
-            other._deliver(Envelope(presence, LOBBY, someone.id))
+            other._deliver(Envelope(presence, LOBBY, account.id))
             other.publish(words("after"), LOBBY)
             assert [(await heard(here))["type"] for _ in range(2)] == ["joined", "said"]
 
@@ -281,6 +281,6 @@ class TestOutage:
 
 
 async def is_cut_off(lines: list[EventDict]) -> bool:
-    """Whether the last change was the loss: a slow machine may lose and regain it before."""
+    """Return whether the last change was the loss: a slow machine may lose and regain it before."""
     told = [line["event"] for line in lines if line["event"] in {LOST, REGAINED}]
     return told[-1:] == [LOST]

@@ -2,7 +2,7 @@
 
 from starlette.testclient import TestClient
 
-from tests.support.arrange import ArrangeSync, Someone
+from tests.support.arrange import Account, ArrangeSync
 from tests.support.items import store_items
 from tests.support.sockets import connected
 
@@ -10,7 +10,7 @@ ITEMS = "/api/v1/items"
 
 
 class TestOwner:
-    def test_gets_the_events(self, client: TestClient, ada: Someone) -> None:
+    def test_gets_the_events(self, client: TestClient, ada: Account) -> None:
         with connected(client, ada, "me") as session:
             created = client.post(ITEMS, headers=ada.headers, json={"title": "Note A"}).json()
             path = f"{ITEMS}/{created['id']}"
@@ -28,7 +28,7 @@ class TestOwner:
         ]
 
     def test_gets_no_event_of_a_refused_change(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         (item,) = store_items(arrange, ada)
         with connected(client, ada, "me") as session:
@@ -40,8 +40,8 @@ class TestOwner:
 
 
 class TestOthers:
-    def test_get_no_events(self, client: TestClient, arrange: ArrangeSync, ada: Someone) -> None:
-        other = arrange.someone(role="admin")
+    def test_get_no_events(self, client: TestClient, arrange: ArrangeSync, ada: Account) -> None:
+        other = arrange.account(role="admin")
         with (
             connected(client, other, "me") as own,
             connected(client, other, "lobby") as lobby,

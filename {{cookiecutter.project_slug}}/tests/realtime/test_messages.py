@@ -18,7 +18,7 @@ from app.core.logging import LoggedError
 from app.infrastructure.realtime import Client, Close, Hub
 from app.infrastructure.realtime.hub import Recheck
 from app.infrastructure.realtime.sockets import TokenBucket
-from tests.support.arrange import ArrangeSync, Someone
+from tests.support.arrange import Account, ArrangeSync
 from tests.support.sockets import (
     PATH,
     Json,
@@ -36,8 +36,8 @@ OpenHub = Callable[..., AbstractAsyncContextManager[Hub]]
 
 
 @pytest.fixture
-def bob(arrange: ArrangeSync) -> Someone:
-    return arrange.someone()
+def bob(arrange: ArrangeSync) -> Account:
+    return arrange.account()
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def limited(settings: Settings, use: Callable[..., None]) -> Callable[..., None]
 
 
 @pytest.fixture
-def session(client: TestClient, ada: Someone) -> Iterator[WebSocketTestSession]:
+def session(client: TestClient, ada: Account) -> Iterator[WebSocketTestSession]:
     with connected(client, ada) as session:
         yield session
 
@@ -83,7 +83,7 @@ def names(present: Json) -> set[str]:
 
 
 class TestWelcome:
-    def test_names_channel_and_members(self, client: TestClient, ada: Someone) -> None:
+    def test_names_channel_and_members(self, client: TestClient, ada: Account) -> None:
         with client.websocket_connect(f"{PATH}me", headers=ada.headers) as session:
             welcome = session.receive_json()
         assert welcome["channel"] == f"user:{ada.id}"
@@ -99,7 +99,7 @@ class TestWelcome:
 
 class TestPresence:
     def test_is_announced_to_the_channel(
-        self, client: TestClient, session: WebSocketTestSession, ada: Someone, bob: Someone
+        self, client: TestClient, session: WebSocketTestSession, ada: Account, bob: Account
     ) -> None:
         with connected(client, bob):
             joined = session.receive_json()
@@ -112,7 +112,7 @@ class TestPresence:
         assert names(present) >= {ada.username, bob.username}
 
     def test_belongs_to_one_channel(
-        self, client: TestClient, session: WebSocketTestSession, bob: Someone
+        self, client: TestClient, session: WebSocketTestSession, bob: Account
     ) -> None:
         with connected(client, bob, "me") as own:
             assert answer(session, type="ping")["type"] == "pong"
@@ -140,12 +140,12 @@ class TestSay:
         client: TestClient,
         arrange: ArrangeSync,
         session: WebSocketTestSession,
-        ada: Someone,
-        bob: Someone,
+        ada: Account,
+        bob: Account,
     ) -> None:
         with (
             connected(client, bob) as other,
-            connected(client, arrange.someone(), "me") as elsewhere,
+            connected(client, arrange.account(), "me") as elsewhere,
         ):
             session.receive_json()
             own = answer(session, type="say", text="Good morning")
@@ -166,10 +166,10 @@ class TestSay:
 
 class TestTell:
     def test_reaches_all_connections_of_one_user(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone, bob: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account, bob: Account
     ) -> None:
         with (
-            connected(client, arrange.someone(role="support")) as speaker,
+            connected(client, arrange.account(role="support")) as speaker,
             connected(client, bob, "me") as one,
             connected(client, bob, "me") as other,
             connected(client, ada, "me") as stranger,
@@ -186,10 +186,10 @@ class TestTell:
 
 class TestAnnounce:
     def test_reaches_everybody(
-        self, client: TestClient, arrange: ArrangeSync, session: WebSocketTestSession, bob: Someone
+        self, client: TestClient, arrange: ArrangeSync, session: WebSocketTestSession, bob: Account
     ) -> None:
         with (
-            connected(client, arrange.someone(role="admin"), "admin") as speaker,
+            connected(client, arrange.account(role="admin"), "admin") as speaker,
             connected(client, bob, "me") as other,
         ):
             message = answer(speaker, type="announce", text="We close at six")
@@ -235,7 +235,7 @@ class TestInvalidMessages:
         assert answer(session, type="ping")["type"] == "pong"
 
     def test_close_the_connection_if_there_are_too_many(
-        self, client: TestClient, ada: Someone, limited: Callable[..., None]
+        self, client: TestClient, ada: Account, limited: Callable[..., None]
     ) -> None:
         limited(max_faults=2)
         with connected(client, ada) as session:
@@ -250,7 +250,7 @@ class TestInvalidMessages:
 
     @pytest.mark.parametrize("letter", ["a", "\u00e4"])
     def test_close_the_connection_if_they_are_too_large(
-        self, client: TestClient, ada: Someone, limited: Callable[..., None], letter: str
+        self, client: TestClient, ada: Account, limited: Callable[..., None], letter: str
     ) -> None:
         limited(max_message_bytes=256)
         with connected(client, ada) as session:
@@ -260,7 +260,7 @@ class TestInvalidMessages:
 
 class TestRate:
     def test_is_limited(
-        self, client: TestClient, ada: Someone, limited: Callable[..., None]
+        self, client: TestClient, ada: Account, limited: Callable[..., None]
     ) -> None:
         limited(messages_per_second=0.01, burst=2, max_faults=1)
         with connected(client, ada) as session:
@@ -280,7 +280,7 @@ class TestRate:
 
 class TestConnection:
     def test_has_a_maximum_lifetime(
-        self, client: TestClient, ada: Someone, limited: Callable[..., None]
+        self, client: TestClient, ada: Account, limited: Callable[..., None]
     ) -> None:
         limited(life_minutes=0.0001)
         assert end_of_connection(client, ada) == 4001
@@ -311,7 +311,7 @@ class TestConnection:
         assert "unexpected error" in "".join(capsys.readouterr())
 
     def test_is_removed_after_an_error_while_it_joins(
-        self, client: TestClient, app: FastAPI, ada: Someone, monkeypatch: pytest.MonkeyPatch
+        self, client: TestClient, app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def fail(*_: object) -> None:
             raise RuntimeError

@@ -75,13 +75,13 @@ async def memory_of(server: ServerProcess) -> int:
 
 
 class TestThousandConnections:
-    async def test_take_little_memory_hear_and_are_let_go_at_once(
+    async def test_use_little_memory_and_are_closed_at_once(
         self,
         server: ServerProcess,
         arrange: Arrange,
         record_property: Callable[[str, object], None],
     ) -> None:
-        admin = await arrange.someone(role="admin")
+        admin = await arrange.account(role="admin")
         async with AsyncExitStack() as stack:
 
             async def enter() -> asyncio.StreamReader:

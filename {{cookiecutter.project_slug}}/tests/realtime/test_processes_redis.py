@@ -51,7 +51,7 @@ async def pair(
 
 class TestMessages:
     async def test_reach_everybody_once_in_the_order_of_each_sender(self, pair: Pair) -> None:
-        people = [await pair.arrange.someone() for _ in range(CLIENTS)]
+        people = [await pair.arrange.account() for _ in range(CLIENTS)]
         async with AsyncExitStack() as stack:
             here = await all_opened(stack, pair.one.port, people)
             there = await all_opened(stack, pair.other.port, people)
@@ -73,7 +73,7 @@ class TestMessages:
 
 class TestTicket:
     async def test_works_once_in_all_processes(self, pair: Pair) -> None:
-        ada = await pair.arrange.someone()
+        ada = await pair.arrange.account()
         transport = httpx2.AsyncHTTPTransport()
         async with httpx2.AsyncClient(transport=transport, timeout=PATIENCE) as client:
             issued = await client.post(f"{pair.one.address}{TICKETS}", headers=ada.headers)

@@ -34,7 +34,7 @@ def test_follows_the_settings() -> None:
     assert {name: getattr(made, name) for name in OPTIONS} == OPTIONS
 
 
-def test_is_what_production_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_is_used_in_production(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("APP_ENVIRONMENT", "test")
     for name in ("max_message_bytes", "heartbeat_seconds", "heartbeat_timeout"):
@@ -47,7 +47,7 @@ def test_is_what_production_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert given.items() >= expected.items()
 
 
-def test_is_what_development_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_used_in_development(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[uvicorn.Config] = []
     monkeypatch.setattr(uvicorn.Server, "run", lambda server, **_: made.append(server.config))
     monkeypatch.setattr(development, "worker_process", nullcontext, raising=False)

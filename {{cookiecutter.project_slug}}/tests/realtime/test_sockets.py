@@ -27,7 +27,7 @@ from app.infrastructure.realtime import Hub, server
 from app.infrastructure.realtime.server import uvicorn_options
 from app.main import create_app
 from app.services.realtime import ConnectionGuard
-from tests.support.arrange import Arrange, Someone, bearer
+from tests.support.arrange import Account, Arrange, bearer
 from tests.support.metrics_plugin import Measured, until
 from tests.support.resources import replaced
 from tests.support.serving import LiveServer, live
@@ -90,13 +90,13 @@ def serve(
 
 
 @asynccontextmanager
-async def slow(port: int, someone: Someone) -> AsyncIterator[Speaker]:
+async def slow(port: int, account: Account) -> AsyncIterator[Speaker]:
     """A client with tiny buffers, which reads only on request."""
     with socket.socket() as narrow:
         narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         narrow.setblocking(False)
         await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", port))
-        async with opened(port, someone, sock=narrow, max_queue=1, close_timeout=1) as client:
+        async with opened(port, account, sock=narrow, max_queue=1, close_timeout=1) as client:
             yield client
 
 
@@ -115,7 +115,7 @@ async def raw(
 
 
 def errors(log: list[EventDict]) -> list[EventDict]:
-    """The lines that would wake an operator."""
+    """Return the lines that would alert an operator."""
     return [line for line in log if line["log_level"] in {"error", "critical"}]
 
 
@@ -126,7 +126,7 @@ class TestSlowReader:
         # The slow reader gets its close at the end, however long that takes.
         monkeypatch.setattr(server, "_SECONDS_TO_READ_THE_REST", PATIENCE)
         async with serve(queue_size=32) as service:
-            ada, bob = await service.arrange.someone(), await service.arrange.someone()
+            ada, bob = await service.arrange.account(), await service.arrange.account()
             async with opened(service.port, ada) as quick, slow(service.port, bob) as reader:
                 await quick.hear("joined")
                 for number in range(MESSAGES):
@@ -139,13 +139,13 @@ class TestSlowReader:
 
                 assert await reader.end() == 4008
 
-    async def test_that_takes_nothing_at_all_is_disconnected(
+    async def test_that_reads_nothing_is_disconnected(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(server, "_SECONDS_TO_READ_THE_REST", 0.05)
         async with serve(queue_size=8) as service:
-            someone = await service.arrange.someone()
-            async with slow(service.port, someone):
+            account = await service.arrange.account()
+            async with slow(service.port, account):
                 for number in range(MESSAGES):
                     service.hub.publish(words(f"{number} {LONG}"), LOBBY)
                     await asyncio.sleep(0)
@@ -159,7 +159,7 @@ class TestInvalidFrame:
     async def test_closes_the_connection(self, serve: Serve, data: bytes, code: int) -> None:
         async with (
             serve(max_message_bytes=1024) as service,
-            opened(service.port, await service.arrange.someone()) as client,
+            opened(service.port, await service.arrange.account()) as client,
         ):
             await client.connection.send(data, text=True)
             assert await client.end() == code
@@ -179,8 +179,8 @@ class TestFlood:
     async def test_closes_the_connection(self, serve: Serve, first: bytes, frame: bytes) -> None:
         with capture_logs() as log:
             async with serve() as service:
-                someone = await service.arrange.someone()
-                async with raw_connection(service.port, someone) as (reader, writer):
+                account = await service.arrange.account()
+                async with raw_connection(service.port, account) as (reader, writer):
                     await reader.readuntil(b"}")
                     writer.write(first + frame * 5000)
                     async with asyncio.timeout(PATIENCE):
@@ -198,7 +198,7 @@ class TestFlood:
         with capture_logs() as log:
             async with (
                 serve(queue_size=10_000) as service,
-                slow(service.port, await service.arrange.someone()) as client,
+                slow(service.port, await service.arrange.account()) as client,
             ):
                 [connection] = service.server.server.server_state.connections
                 while not connection.transport.get_write_buffer_size():
@@ -213,7 +213,7 @@ class TestFlood:
 
 
 class TestStranger:
-    """Anyone can send these: no line of the log is an error."""
+    """Clients without credentials cause no error in the log."""
 
     async def test_is_answered_when_the_handshake_is_refused(self, serve: Serve) -> None:
         with capture_logs() as log:
@@ -241,9 +241,9 @@ class TestStranger:
     async def test_has_a_broken_origin(self, serve: Serve) -> None:
         with capture_logs() as log:
             async with serve() as service:
-                someone = await service.arrange.someone()
+                account = await service.arrange.account()
                 for origin in ("http://[", "http://[::1", "//", "null", "http://\xff", "http://"):
-                    headers = {**someone.headers, "Origin": origin}
+                    headers = {**account.headers, "Origin": origin}
                     address = f"ws://127.0.0.1:{service.port}{PATH}lobby"
                     async with connect(address, additional_headers=headers, proxy=None) as refused:
                         await refused.wait_closed()
@@ -256,8 +256,8 @@ class TestStranger:
             async with serve() as service:
                 state = service.app.state
                 state.resources = replaced(state.resources, rate_limiter=limiter)
-                someone = await service.arrange.someone()
-                async with opened(service.port, someone):
+                account = await service.arrange.account()
+                async with opened(service.port, account):
                     with pytest.raises(InvalidStatus) as refused:
                         await connect(f"ws://127.0.0.1:{service.port}{PATH}lobby", proxy=None)
         assert refused.value.response.status_code == 429
@@ -266,7 +266,7 @@ class TestStranger:
     async def test_sends_broken_frames(self, serve: Serve) -> None:
         with capture_logs() as log:
             async with serve() as service:
-                someone = await service.arrange.someone()
+                account = await service.arrange.account()
                 for frames, code in (
                     (b"\x83\x80mask" + b"\x81\x81\0\0\0\0\xff" * 3, 1002),
                     (b"\xc1\x80mask", 1002),
@@ -282,7 +282,7 @@ class TestStranger:
                     (b"\x01\x81\0\0\0\0\xff\x80\x81\0\0\0\0\xff", 1007),
                     (b"\x01\x81\0\0\0\0a\x81\x81\0\0\0\0a", 1002),
                 ):
-                    async with raw_connection(service.port, someone) as (reader, writer):
+                    async with raw_connection(service.port, account) as (reader, writer):
                         await reader.readuntil(b"}")
                         writer.write(frames)
                         async with asyncio.timeout(PATIENCE):
@@ -304,8 +304,8 @@ class TestStranger:
         monkeypatch.setattr(ConnectionGuard, "admit", admit_late)
         with capture_logs() as log:
             async with serve() as service:
-                someone = await service.arrange.someone()
-                bearer_line = f"Authorization: Bearer {someone.access_token}\r\n".encode()
+                account = await service.arrange.account()
+                bearer_line = f"Authorization: Bearer {account.access_token}\r\n".encode()
                 for frame in (b"\x83\x80mask", b""):
                     waiting.clear()
                     leave.clear()
@@ -324,7 +324,7 @@ class TestStranger:
 class TestMetrics:
     async def test_show_open_sockets(self, measured: Measured, password_hash: str) -> None:
         async with measured() as (app, client):
-            ada = await Arrange(lambda: app.state.resources, password_hash).someone()
+            ada = await Arrange(lambda: app.state.resources, password_hash).account()
             port = client.base_url.port
             assert port is not None
             async with opened(port, ada):
@@ -335,8 +335,8 @@ class TestMetrics:
 class TestHeartbeat:
     async def test_disconnects_dead_clients(self, serve: Serve) -> None:
         async with serve(heartbeat_seconds=0.05, heartbeat_timeout=0.05) as service:
-            someone = await service.arrange.someone()
-            async with raw_connection(service.port, someone) as (reader, _):
+            account = await service.arrange.account()
+            async with raw_connection(service.port, account) as (reader, _):
                 async with asyncio.timeout(60):
                     heard = await reader.read()
                 await eventually(lambda: counts(service.hub, 0))
@@ -345,7 +345,7 @@ class TestHeartbeat:
     async def test_keeps_living_clients(self, serve: Serve) -> None:
         async with (
             serve(heartbeat_seconds=0.02, heartbeat_timeout=10.0) as service,
-            opened(service.port, await service.arrange.someone()) as client,
+            opened(service.port, await service.arrange.account()) as client,
         ):
             for number in range(20):
                 await client.send(type="ping", nonce=str(number))
@@ -355,8 +355,8 @@ class TestHeartbeat:
 class TestShutdown:
     async def test_closes_with_1012_at_once(self, serve: Serve) -> None:
         async with serve() as service:
-            someone = await service.arrange.someone()
-            async with opened(service.port, someone) as one, opened(service.port, someone) as two:
+            account = await service.arrange.account()
+            async with opened(service.port, account) as one, opened(service.port, account) as two:
                 await service.server.stop()
                 assert [await one.end(), await two.end()] == [1012, 1012]
             assert service.hub.connections == 0
@@ -366,7 +366,7 @@ class TestShutdown:
     ) -> None:
         monkeypatch.setattr(server, "_SECONDS_TO_READ_THE_REST", 0.05)
         async with serve(queue_size=10_000) as service:
-            async with slow(service.port, await service.arrange.someone()):
+            async with slow(service.port, await service.arrange.account()):
                 for number in range(MESSAGES):
                     service.hub.publish(words(f"{number} {LONG}"), LOBBY)
                     await asyncio.sleep(0)
@@ -377,8 +377,8 @@ class TestShutdown:
 class TestClientThatLeaves:
     async def test_is_removed(self, serve: Serve) -> None:
         async with serve() as service:
-            someone = await service.arrange.someone()
-            async with opened(service.port, someone) as client:
+            account = await service.arrange.account()
+            async with opened(service.port, account) as client:
                 client.connection.transport.abort()
                 await eventually(lambda: counts(service.hub, 0))
 
@@ -405,7 +405,7 @@ class TestRecheck:
     async def test_closes_the_connections_of_a_user(
         self, service: Service, statement: Update | Delete, code: int
     ) -> None:
-        ada, bob = await service.arrange.someone(role="support"), await service.arrange.someone()
+        ada, bob = await service.arrange.account(role="support"), await service.arrange.account()
         async with opened(service.port, ada, "admin") as client, opened(service.port, bob) as other:
             own = statement.table.c["id"].in_([ada.id, ada.session_id])
             await service.arrange.execute(statement.where(own))
@@ -414,7 +414,7 @@ class TestRecheck:
             assert await other.hear("pong")
 
     async def test_closes_the_connections_of_an_api_key(self, service: Service) -> None:
-        ada = await service.arrange.someone()
+        ada = await service.arrange.account()
         key = await service.arrange.api_key(ada, frozenset({"profile:read"}))
         address = f"ws://127.0.0.1:{service.port}{PATH}lobby"
         async with (
@@ -432,7 +432,7 @@ class TestRecheck:
 class TestLog:
     async def test_holds_no_ticket(self, serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
         async with serve() as service:
-            ada = await service.arrange.someone()
+            ada = await service.arrange.account()
             async with httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport()) as http:
                 path = f"http://127.0.0.1:{service.port}{TICKETS}"
                 issued = await http.post(path, headers=ada.headers)

@@ -15,7 +15,7 @@ from app.core.errors import InsufficientScope
 from app.core.security.tickets import ticket_hash
 from app.repositories.realtime import TicketRepository
 from app.services.realtime import TicketService
-from tests.support.arrange import ArrangeSync, Someone, bearer
+from tests.support.arrange import Account, ArrangeSync, bearer
 from tests.support.sockets import PATH, TICKETS, refusal, ticket_of
 
 UNAUTHENTICATED = 4001
@@ -42,7 +42,7 @@ def expire_tickets(arrange: ArrangeSync) -> None:
 
 class TestIssueTicket:
     def test_returns_a_new_one_that_lasts_half_a_minute(
-        self, client: TestClient, ada: Someone
+        self, client: TestClient, ada: Account
     ) -> None:
         response = client.post(TICKETS, headers=ada.headers)
 
@@ -57,7 +57,7 @@ class TestIssueTicket:
         self,
         client: TestClient,
         arrange: ArrangeSync,
-        ada: Someone,
+        ada: Account,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         add = TicketRepository.add
@@ -73,7 +73,7 @@ class TestIssueTicket:
         assert (response.status_code, response.json()["code"]) == (401, "invalid_token")
 
     def test_stores_a_hash_and_deletes_expired_ones(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         ticket_of(client, ada)
         expire_tickets(arrange)
@@ -84,7 +84,7 @@ class TestIssueTicket:
         assert ticket not in ticket_hash(ticket)
         assert len(ticket_hash(ticket)) == 64
 
-    def test_refuses_api_keys(self, client: TestClient, arrange: ArrangeSync, ada: Someone) -> None:
+    def test_refuses_api_keys(self, client: TestClient, arrange: ArrangeSync, ada: Account) -> None:
         key = arrange.api_key(ada, frozenset({"profile:read"}))
 
         response = client.post(TICKETS, headers=bearer(key))
@@ -100,25 +100,25 @@ class TestIssueTicket:
 
 
 class TestUseTicket:
-    def test_succeeds_once(self, client: TestClient, ada: Someone) -> None:
+    def test_succeeds_once(self, client: TestClient, ada: Account) -> None:
         ticket = ticket_of(client, ada)
         assert use(client, ticket) == "welcome"
         assert refused(client, ticket) == UNAUTHENTICATED
 
-    def test_consumes_it_for_a_forbidden_channel(self, client: TestClient, ada: Someone) -> None:
+    def test_consumes_it_for_a_forbidden_channel(self, client: TestClient, ada: Account) -> None:
         ticket = ticket_of(client, ada)
         assert refused(client, ticket, "admin") == 4003
         assert refused(client, ticket) == UNAUTHENTICATED
 
     def test_fails_after_its_life(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         ticket = ticket_of(client, ada)
         expire_tickets(arrange)
         assert refused(client, ticket) == UNAUTHENTICATED
 
     def test_fails_after_its_session(
-        self, client: TestClient, arrange: ArrangeSync, ada: Someone
+        self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
         ticket = ticket_of(client, ada)
         arrange.execute(update(models.AuthSession).values(revoked_at=utc_now()))
@@ -128,11 +128,11 @@ class TestUseTicket:
     def test_fails_for_other_values(self, client: TestClient, ticket: str) -> None:
         assert refused(client, ticket) == UNAUTHENTICATED
 
-    def test_fails_for_other_tokens(self, client: TestClient, ada: Someone) -> None:
+    def test_fails_for_other_tokens(self, client: TestClient, ada: Account) -> None:
         for token in (ada.refresh_token, ada.access_token):
             assert refused(client, token) == UNAUTHENTICATED
 
-    def test_refreshes_no_session(self, client: TestClient, ada: Someone) -> None:
+    def test_refreshes_no_session(self, client: TestClient, ada: Account) -> None:
         ticket = ticket_of(client, ada)
         for token in (ticket, ticket_hash(ticket)):
             response = client.post("/api/v1/auth/refresh", json={"refresh_token": token})

@@ -14,7 +14,7 @@ from app.core.ids import new_id
 from app.main import create_app
 from tests.conftest import async_client_of
 from tests.support.answers import Recorded
-from tests.support.arrange import Arrange, Someone
+from tests.support.arrange import Account, Arrange
 from tests.support.metrics_plugin import until, value
 from tests.support.redis_plugin import OwnRedis
 from tests.support.things import CREATE_TABLE, THINGS, with_things
@@ -67,10 +67,10 @@ async def caller(served: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest.fixture
-async def someone(served: FastAPI, password_hash: str) -> Someone:
+async def account(served: FastAPI, password_hash: str) -> Account:
     arrange = Arrange(lambda: served.state.resources, password_hash)
     await arrange.execute(CREATE_TABLE)
-    return await arrange.someone()
+    return await arrange.account()
 
 
 async def checks(caller: httpx2.AsyncClient) -> dict[str, str]:
@@ -99,8 +99,8 @@ class Load:
         answers: All kinds and statuses.
     """
 
-    def __init__(self, caller: httpx2.AsyncClient, someone: Someone) -> None:
-        self._client, self._someone = caller, someone
+    def __init__(self, caller: httpx2.AsyncClient, account: Account) -> None:
+        self._client, self._someone = caller, account
         self._stopped = False
         self.answers: set[Answered] = set()
         self._of_each: list[set[Answered]] = [set() for _ in range(4)]
@@ -155,15 +155,15 @@ class TestUnderLoad:
             pytest.param(OwnRedis.freeze, OwnRedis.thaw, id="frozen"),
         ],
     )
-    async def test_goes_on_without_redis_and_uses_it_again(
+    async def test_continues_without_redis_and_resumes(
         self,
         caller: httpx2.AsyncClient,
-        someone: Someone,
+        account: Account,
         redis: OwnRedis,
         gone: Callable[[OwnRedis], None],
         back: Callable[[OwnRedis], None],
     ) -> None:
-        async with Load(caller, someone) as load:
+        async with Load(caller, account) as load:
             await load.until_answered("keyed", 201)
             gone(redis)
             try:

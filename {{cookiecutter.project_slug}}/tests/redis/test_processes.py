@@ -1,4 +1,4 @@
-"""Two processes of the service: limits are shared, sessions end, whatever Redis does."""
+"""Two processes of the service share limits and end sessions, whatever the state of Redis."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ class TestTwoProcesses:
             open_resources(settings, TASKS) as resources,
             two_clients(settings, tmp_path) as clients,
         ):
-            user = await Arrange(lambda: resources, password_hash).someone()
+            user = await Arrange(lambda: resources, password_hash).account()
             answers = [await clients[n % 2].get(ME, headers=user.headers) for n in range(LIMIT + 2)]
         assert [each.status_code for each in answers] == [200] * LIMIT + [429] * 2
 
@@ -51,7 +51,7 @@ class TestTwoProcesses:
                 (OwnRedis.freeze, OwnRedis.thaw),
                 (OwnRedis.kill, OwnRedis.start),
             ):
-                user = await arrange.someone()
+                user = await arrange.account()
                 gone(redis)
                 try:
                     await access_ends(clients, user)

@@ -1,4 +1,4 @@
-"""What the tested applications were asked and how they answered, against what is documented."""
+"""Responses of the tested applications, compared with the document."""
 
 import functools
 import re
@@ -15,7 +15,7 @@ Recorded = Callable[[FastAPI], FastAPI]
 
 
 class AnswerRecorder:
-    """Notes what is asked and with which status it is answered."""
+    """Records requests and the status of their responses."""
 
     def __init__(self, app: ASGIApp, answers: set[Answer]) -> None:
         self.app = app
@@ -31,7 +31,7 @@ class AnswerRecorder:
 
 
 def differences(documented: set[Answer], answers: set[Answer]) -> list[str]:
-    """Sentences on what is documented and was not got, and the other way round.
+    """Describe statuses that are documented and did not occur, and the other way round.
 
     Args:
         documented: With templates for paths.
@@ -52,7 +52,7 @@ def differences(documented: set[Answer], answers: set[Answer]) -> list[str]:
 
 
 def _template(documented: set[Answer], method: str, path: str) -> str | None:
-    """The template that a path was made from; one without parameters goes first, as in routing."""
+    """Return the template of a path; one without parameters has precedence, as in routing."""
     templates = {template for known, template, _ in documented if known == method}
     if any(template == path for _, template, _ in documented):
         return path if path in templates else None
@@ -61,5 +61,5 @@ def _template(documented: set[Answer], method: str, path: str) -> str | None:
 
 @functools.cache
 def path_pattern(template: str) -> re.Pattern[str]:
-    """Match the paths that a template makes."""
+    """Return a pattern that matches the paths of a template."""
     return re.compile(re.sub(r"\{\w+\}", "[^/]+", template))

@@ -1,4 +1,4 @@
-"""What a test starts from: people, their logins and their things."""
+"""Rows that tests start from: users, their sessions and other data."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ KINDS = {kind.__name__: kind for kind in TASKS}
 
 
 @dataclass(frozen=True, slots=True)
-class Someone:
-    """A user who has logged in.
+class Account:
+    """A logged-in user.
 
     Attributes:
         headers: The `Authorization` header with an access token.
@@ -59,27 +59,27 @@ def jobs_in(rows: Iterable[Row[Any]]) -> list[Job]:
 
 
 def gone() -> Principal:
-    """Somebody who was there when the request was authenticated, and is no longer."""
+    """Return a principal whose account was deleted after authentication."""
     now = utc_now().timestamp()
     return Principal(read_as(UserProfile, UserFactory.build()), ROLES["user"], authenticated_at=now)
 
 
 class Arrange:
-    """Puts rows where the application finds them."""
+    """Stores rows in the database of the application."""
 
     def __init__(self, resources: Callable[[], Resources], password_hash: str) -> None:
         self._resources = resources
         self._password_hash = password_hash
 
-    async def someone(
+    async def account(
         self,
         role: Role = "user",
         permissions: frozenset[Permission] | None = None,
         *,
         logged_in: timedelta = timedelta(),
         **fields: Any,
-    ) -> Someone:
-        """Store a user who logged in so long ago.
+    ) -> Account:
+        """Store a user who logged in this long ago.
 
         The token has all permissions of the role, or those given.
         """
@@ -91,7 +91,7 @@ class Arrange:
         token = models.RefreshToken(session_id=login.id, token_hash=digest(refresh_token))
         await self.store(user, login, token)
         user_id, session_id = UserId(user.id), SessionId(login.id)
-        return Someone(
+        return Account(
             id=user_id,
             email=user.email,
             username=user.username,
@@ -101,8 +101,8 @@ class Arrange:
             refresh_token=refresh_token,
         )
 
-    async def a_row_of_each_table(self, owner: Someone) -> dict[str, dict[str, Any]]:
-        """Store a row in each table, all of which belong to a user; return them by table."""
+    async def a_row_of_each_table(self, owner: Account) -> dict[str, dict[str, Any]]:
+        """Store a row of a user in each table; return them by table."""
         async with self._resources().database.transaction() as session:
             rows = a_row_of_each_table(await session.get_one(models.User, owner.id))
             for table in Base.metadata.sorted_tables:
@@ -110,7 +110,7 @@ class Arrange:
                     await session.execute(table.insert().values(rows[table.name]))
         return rows
 
-    async def api_key(self, owner: Someone, permissions: frozenset[Permission]) -> str:
+    async def api_key(self, owner: Account, permissions: frozenset[Permission]) -> str:
         """Store an API key; return the key."""
         key = new_api_key()
         row = models.ApiKey(
@@ -130,32 +130,32 @@ class Arrange:
             session.add_all(rows)
 
     async def execute(self, statement: Executable) -> None:
-        """Change what is stored."""
+        """Execute a statement."""
         async with self._resources().database.transaction() as session:
             await session.execute(statement)
 
     async def rows(self, statement: Executable) -> list[Row[Any]]:
-        """Return what is stored."""
+        """Return the rows of a statement."""
         async with self._resources().database.read() as connection:
             return list((await connection.execute(statement)).all())
 
 
 class ArrangeSync:
-    """The same for tests that are plain functions: runs on the loop of the application."""
+    """`Arrange` for synchronous tests: runs on the loop of the application."""
 
     def __init__(self, arrange: Arrange, portal: BlockingPortal) -> None:
         self._arrange = arrange
         self._portal = portal
 
-    def someone(
+    def account(
         self, role: Role = "user", permissions: frozenset[Permission] | None = None, **fields: Any
-    ) -> Someone:
-        return self._portal.call(lambda: self._arrange.someone(role, permissions, **fields))
+    ) -> Account:
+        return self._portal.call(lambda: self._arrange.account(role, permissions, **fields))
 
-    def a_row_of_each_table(self, owner: Someone) -> dict[str, dict[str, Any]]:
+    def a_row_of_each_table(self, owner: Account) -> dict[str, dict[str, Any]]:
         return self._portal.call(self._arrange.a_row_of_each_table, owner)
 
-    def api_key(self, owner: Someone, permissions: frozenset[Permission]) -> str:
+    def api_key(self, owner: Account, permissions: frozenset[Permission]) -> str:
         return self._portal.call(self._arrange.api_key, owner, permissions)
 
     def store(self, *rows: Base) -> None:

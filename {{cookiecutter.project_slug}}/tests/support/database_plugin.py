@@ -1,4 +1,4 @@
-"""Gives the tests their databases."""
+"""Databases for tests."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -15,7 +15,7 @@ def pytest_run_servers() -> Mapping[str, Callable[[], AbstractContextManager[Tes
 
 @pytest.fixture(scope="session")
 def databases(request: pytest.FixtureRequest) -> TestDatabases:
-    """The databases of this run: makes new ones, removes them, touches no others."""
+    """The databases of this run: creates and removes its own, and touches no others."""
     return TestDatabases(**server(request.config, "databases"))
 
 
@@ -45,5 +45,5 @@ def empty_database_url(databases: TestDatabases) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def no_database_url(databases: TestDatabases) -> str:
-    """An address at which no database answers."""
+    """Return an address without a database."""
     return databases.nowhere()

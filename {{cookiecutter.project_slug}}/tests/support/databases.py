@@ -58,14 +58,14 @@ _OURS = re.compile(r"apptest_[0-9a-f]{8}_(template|[0-9a-f]{12})")
 
 
 class NotATestDatabase(Exception):
-    """Somebody asked the tests to work on a database that was not made for them (rule DB11)."""
+    """The tests were about to use a database that was not created for them (rule DB11)."""
 
 
 def require_test_database(url: str) -> str:
     """Return the name of the database at an address.
 
     Raises:
-        NotATestDatabase: It was not made for tests.
+        NotATestDatabase: It was not created for tests.
     """
     name = make_url(url).database or ""
     if not _OURS.fullmatch(name):
@@ -86,9 +86,9 @@ class TestDatabases:
     """The databases of one test run, all its processes together.
 
     Attributes:
-        source: Which server they are on, in words for people.
+        source: Description of the server.
         server: Address of that server.
-        run: What the names of this run's databases have in common.
+        run: Prefix of the names of this run's databases.
         schema: Digest of the template's schema.
         spare: Names of empty databases.
     """
@@ -104,10 +104,10 @@ class TestDatabases:
     @classmethod
     @contextmanager
     def started(cls) -> Iterator[Self]:
-        """Have a server and the template while the block runs; nothing of this run outlives it.
+        """Yield the databases with a server and the template; remove all of them afterwards.
 
         Raises:
-            ServerUnavailable: There is no server to be had.
+            ServerUnavailable: No server could be started.
         """
         given = os.environ.get(SERVER_VARIABLE)
         named = nullcontext(Server(given or "", f"the PostgreSQL that {SERVER_VARIABLE} names"))
@@ -120,7 +120,7 @@ class TestDatabases:
                     databases._drop_all()
 
     def create(self) -> str:
-        """Make a database with all tables and no rows; return its address."""
+        """Create a database with all tables and no rows; return its address."""
         if not self.spare:
             return self._create(f"TEMPLATE {self.run}_template")
         url = self._url(secrets.token_hex(6))  # other keys in Redis belong to it
@@ -129,18 +129,18 @@ class TestDatabases:
         return url
 
     def create_empty(self) -> str:
-        """Make a database without tables, for migrations; return its address."""
+        """Create a database without tables, for migrations; return its address."""
         return self._create("TEMPLATE template0")
 
     def nowhere(self) -> str:
-        """An address at which no database answers."""
+        """Return an address without a database."""
         return "postgresql+asyncpg://nobody@127.0.0.1:1/nothing"
 
     def drop(self, url: str) -> None:
         """Empty a database, or remove it with those who are still connected.
 
         Raises:
-            NotATestDatabase: It was not made for tests.
+            NotATestDatabase: It was not created for tests.
         """
         name = require_test_database(url)
         with suppress(asyncpg.PostgresError):  # it has no tables, or is gone

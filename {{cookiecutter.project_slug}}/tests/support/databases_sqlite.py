@@ -24,14 +24,14 @@ _OURS = re.compile(r".*/apptest_[^/]+/(template|[0-9a-f]{12})\.db")
 
 
 class NotATestDatabase(Exception):
-    """Somebody asked the tests to work on a database that was not made for them (rule DB11)."""
+    """The tests were about to use a database that was not created for them (rule DB11)."""
 
 
 def require_test_database(url: str) -> str:
     """Return the path of the database at an address.
 
     Raises:
-        NotATestDatabase: It was not made for tests.
+        NotATestDatabase: It was not created for tests.
     """
     path = make_url(url).database or ""
     if not _OURS.fullmatch(path):
@@ -50,8 +50,8 @@ class TestDatabases:
     """The databases of one test run, all its processes together.
 
     Attributes:
-        source: What they are, in words for people.
-        directory: Where they are.
+        source: Description of the databases.
+        directory: Location of the files.
     """
 
     __test__: ClassVar = False
@@ -62,31 +62,31 @@ class TestDatabases:
     @classmethod
     @contextmanager
     def started(cls) -> Iterator[Self]:
-        """Have a directory and the template while the block runs; nothing of it is left."""
+        """Yield the databases with a directory and the template; remove both afterwards."""
         with tempfile.TemporaryDirectory(prefix="apptest_") as directory:
             databases = cls(f"SQLite {sqlite3.sqlite_version}, files in {directory}", directory)
             databases._make_template()
             yield databases
 
     def create(self) -> str:
-        """Make a database with all tables and no rows; return its address."""
+        """Create a database with all tables and no rows; return its address."""
         url = self.create_empty()
         shutil.copyfile(self._path("template"), require_test_database(url))
         return url
 
     def create_empty(self) -> str:
-        """Make a database without tables, for migrations; return its address."""
+        """Create a database without tables, for migrations; return its address."""
         return self._url(secrets.token_hex(6))
 
     def nowhere(self) -> str:
-        """An address at which no database answers: a directory is no file."""
+        """Return an address without a database: a directory instead of a file."""
         return f"sqlite+aiosqlite:///{self.directory}"
 
     def drop(self, url: str) -> None:
         """Remove a database.
 
         Raises:
-            NotATestDatabase: It was not made for tests.
+            NotATestDatabase: It was not created for tests.
         """
         path = require_test_database(url)
         for suffix in ("", "-wal", "-shm"):

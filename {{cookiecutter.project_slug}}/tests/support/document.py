@@ -1,4 +1,4 @@
-"""The OpenAPI document as a client's developer reads it: operations, and examples to send."""
+"""The operations of the OpenAPI document, and requests from their examples."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Operation:
 
     @property
     def scopes(self) -> frozenset[str]:
-        """The permissions that it asks for, the same for each scheme."""
+        """The permissions that it requires, the same for each scheme."""
         return frozenset(
             scope
             for requirement in self.definition.get("security", ())
@@ -70,11 +70,11 @@ class Operation:
 
     @property
     def schemes(self) -> list[str]:
-        """The names of the security schemes, any one of which will do."""
+        """The names of the alternative security schemes."""
         return [name for requirement in self.definition.get("security", ()) for name in requirement]
 
     def request(self, **ids: str) -> Json:
-        """The arguments for a client: the request that the examples of the document make.
+        """Return arguments for a client: the request of the examples in the document.
 
         Args:
             **ids: Other values for parameters of the path and fields of the body.
@@ -102,13 +102,13 @@ class Operation:
         return arguments
 
     def faults(self, status: int, media_type: str, body: object) -> list[str]:
-        """What is wrong with the body of a response, by the document."""
+        """Return the violations of the document by the body of a response."""
         schema = self.responses[status]["content"][media_type]["schema"]
         return faults(schema, body)
 
 
 def resolved(thing: Json) -> Json:
-    """What a Reference Object stands for, and anything else itself."""
+    """Return the target of a Reference Object, or the object itself."""
     if "$ref" not in thing:
         return thing
     found: Json = DOCUMENT
@@ -118,7 +118,7 @@ def resolved(thing: Json) -> Json:
 
 
 def example_of(schema: Json) -> Any:
-    """The example that a schema gives, or the one that those of its parts make."""
+    """Return the example of a schema, or compose it from those of its parts."""
     if "examples" not in schema:
         schema = resolved(schema)
     if "examples" in schema:
@@ -131,7 +131,7 @@ def example_of(schema: Json) -> Any:
 
 
 def with_ids(example: Any, ids: Mapping[str, str]) -> Any:
-    """The example with these ids in the fields of that name, at any depth."""
+    """Return the example with these ids in the fields of that name, at any depth."""
     if isinstance(example, list):
         return [with_ids(each, ids) for each in example]
     if isinstance(example, dict):
@@ -156,7 +156,7 @@ def ids_in(path: str, rows: Mapping[str, Json]) -> dict[str, str]:
 
 
 def faults(schema: Json, value: object) -> list[str]:
-    """What is wrong with a value, by a schema of the document."""
+    """Return the violations of a schema by a value."""
     validator = OAS31Validator(
         {**schema, "components": DOCUMENT["components"]}, format_checker=oas31_format_checker
     )
@@ -183,5 +183,5 @@ SCHEMAS: Final[dict[str, Json]] = DOCUMENT["components"]["schemas"]
 
 
 def documenting(status: int) -> list[Operation]:
-    """The operations that document a status."""
+    """Return the operations that document a status."""
     return [operation for operation in OPERATIONS if status in operation.responses]

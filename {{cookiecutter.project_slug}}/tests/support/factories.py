@@ -1,4 +1,4 @@
-"""Rows with plausible values: a test states only what it is about."""
+"""Factories of rows with plausible values: tests state only what matters to them."""
 
 import re
 from datetime import date, datetime, timedelta
@@ -26,7 +26,7 @@ _NUMBERS = count(1)
 
 
 class RowFactory(SQLAlchemyFactory[Model]):
-    """Looks at its model once, and not again for every row."""
+    """A factory that inspects its model once instead of for each row."""
 
     __is_base_factory__ = True
     __set_foreign_keys__ = False
@@ -118,7 +118,7 @@ class OutboxMessageFactory(RowFactory[models.OutboxMessage]):
 
 
 def a_row_of_each_table(user: models.User) -> dict[str, dict[str, Any]]:
-    """Return the values of a row of each table, by its name: all belong to a user, in the end."""
+    """Return the values of a row of each table by name; all belong to a user, directly or not."""
     mapped = {mapper.local_table: mapper.class_ for mapper in models.Base.registry.mappers}
     rows = {"users": _values(user)}
     for table in models.Base.metadata.sorted_tables:

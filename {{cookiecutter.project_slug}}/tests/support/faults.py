@@ -1,4 +1,4 @@
-"""What a client must be told when something that the service stands on fails."""
+"""Checks of responses while a dependency of the service is down."""
 
 import httpx2
 
@@ -6,7 +6,7 @@ _KEYS = {"type", "title", "status", "detail", "instance", "code", "request_id"}
 
 
 def assert_unavailable(response: httpx2.Response) -> None:
-    """Check that an answer says that the database is away, when to come back, and nothing else."""
+    """Check that a response reports an unavailable database and `Retry-After`, and nothing else."""
     assert response.status_code == 503, response.text
     assert response.headers["Content-Type"] == "application/problem+json"
     assert int(response.headers["Retry-After"]) >= 1

@@ -81,17 +81,17 @@ def with_storage_settings(resources: Resources, **changes: Any) -> Resources:
 
 
 def files_of(resources: Resources) -> FileService:
-    """The service of downloads and deletion."""
+    """Return the service for downloads and deletion."""
     return FileService(resources.database, resources.storage, resources.settings.storage)
 
 
 def uploads_of(resources: Resources) -> Uploads:
-    """The service of uploads."""
+    """Return the service for uploads."""
     return Uploads(resources.database, resources.storage, resources.settings.storage)
 
 
 def reservations_of(resources: Resources, session: Session) -> Reservations:
-    """The service of announcements."""
+    """Return the service for direct uploads."""
     files, users = FileRepository(session), UserRepository(session)
     return Reservations(files, users, resources.storage, resources.settings.storage)
 

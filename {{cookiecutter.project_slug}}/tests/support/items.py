@@ -7,7 +7,7 @@ from polyfactory import Use
 from app import models
 from app.core.clock import utc_now
 from app.core.ids import new_id
-from tests.support.arrange import ArrangeSync, Someone
+from tests.support.arrange import Account, ArrangeSync
 from tests.support.factories import RowFactory
 
 
@@ -23,13 +23,13 @@ class ItemFactory(RowFactory[models.Item]):
     updated_at = Use(utc_now)
 
 
-def items_of(owner: Someone, count: int = 1, **fields: Any) -> list[models.Item]:
+def items_of(owner: Account, count: int = 1, **fields: Any) -> list[models.Item]:
     """Return new items of an owner, the oldest first."""
     return [ItemFactory.build(owner_id=owner.id, **fields) for _ in range(count)]
 
 
 def store_items(
-    arrange: ArrangeSync, owner: Someone, count: int = 1, **fields: Any
+    arrange: ArrangeSync, owner: Account, count: int = 1, **fields: Any
 ) -> list[models.Item]:
     """Store items of an owner; return them, the oldest first."""
     rows = items_of(owner, count, **fields)

@@ -1,4 +1,4 @@
-"""The configuration of the log, put back after a test that changes it."""
+"""Restoration of the logging configuration after a test."""
 
 import logging
 from collections.abc import Iterator

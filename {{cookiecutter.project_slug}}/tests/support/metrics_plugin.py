@@ -25,7 +25,7 @@ Measured = Callable[..., AbstractAsyncContextManager[tuple[FastAPI, httpx2.Async
 def measured(
     make_settings: Callable[..., Settings], own_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Measured:
-    """Serve an application with these settings, which measures itself more often than usual."""
+    """Serve an application with these settings, which records metrics more often than usual."""
     monkeypatch.setattr("app.main.recorded", partial(recorded, seconds=0.01))
 
     @asynccontextmanager
@@ -66,7 +66,7 @@ async def until(client: httpx2.AsyncClient, expected: float, name: str, **labels
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

@@ -98,7 +98,7 @@ class ReadNote:
 
 @contextmanager
 def measure() -> Iterator[DatabaseStatistics]:
-    """Keep statistics of all statements sent inside the block."""
+    """Record statistics of all statements in the block."""
     account = DatabaseStatistics()
     token = statistics.set(account)
     try:

@@ -1,4 +1,4 @@
-"""Holds the tests to the document: every documented status of every operation is really got.
+"""Check that every documented status of every operation occurs in a test.
 
 All answers of the tested applications are noted, in every process of the run. At the end of a whole
 run that passed, a status that is documented and was never got fails it (rule TST02), and so does
@@ -31,7 +31,7 @@ _SELECTIONS: Final = (
 
 @pytest.fixture(scope="session")
 def recorded(request: pytest.FixtureRequest) -> Recorded:
-    """Have the answers of an application noted, from outside all else."""
+    """Record the responses of an application, outside all middleware."""
     answers = request.config.stash[_ANSWERS]
 
     def record(app: FastAPI) -> FastAPI:
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """Take over what a worker of pytest-xdist has noted."""
+    """Collect the responses recorded by a worker of pytest-xdist."""
     noted = getattr(node, "workeroutput", {}).get(_OUTPUT, ())
     node.config.stash[_ANSWERS].update((method, path, status) for method, path, status in noted)
 
@@ -76,7 +76,7 @@ def pytest_terminal_summary(
 
 
 def documented() -> set[Answer]:
-    """Every status of every operation."""
+    """Return every status of every operation."""
     paths = create_app(Settings(environment="test")).openapi()["paths"]
     return {
         (method.upper(), path, int(status))
@@ -87,6 +87,6 @@ def documented() -> set[Answer]:
 
 
 def _is_whole(config: pytest.Config) -> bool:
-    """Whether all tests were asked for."""
+    """Return whether all tests were selected."""
     chosen = any(getattr(config.option, name, None) for name in _SELECTIONS)
     return config.args_source is config.ArgsSource.TESTPATHS and not chosen

@@ -26,8 +26,8 @@ class ServerProcess:
     """A running server with one worker.
 
     Attributes:
-        process: The one that watches over the worker.
-        log: What both of them write.
+        process: The master of the worker.
+        log: Output of both.
     """
 
     process: Process
@@ -94,19 +94,19 @@ async def two_clients(
 
 @asynccontextmanager
 async def process_group(*command: str, **options: Any) -> AsyncIterator[Process]:
-    """Have a command run while the block does; all that it has started ends with it."""
+    """Run a command during the block; its child processes end with it."""
     process = await asyncio.create_subprocess_exec(*command, start_new_session=True, **options)
     try:
         yield process
     finally:
-        # The session is its own: its workers go with it, whatever has become of it.
+        # It has its own session, so its workers can be killed with it.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The environment of a process that is to have these settings, as far as they were set."""
+    """Return the environment variables of these settings, as far as they are set."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.upper().startswith("APP_")
     }

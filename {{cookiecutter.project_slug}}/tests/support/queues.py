@@ -44,7 +44,7 @@ def open_store(client: TestClient, settings: Settings) -> Iterator[JobStore]:
 
 
 class Witness(JobMetrics):
-    """Records the tries of a worker, and lets tests wait for them."""
+    """Records the attempts of a worker, and lets tests wait for them."""
 
     def __init__(self) -> None:
         super().__init__(CollectorRegistry())

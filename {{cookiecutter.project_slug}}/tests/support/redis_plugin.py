@@ -1,4 +1,4 @@
-"""Gives the tests their Redis: one for a run, in which each test or process has its own prefix.
+"""Redis for tests: one server per run, with a prefix for each test or process.
 
 A test that stops, starts or freezes a Redis takes one of its own, by `own_redis`.
 """
@@ -39,7 +39,7 @@ class TestRedis:
     @classmethod
     @contextmanager
     def started(cls) -> "Iterator[TestRedis]":
-        """Have a server while the block runs; nothing of this run outlives it."""
+        """Yield a server, and remove it afterwards."""
         prefix = f"apptest-{secrets.token_hex(4)}"
         if given := os.environ.get(SERVER_VARIABLE):
             yield cls(f"the Redis that {SERVER_VARIABLE} names", given, prefix)
@@ -63,19 +63,19 @@ class OwnRedis:
         self.url = redis.url_of(self._server)
 
     def start(self) -> None:
-        """Start it, and return when it answers; its data survive a stop."""
+        """Start it, and return when it responds; its data survives a stop."""
         self._server.start()
 
     def kill(self) -> None:
-        """Let it die as by a power cut."""
+        """Kill it, as in a power cut."""
         self._server.terminate()
 
     def freeze(self) -> None:
-        """Let it take connections and commands, and answer nothing."""
+        """Freeze it: it accepts connections and commands without a response."""
         self._server._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume it."""
         self._server._process.send_signal(signal.SIGCONT)
 
 

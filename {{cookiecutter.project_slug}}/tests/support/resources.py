@@ -1,4 +1,4 @@
-"""Resources for one test: real ones, whose traces in the database are rolled back."""
+"""Real resources for one test, whose changes to the database are rolled back."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -66,7 +66,7 @@ async def isolated(resources: Resources) -> AsyncIterator[Resources]:
 
 
 def replaced(resources: Resources, **replacements: object) -> Resources:
-    """Return resources of which some are replaced."""
+    """Return resources with some replaced."""
     changed = copy(resources)
     for name, replacement in replacements.items():
         assert hasattr(changed, name)

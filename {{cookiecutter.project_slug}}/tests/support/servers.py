@@ -1,4 +1,4 @@
-"""Starts each server of `pytest_run_servers` once for a run, when a test first needs it.
+"""Starts each server of `pytest_run_servers` once per run, when a test first needs it.
 
 Workers of pytest-xdist learn from the process that starts them where the servers are.
 """
@@ -25,13 +25,13 @@ class _Servers:
         self._config = config
 
     def all(self) -> dict[str, Any]:
-        """Start all servers, side by side."""
+        """Start all servers concurrently."""
         with ThreadPoolExecutor() as threads:
             list(threads.map(self.start, self._openers()))
         return self.running
 
     def start(self, name: str) -> Any:
-        """Start a server unless it runs."""
+        """Start a server unless it is running."""
         if name not in self.running:
             try:
                 server = self.stack.enter_context(self._openers()[name]())
@@ -60,7 +60,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker where the servers are."""
+    """Pass the addresses of the servers to a worker."""
     node.workerinput[_INPUT] = node.config.stash[_SERVERS].all()
 
 

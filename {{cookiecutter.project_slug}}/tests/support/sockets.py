@@ -21,7 +21,7 @@ from app.domain.permissions import ROLES
 from app.domain.realtime import LOBBY
 from app.infrastructure.realtime import Client, Close, Connection, Hub
 from app.messages.chat import SpokenMessage, spoken
-from tests.support.arrange import Someone
+from tests.support.arrange import Account
 from tests.support.waiting import PATIENCE, eventually
 
 Json = dict[str, Any]
@@ -30,9 +30,9 @@ PATH: Final = "/api/v1/ws/"
 TICKETS: Final = "/api/v1/ws/tickets"
 
 
-def ticket_of(client: TestClient, someone: Someone) -> str:
+def ticket_of(client: TestClient, account: Account) -> str:
     """A new ticket."""
-    response = client.post(TICKETS, headers=someone.headers)
+    response = client.post(TICKETS, headers=account.headers)
     assert response.status_code == 200
     ticket: str = response.json()["ticket"]
     return ticket
@@ -40,17 +40,17 @@ def ticket_of(client: TestClient, someone: Someone) -> str:
 
 @contextmanager
 def connected(
-    client: TestClient, someone: Someone, channel: str = "lobby", **headers: str
+    client: TestClient, account: Account, channel: str = "lobby", **headers: str
 ) -> Iterator[WebSocketTestSession]:
     """A connection in the process, after its welcome."""
-    with _accepted(client, PATH + channel, {**someone.headers, **headers}) as session:
+    with _accepted(client, PATH + channel, {**account.headers, **headers}) as session:
         assert session.receive_json()["type"] == "welcome"
         yield session
 
 
-def end_of_connection(client: TestClient, someone: Someone) -> int:
+def end_of_connection(client: TestClient, account: Account) -> int:
     """Connect in the process until the connection is closed; return the code."""
-    with _accepted(client, f"{PATH}lobby", someone.headers) as session:
+    with _accepted(client, f"{PATH}lobby", account.headers) as session:
         while (message := session.receive())["type"] != "websocket.close":
             """There may be no message, not even the welcome."""
     code: int = message["code"]
@@ -130,14 +130,14 @@ class Speaker:
 
 @asynccontextmanager
 async def opened(
-    port: int, someone: Someone, channel: str = "lobby", **options: Any
+    port: int, account: Account, channel: str = "lobby", **options: Any
 ) -> AsyncIterator[Speaker]:
     """A connection over a real socket, after its welcome."""
     address = f"ws://127.0.0.1:{port}{PATH}{channel}"
     # Compression and pings cost time; a full queue would hide the close.
     given: Json = {"compression": None, "ping_interval": None, "max_queue": None, "proxy": None}
     given |= options
-    async with connect(address, additional_headers=someone.headers, **given) as connection:
+    async with connect(address, additional_headers=account.headers, **given) as connection:
         client = Speaker(connection)
         client.id = (await client.hear("welcome"))["connection_id"]
         yield client
@@ -145,7 +145,7 @@ async def opened(
 
 @asynccontextmanager
 async def raw_connection(
-    port: int, someone: Someone, channel: str = "lobby"
+    port: int, account: Account, channel: str = "lobby"
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection without a library: it answers nothing by itself, and costs little."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -156,7 +156,7 @@ async def raw_connection(
         "Connection: Upgrade\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
         "Sec-WebSocket-Version: 13\r\n"
-        f"Authorization: Bearer {someone.access_token}\r\n"
+        f"Authorization: Bearer {account.access_token}\r\n"
         "\r\n"
     )
     try:
@@ -169,7 +169,7 @@ async def raw_connection(
 
 
 async def all_opened(
-    stack: AsyncExitStack, port: int, people: list[Someone], channel: str = "lobby"
+    stack: AsyncExitStack, port: int, people: list[Account], channel: str = "lobby"
 ) -> list[Speaker]:
     """Connections of several users."""
     return [await stack.enter_async_context(opened(port, each, channel)) for each in people]

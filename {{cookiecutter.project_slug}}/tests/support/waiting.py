@@ -11,7 +11,7 @@ _LOOK_SECONDS = 0.01
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], what: str = "it holds") -> None:
-    """Return when something holds that only asking can tell."""
+    """Poll until a condition holds."""
     give_up = time.monotonic() + PATIENCE
     while not await holds():
         assert time.monotonic() < give_up, f"in {PATIENCE} seconds it did not happen that {what}"

@@ -43,7 +43,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory, and no settings but cheap hashes and a key."""
+    """A working directory, with cheap hashes and a key as the only settings."""
     for name in list(os.environ):
         if name.startswith("APP_"):
             monkeypatch.delenv(name)
@@ -116,7 +116,7 @@ def execute(url: str, statement: str) -> None:
 
 
 def assert_failed(result: Result, *words: str) -> None:
-    """Check that a command ended with exit code 1 and one message that has these words."""
+    """Check that a command exited with 1 and a single message with these words."""
     assert result.exit_code == 1, result.output
     assert result.stderr.splitlines()[-1 - result.stderr.count("\n  ")].startswith("Error: ")
     assert "Traceback" not in result.output
@@ -185,7 +185,7 @@ class TestEveryCommand:
             ),
         ],
     )
-    def test_says_why_it_fails(
+    def test_reports_why_it_fails(
         self, run: Run, arguments: tuple[str, ...], variables: dict[str, str], message: str
     ) -> None:
         assert_failed(run(*arguments, **variables), message)
@@ -289,7 +289,7 @@ class TestServe:
         gunicorn = ("-m", "gunicorn", "-c", "python:app.gunicorn_config", "app.asgi:app")
         assert [command[1:] for command in commands] == [gunicorn] * 2
 
-    def test_says_if_its_port_is_in_use(self, run: Run, listener: str) -> None:
+    def test_reports_a_port_in_use(self, run: Run, listener: str) -> None:
         result = run("serve", APP_SERVER__PORT=listener)
         assert_failed(result, f"Port {listener} on 127.0.0.1 is in use")
         measured = {"APP_METRICS__ENABLED": "true", "APP_METRICS__PORT": listener}
@@ -456,7 +456,7 @@ class TestDev:
             ("ALTER TABLE users ADD extra INTEGER", "extra", 'app migrate new "'),
         ],
     )
-    def test_says_how_the_database_differs_at_each_start(
+    def test_reports_schema_differences_at_each_start(
         self,
         migrated: str,
         monkeypatch: pytest.MonkeyPatch,
@@ -516,7 +516,7 @@ class TestDev:
     ) -> None:
         class Parent:
             def join(self) -> None:
-                """It has been killed."""
+                """The process was killed."""
 
         signals: list[tuple[int, int]] = []
         monkeypatch.setattr(multiprocessing, "parent_process", Parent)
@@ -560,7 +560,7 @@ class TestDev:
         assert_failed(run("dev"), "project's directory")
         assert not (project / ".dev").exists()
 
-    def test_says_why_no_server_is_available(
+    def test_reports_why_no_server_is_available(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def nothing(*_: object) -> None:

@@ -45,7 +45,7 @@ def run(own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 async def one_dead_and_one_waiting(settings: Settings) -> str:
-    """Return the id of the dead one."""
+    """Return the id of the dead-lettered job."""
     async with open_job_redis(settings.redis, settings.jobs) as redis:
         store = JobStore(redis, settings.jobs)
         claims = Claims(redis, settings.jobs, "worker-1")

@@ -287,7 +287,7 @@ class TestProduction:
             {"APP_RATE_LIMITS__ENABLED": "false", "APP_RATE_LIMITS__ALLOW_INEFFECTIVE": "true"},
         ],
     )
-    def test_accepts_networks_of_operators_and_limits_off_by_an_explicit_word(
+    def test_accepts_operator_networks_and_intended_ineffective_limits(
         self, set_variables: SetVariables, production: None, variables: dict[str, str]
     ) -> None:
         set_variables(variables)
@@ -401,7 +401,7 @@ class TestProduction:
         ),
         ("RATE_LIMITS__AUTH_ADDRESS", "often", "is not a rate"),
         ("RATE_LIMITS__AUTH_ADDRESS", "0/minute", "refuses every request"),
-        # Limits that stop nobody.
+        # Ineffective limits.
         ("HTTP__MAX_BODY_BYTES", "1073741824", "less than or equal to 67108864"),
         ("HTTP__MIN_BYTES_PER_SECOND", "1", "greater than or equal to 64"),
         ("IDEMPOTENCY__KEYS_PER_USER", "1000000", "less than or equal to 100000"),

@@ -1,4 +1,4 @@
-"""What is particular to PostgreSQL."""
+"""Behaviour specific to PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -142,7 +142,7 @@ class TestLocks:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         await arrange_own.execute(CREATE_TABLE)
-        headers = (await arrange_own.someone()).headers | {"Idempotency-Key": new_id().hex}
+        headers = (await arrange_own.account()).headers | {"Idempotency-Key": new_id().hex}
         under_way, may_end = asyncio.Event(), asyncio.Event()
         create = Things.create
 
@@ -196,7 +196,7 @@ class TestIdleConnections:
 
         assert after != before
 
-    async def test_are_taken_as_they_are_where_that_is_wanted(
+    async def test_are_not_pinged_if_that_is_disabled(
         self,
         make_settings: Callable[..., Settings],
         database_url: str,
@@ -226,7 +226,7 @@ class TestIdleConnections:
         pytest.param("P0001", DBAPIError, id="raised"),
     ],
 )
-async def test_an_error_is_an_outage_if_another_try_may_succeed(
+async def test_an_error_is_an_outage_if_a_retry_may_succeed(
     database: Database, state: str, error: type[Exception]
 ) -> None:
     raising = f"DO $$ BEGIN RAISE EXCEPTION 'on demand' USING ERRCODE = '{state}'; END $$"
@@ -236,7 +236,7 @@ async def test_an_error_is_an_outage_if_another_try_may_succeed(
 
 
 async def backend_of(database: Database) -> int:
-    """The process that serves the next connection of the pool."""
+    """Return the server process behind the next connection of the pool."""
     async with database.read() as connection:
         process: int = (await connection.scalars(text("SELECT pg_backend_pid()"))).one()
     return process
@@ -327,7 +327,7 @@ class TestDirectQuery:
 
 
 class Reversed(TypeDecorator[str]):
-    """Text that is stored backwards."""
+    """A type that stores text reversed."""
 
     impl = String
     cache_ok = True
@@ -340,7 +340,7 @@ class Reversed(TypeDecorator[str]):
 
 
 async def answers(database: Database, statement: str = "SELECT 1") -> bool:
-    """Return whether it does so in time: a slow machine may need several tries."""
+    """Return whether a condition holds in time: a slow machine may need several tries."""
     with suppress(DatabaseUnavailable):
         async with database.read() as connection:
             await connection.execute(text(statement))

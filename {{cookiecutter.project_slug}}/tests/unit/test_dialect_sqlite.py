@@ -1,4 +1,4 @@
-"""What is particular to SQLite."""
+"""Behaviour specific to SQLite."""
 
 import asyncio
 import sqlite3
@@ -48,7 +48,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 
 class TestConnections:
-    async def test_are_set_up_and_know_the_letters_of_all_alphabets(
+    async def test_are_configured_and_lowercase_all_alphabets(
         self, make_settings: Callable[..., Settings], database_url: str
     ) -> None:
         pragmas = {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1, "busy_timeout": 1500}
@@ -60,7 +60,7 @@ class TestConnections:
 
         assert tuple(row) == ("übung ψυχη", None)
 
-    def test_make_no_file(self, make_settings: Callable[..., Settings], tmp_path: Path) -> None:
+    def test_create_no_file(self, make_settings: Callable[..., Settings], tmp_path: Path) -> None:
         settings = make_settings(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}")
 
         async def work(_: Resources) -> None:
@@ -140,7 +140,7 @@ class TestMigrations:
         with pytest.raises(MigrationError, match=str(path)):
             migrations.check_revision(f"sqlite+aiosqlite:///{path}/below/app.db")
 
-    def test_are_looked_for_without_making_a_file(self, tmp_path: Path) -> None:
+    def test_are_read_without_creating_a_file(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "app.db"
         check = migrations.check_revision(f"sqlite+aiosqlite:///{path}")
         assert check.state == "behind"
@@ -207,7 +207,7 @@ async def test_a_concurrent_duplicate_of_a_request_waits_for_the_first_answer(
     own_client: httpx2.AsyncClient, arrange_own: Arrange
 ) -> None:
     await arrange_own.execute(CREATE_TABLE)
-    headers = (await arrange_own.someone()).headers | {"Idempotency-Key": new_id().hex}
+    headers = (await arrange_own.account()).headers | {"Idempotency-Key": new_id().hex}
     requests = [own_client.post(THINGS, json={"title": "A"}, headers=headers) for _ in range(3)]
     responses = await asyncio.gather(*requests)
     assert [each.status_code for each in responses] == [201] * 3
@@ -240,7 +240,7 @@ def test_a_constraint_is_found_by_the_message_or_the_statement(
     assert constraint_of(error, TABLES) == name
 
 
-def test_an_error_is_an_outage_if_another_try_may_succeed() -> None:
+def test_an_error_is_an_outage_if_a_retry_may_succeed() -> None:
     passing = ["BUSY", "BUSY_SNAPSHOT", "LOCKED", "CANTOPEN", "FULL", "IOERR_WRITE", "READONLY"]
     for name in [f"SQLITE_{each}" for each in passing]:
         assert why_unavailable(failure(name)) == name

@@ -1,4 +1,4 @@
-"""How gunicorn runs the service: by the settings, with our log, finishing what is in flight."""
+"""The service under gunicorn: settings, log and graceful shutdown."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ class Server:
         self.lines: list[dict[str, Any]] = []
 
     async def line(self, beginning: str) -> str:
-        """Read the log up to the line whose event begins so."""
+        """Read the log up to a line whose event has this prefix."""
         assert self.process.stdout is not None
         async with asyncio.timeout(60):
             while text := await self.process.stdout.readline():
@@ -123,7 +123,7 @@ class TestConfiguration:
 
 class TestServing:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
-    async def test_finishes_what_is_in_flight_and_then_closes(
+    async def test_finishes_requests_in_flight_then_closes(
         self, server: Server, number: signal.Signals
     ) -> None:
         listening = await server.line("Listening at: http://127.0.0.1:")

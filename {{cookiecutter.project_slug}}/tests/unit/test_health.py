@@ -56,7 +56,7 @@ class TestHealth:
 
 
 class TestLiveness:
-    async def test_asks_nothing(self) -> None:
+    async def test_checks_nothing(self) -> None:
         response = await get("/live", check("database", is_down))
         assert (response.status_code, response.json()) == (200, {"status": "alive"})
 
@@ -73,7 +73,7 @@ class TestReadiness:
         ]
 
     @pytest.mark.parametrize("ask", [is_down, never_answers])
-    async def test_names_what_is_down(self, ask: Callable[[], Awaitable[None]]) -> None:
+    async def test_names_failed_checks(self, ask: Callable[[], Awaitable[None]]) -> None:
         response = await get(
             "/ready",
             check("database", ask),
@@ -100,7 +100,7 @@ class TestReadiness:
         assert response.json()["status"] == "degraded"
         assert [each["status"] for each in response.json()["checks"]] == ["up", "degraded"]
 
-    async def test_asks_all_at_once(self) -> None:
+    async def test_runs_checks_concurrently(self) -> None:
         everybody = asyncio.Barrier(3)
 
         async def meet() -> None:
@@ -110,7 +110,7 @@ class TestReadiness:
         assert [each.status for each in readiness.checks] == ["up"] * 3
 
     @pytest.mark.parametrize("fails", [False, True])
-    async def test_asks_once_for_all_who_ask_in_a_while(self, fails: bool) -> None:
+    async def test_caches_the_result(self, fails: bool) -> None:
         asked = 0
 
         async def count() -> None:
@@ -126,7 +126,7 @@ class TestReadiness:
         statuses = {answer.status_code for several in answers for answer in several}
         assert (asked, statuses) == (1, {503 if fails else 200})
 
-    async def test_asks_again_after_a_while(self) -> None:
+    async def test_checks_again_after_a_while(self) -> None:
         app = FastAPI()
         answers = iter([is_down, is_up])
         settings = HealthSettings(cache_seconds=0)
@@ -137,7 +137,7 @@ class TestReadiness:
             statuses = [(await api.get("/ready")).json()["status"] for _ in range(2)]
         assert statuses == ["degraded", "ready"]
 
-    async def test_goes_on_if_the_first_client_goes_away(self) -> None:
+    async def test_continues_if_the_first_client_disconnects(self) -> None:
         asked, answered = asyncio.Event(), asyncio.Event()
 
         async def wait() -> None:

@@ -38,7 +38,7 @@ INFO = WorkerInfo("host", 1, "2026-11-21T10:30:00+00:00", 0, 0, 0, 0)
 
 
 class Queue:
-    """A queue, seen from all sides."""
+    """A queue as seen by the store and by workers."""
 
     def __init__(self, redis: JobRedis, settings: Settings) -> None:
         self.redis = redis
@@ -229,7 +229,7 @@ class TestLease:
             assert not await outcome
         assert (await queue.job(UUID(job_id))).state == "running"
         await queue.redis.delete(keys.lease(job_id))
-        # It may have expired if nobody has taken it.
+        # It may have expired unless another worker has it.
         assert await other.done(job_id)
         assert not await other.done(job_id)
 

@@ -44,7 +44,7 @@ async def opened(settings: Settings) -> AsyncIterator[JobStore]:
 
 
 class Hushed:
-    """A server that counts its connections; it answers by an empty list until it freezes."""
+    """A server that counts its connections, and replies with an empty list until it freezes."""
 
     connections = 0
     frozen = False
@@ -70,7 +70,7 @@ async def hushed() -> AsyncIterator[Hushed]:
 
 @pytest.fixture
 def impatient(settings: Settings, hushed: Hushed) -> Settings:
-    """A queue on that, which is left alone after three calls in vain."""
+    """A queue on the silent server, whose circuit opens after three failed calls."""
     redis = {"url": SecretStr(hushed.url), "breaker_failures": 3, "breaker_seconds": 300.0}
     return settings.model_copy(
         update={
@@ -82,13 +82,13 @@ def impatient(settings: Settings, hushed: Hushed) -> Settings:
 
 @pytest.fixture
 def server(own_redis: Callable[[], OwnRedis]) -> OwnRedis:
-    """A Redis that the test may kill."""
+    """A Redis that the test can kill."""
     return own_redis()
 
 
 @pytest.fixture
 def own_settings(settings: Settings, server: OwnRedis) -> Settings:
-    """A queue on that."""
+    """A queue on that Redis."""
     return on(quick(settings), server)
 
 

@@ -70,7 +70,7 @@ class TestSigningKeys:
             pytest.param(json.dumps(PRIVATE), id="a string"),
         ],
     )
-    def test_refuse_a_key_that_can_not_sign(self, jwk: Any) -> None:
+    def test_refuse_a_key_that_cannot_sign(self, jwk: Any) -> None:
         with pytest.raises(ValueError, match="has a key that is not a private key") as refused:
             SigningKeys.from_json(json.dumps({"keys": [PRIVATE, jwk]}))
         assert PRIVATE["d"] not in str(refused.value)
@@ -111,7 +111,7 @@ class TestLoadSigningKeys:
             assert load_signing_keys(auth, development=False).kids == keys.kids
 
     @pytest.mark.parametrize("content", [None, b"", b"hidden", b"\xff\xfe", b'{"keys": []}'])
-    def test_refuses_what_holds_no_keys(self, content: bytes | None) -> None:
+    def test_refuses_text_without_keys(self, content: bytes | None) -> None:
         if content is not None:
             Path("keys.json").write_bytes(content)
         auth = AuthSettings(signing_keys_file=Path("keys.json"))

@@ -118,7 +118,7 @@ class TestFormat:
         logger.info("made")
         assert lines()[0]["event"] == "made"
 
-    def test_survives_a_reader_that_has_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_survives_a_closed_stream(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(_: str) -> int:
             raise BrokenPipeError
 
@@ -160,7 +160,7 @@ class TestAccessLine:
         _, path, *_ = self.line(output, route=None, path="/" + "a" * 200, status=404)
         assert len(path) == 71
 
-    def test_has_the_rest_where_it_is_unusual(self, output: Output) -> None:
+    def test_has_further_fields_if_unusual(self, output: Output) -> None:
         request_id = f"request_id={self.USUAL['request_id']}"
         assert request_id in self.line(output, status=500)
         assert self.line(output, status=None)[2:] == ["-", "8.4", "ms", request_id]
@@ -168,7 +168,7 @@ class TestAccessLine:
 
 
 class TestLibraries:
-    def test_take_the_same_road(self, lines: Lines) -> None:
+    def test_have_the_same_format(self, lines: Lines) -> None:
         for name in (*SERVERS, "sqlalchemy.engine", "alembic", "library"):
             logger = logging.getLogger(name)
             logger.addHandler(logging.StreamHandler())
@@ -214,7 +214,7 @@ class TestLibraries:
         server.error("another", exc_info=RuntimeError())
         assert [line["event"] for line in lines()] == ["another"]
 
-    def test_do_no_harm_with_a_broken_record(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_survive_a_broken_record(self, capsys: pytest.CaptureFixture[str]) -> None:
         as_json()
         record = logging.makeLogRecord({"name": "library", "msg": "%d", "args": ("hidden",)})
         record.levelno = logging.WARNING + 5

@@ -1,4 +1,4 @@
-"""The application as it is put together."""
+"""The application factory."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ def test_describes_itself() -> None:
     assert info["license"] == about.LICENSE_INFO
 
 
-async def test_does_not_redirect_to_where_there_is_no_slash() -> None:
+async def test_does_not_redirect_a_trailing_slash() -> None:
     assert await status(Settings(environment="test"), "/live/") == 404
 
 
@@ -43,7 +43,7 @@ async def test_does_not_redirect_to_where_there_is_no_slash() -> None:
         lambda router: router.add_route("/more", lambda _: None),
     ],
 )
-def test_loses_no_route_of_a_kind_that_features_lack(add: Callable[[APIRouter], None]) -> None:
+def test_refuses_routes_that_would_be_lost(add: Callable[[APIRouter], None]) -> None:
     router = FeatureRouter(prefix="/things", tags=["things"])
     add(router)
     with pytest.raises(TypeError, match="/things takes operations only"):

@@ -1,4 +1,4 @@
-"""What `app prune` deletes, tried on the real database."""
+"""`app prune` on the real database."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -27,7 +27,7 @@ Prune = Callable[[], Awaitable[dict[str, int]]]
 
 @pytest.fixture
 def prune(arrange_async: Arrange, running_async: FastAPI) -> Prune:
-    """Clean up, and return of which rows how many were deleted."""
+    """Run `app prune`, and return the number of deleted rows by kind."""
 
     async def deleted() -> dict[str, int]:
         report = await delete_expired(running_async.state.resources)
@@ -37,10 +37,8 @@ def prune(arrange_async: Arrange, running_async: FastAPI) -> Prune:
     return deleted
 
 
-async def test_deletes_what_is_over_and_leaves_what_is_in_use(
-    prune: Prune, arrange_async: Arrange
-) -> None:
-    user, now = await arrange_async.someone(), utc_now()
+async def test_deletes_expired_rows_only(prune: Prune, arrange_async: Arrange) -> None:
+    user, now = await arrange_async.account(), utc_now()
     expired = AuthSessionFactory.build(user_id=user.id, expires_at=now - SECOND)
     living = LoginThrottleFactory.build(expires_at=now + MINUTE)
     used = RefreshTokenFactory.build(session_id=user.session_id, used_at=now - 29 * DAY)

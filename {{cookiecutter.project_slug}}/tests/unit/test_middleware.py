@@ -228,7 +228,7 @@ def headers_of(sent: list[Message]) -> dict[bytes, bytes]:
 
 
 class TestOrder:
-    def test_puts_whatever_refuses_inside_of_whatever_is_on_every_response(self) -> None:
+    def test_applies_headers_and_log_to_refusals(self) -> None:
         settings = HttpSettings(trusted_hosts=["api.example.com"])
         names = [name_of(layer) for layer in middleware(settings, cors_origins=[PAGE])]
         assert names == [
@@ -257,7 +257,7 @@ class TestRequestId:
             lambda value: not re.fullmatch(rb"[A-Za-z0-9._-]{1,128}", value)
         )
     )
-    async def test_is_ours_if_the_clients_is_malformed(self, request_id: bytes) -> None:
+    async def test_is_a_new_one_if_the_clients_is_malformed(self, request_id: bytes) -> None:
         scope = http_scope(headers=[(b"x-request-id", request_id)])
         sent = await drive(RequestMiddleware(OK), scope)
         assert UUID(headers_of(sent)[b"x-request-id"].decode()).version == 7
@@ -304,7 +304,7 @@ class TestAccessLog:
         assert paths == [None, "/api/v1/things/no-number", "/nowhere"]
         assert {type(line["status"]) for line in log} == {int}
 
-    async def test_names_the_user_and_whatever_was_bound(
+    async def test_names_the_user_and_bound_fields(
         self, api: AsyncClient, log: list[EventDict]
     ) -> None:
         await api.head("/log", headers={"X-Request-ID": "abc"})
@@ -335,7 +335,7 @@ class TestAccessLog:
         [line] = log
         assert (line["method"], line["client"], line["request_id"]) == ("SOCKET", None, "abc")
 
-    async def test_believes_a_trusted_proxy_about_the_client(self, log: list[EventDict]) -> None:
+    async def test_takes_the_client_from_a_trusted_proxy(self, log: list[EventDict]) -> None:
         forwarded = {"X-Forwarded-For": "198.51.100.1"}
         async with client(APP, address="127.0.0.1") as proxy:
             await proxy.get("/live", headers=forwarded)
@@ -365,7 +365,7 @@ class TestResponseHeaders:
         assert headers["cross-origin-opener-policy"] == "same-origin"
         assert headers["cross-origin-resource-policy"] == "same-origin"
 
-    async def test_forbid_caches_to_store_what_they_would_by_default(self) -> None:
+    async def test_forbid_storing_unless_caches_do_not_by_default(self) -> None:
         for status, value in {200: b"no-store", 404: b"no-store", 201: None, 429: None}.items():
             sent = await drive(RequestMiddleware(answering(b"", status=status)), http_scope())
             assert headers_of(sent).get(b"cache-control") == value
@@ -380,7 +380,7 @@ class TestResponseHeaders:
         sent = await drive(RequestMiddleware(JSONResponse(None, 204)), http_scope())
         assert b"content-type" not in headers_of(sent)
 
-    async def test_insist_on_https_in_production_only(self) -> None:
+    async def test_require_https_in_production_only(self) -> None:
         production, development = (
             next(
                 layer
@@ -440,7 +440,7 @@ class TestTrustedHosts:
         assert await self.status(f"{label}.example.org".encode()) == 200
 
     @given(st.binary(max_size=60))
-    async def test_no_odd_header_breaks_it(self, host: bytes) -> None:
+    async def test_odd_headers_do_not_break_it(self, host: bytes) -> None:
         assert await self.status(host) in {200, 400}
 
     async def test_a_probe_may_ask_by_address(self) -> None:
@@ -492,9 +492,7 @@ class TestCors:
         response = await api.get("/live", headers={"Origin": "https://evil.example.com"})
         assert "access-control-allow-origin" not in response.headers
 
-    async def test_leaves_an_options_without_a_question_to_the_route(
-        self, api: AsyncClient
-    ) -> None:
+    async def test_leaves_other_options_requests_to_the_route(self, api: AsyncClient) -> None:
         response = await api.options("/live")
         assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
 
@@ -542,7 +540,7 @@ class TestUnambiguousRequests:
 
 class TestBodyLimit:
     @given(st.integers(min_value=0, max_value=3 * MAX_BYTES))
-    async def test_holds_for_an_announced_length(self, size: int) -> None:
+    async def test_applies_to_an_announced_length(self, size: int) -> None:
         async with client(APP) as api:
             response = await api.post("/measure", content=b"a" * size)
         assert response.status_code == (200 if size <= MAX_BYTES else 413)
@@ -550,7 +548,7 @@ class TestBodyLimit:
     @given(st.lists(st.binary(max_size=600), max_size=6))
     @example([b"a" * MAX_BYTES, b"a"])
     @example([b"a" * MAX_BYTES, b""])
-    async def test_holds_what_comes_in_parts(self, parts: list[bytes]) -> None:
+    async def test_applies_to_chunked_bodies(self, parts: list[bytes]) -> None:
         async def body() -> AsyncIterator[bytes]:
             for part in parts:
                 yield part
@@ -614,7 +612,7 @@ class TestBodyLimit:
         sent = await drive(BodyLimit(OK, TINY), scope)
         assert sent[0]["status"] == status
 
-    async def test_refuses_what_is_no_length(self) -> None:
+    async def test_refuses_an_invalid_length(self) -> None:
         lengths = {b"010": 200, b"": 400, b"-1": 400, b"1e3": 400, b"\xb2": 400, b"9" * 5000: 413}
         for length, status in lengths.items():
             scope = http_scope(method="POST", headers=[(b"content-length", length)])
@@ -691,7 +689,7 @@ class TestDrain:
 
 
 class TestHead:
-    async def test_is_known_to_routes_so_that_they_need_not_fetch_a_body(self) -> None:
+    async def test_is_known_to_routes(self) -> None:
         seen: list[bool] = []
 
         async def look(scope: Scope, receive: Receive, send: Send) -> None:
@@ -734,7 +732,7 @@ class TestCompression:
         sent = await drive(Compression(app), scope)
         return headers_of(sent), [message["body"] for message in sent[1:]]
 
-    async def test_makes_large_answers_small(self) -> None:
+    async def test_compresses_large_responses(self) -> None:
         for accept in (b"gzip, br", b"GZIP", b"br;q=0.1, GZip ; Q=0.5"):
             headers, bodies = await self.run(BIG.encode(), accept=accept)
             assert headers[b"content-encoding"] == b"gzip"
@@ -788,14 +786,14 @@ class TestErrorBoundary:
         assert error["request_id"] == response.headers["x-request-id"]
         assert (line["event"], line["status"]) == ("request", 500)
 
-    async def test_breaks_off_an_answer_that_has_begun(self, log: list[EventDict]) -> None:
+    async def test_aborts_a_started_response(self, log: list[EventDict]) -> None:
         with pytest.raises(LoggedError) as raised:
             await drive(APP, http_scope("/fail-half-way"))
         assert str(raised.value.__cause__) == "the other half"
         assert [line["event"] for line in log] == ["unexpected error", "request"]
         assert log[-1]["code"] == "internal_error"
 
-    async def test_breaks_off_where_something_is_unavailable(self, log: list[EventDict]) -> None:
+    async def test_aborts_a_response_if_a_dependency_fails(self, log: list[EventDict]) -> None:
         with pytest.raises(LoggedError):
             await drive(APP, http_scope("/unavailable-half-way"))
         assert [(line["event"], line["code"]) for line in log] == [
@@ -813,7 +811,7 @@ class TestErrorBoundary:
             response = await api.get("/fail")
         assert response.json()["code"] == "internal_error"
 
-    async def test_ignores_a_client_that_has_left(self, log: list[EventDict]) -> None:
+    async def test_ignores_a_disconnected_client(self, log: list[EventDict]) -> None:
         for error in (ClientDisconnect, ClientDisconnected):
 
             async def left(scope: Scope, receive: Receive, send: Send) -> None:

@@ -64,7 +64,7 @@ async def rename(database: Database, name: str, other: str) -> None:
 
 
 class Held:
-    """A delivery that waits until it may end."""
+    """A delivery that blocks until released."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -258,7 +258,7 @@ class TestClaim:
         assert len(held.done) == 1
 
 
-async def test_metrics_tell_number_and_age(database: Database) -> None:
+async def test_metrics_show_number_and_age(database: Database) -> None:
     relay = Relay(database, KINDS, Held())
     assert [each.value for each in await relay.measure()] == [0, 0]
     await enqueue(database, 2)

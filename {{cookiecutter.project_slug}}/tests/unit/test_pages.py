@@ -1,4 +1,4 @@
-"""Cursors: opaque to clients, and nothing that comes back is believed."""
+"""Cursors are opaque to clients and validated on return."""
 
 import json
 import re
@@ -36,7 +36,7 @@ class TestRoundTrip:
         sort=st.sampled_from(["title", SORT]),
     )
     @example(NOON.replace(microsecond=1), ID, SORT)
-    def test_gives_the_position_back(self, key: SortKey, cursor_id: UUID, sort: str) -> None:
+    def test_returns_the_position(self, key: SortKey, cursor_id: UUID, sort: str) -> None:
         cursor = encode_cursor(sort, key, cursor_id)
 
         assert decode_cursor(cursor, sort, type(key)) == (key, cursor_id)
@@ -106,7 +106,7 @@ class TestRefusal:
             decode_cursor(encoded(f'["title", {key}, "{ID}"]'), "title", kind)
 
     @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5000, "NaN", "{", "[1,2,3,"])
-    def test_of_what_a_parser_can_choke_on_is_a_proper_one(self, text: str) -> None:
+    def test_of_hard_json_is_a_proper_one(self, text: str) -> None:
         with pytest.raises(InvalidInput):
             decoded(encoded(text))
 

@@ -33,7 +33,7 @@ NAMES = "8 characters besides the names of the account and service"
 
 
 class HeldHash:
-    """A replacement of Argon2 that finishes when the test lets it."""
+    """A fake of Argon2 that blocks until released."""
 
     def __init__(self) -> None:
         self.threads: set[str] = set()

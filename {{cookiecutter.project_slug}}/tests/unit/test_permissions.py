@@ -1,4 +1,4 @@
-"""Roles, permissions, and who is asking (rule SEC06)."""
+"""Roles, permissions and principals (rule SEC06)."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ class TestRoles:
         assert ROLES["user"] < ROLES["support"] < ROLES["admin"] == PERMISSIONS.keys()
         assert [role for role, held in ROLES.items() if "users:write" in held] == ["admin"]
 
-    def test_a_key_may_hold_all_by_which_no_account_is_taken_over(self) -> None:
+    def test_no_key_can_take_over_an_account(self) -> None:
         kept = {"account:manage", "profile:write", "users:write"}
         assert PERMISSIONS.keys() - DELEGABLE == kept
 
@@ -36,7 +36,7 @@ class TestScopes:
         assert permissions_in(scope_of(permissions)) == permissions
 
     @given(permission_sets, st.text())
-    def test_never_hold_what_does_not_exist(
+    def test_contain_known_permissions_only(
         self, permissions: frozenset[Permission], noise: str
     ) -> None:
         found = permissions_in(f"{noise} {scope_of(permissions)}")
@@ -45,17 +45,17 @@ class TestScopes:
     @pytest.mark.parametrize(
         "scope", ["", "  ", "PROFILE:READ", "profile", "profile:read,users:read"]
     )
-    def test_leave_out_what_is_unknown(self, scope: str) -> None:
+    def test_drop_unknown_permissions(self, scope: str) -> None:
         assert permissions_in(scope) == frozenset()
 
     def test_have_a_stable_order(self) -> None:
         assert scope_of(frozenset({"users:read", "profile:read"})) == "profile:read users:read"
 
 
-def test_a_principal_has_to_hold_all_that_is_required_whatever_the_role() -> None:
-    someone = replace(gone(), permissions=frozenset({"users:read"}))
-    someone.require(("users:read",))
-    someone.require(())
+def test_a_principal_needs_all_required_permissions() -> None:
+    account = replace(gone(), permissions=frozenset({"users:read"}))
+    account.require(("users:read",))
+    account.require(())
     with pytest.raises(InsufficientScope) as caught:
-        someone.require(("users:read", "profile:read"))
+        account.require(("users:read", "profile:read"))
     assert caught.value.required == ("users:read", "profile:read")

@@ -1,4 +1,4 @@
-"""Connections in the order of asking, whatever becomes of those who ask."""
+"""Connections are given out in order of arrival, also when tasks are cancelled."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from tests.support.waiting import PATIENCE
 
 
 async def asked(queue: FairQueue) -> "asyncio.Task[object]":
-    """Somebody who waits in a queue."""
+    """A task that waits in a queue."""
     task = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
     return task
 
 
 class TestFairQueue:
-    async def test_gives_what_is_there_and_takes_no_more_than_it_has_room_for(self) -> None:
+    async def test_returns_items_and_is_bounded(self) -> None:
         queue = FairQueue(2)
         queue.put_nowait("first")
         queue.put_nowait("second")
@@ -28,7 +28,7 @@ class TestFairQueue:
             queue.put_nowait("third")
         assert [await queue.get(), await queue.get()] == ["first", "second"]
 
-    async def test_gives_to_who_has_waited_longest(self) -> None:
+    async def test_serves_the_longest_waiting_task_first(self) -> None:
         queue = FairQueue(1)
         first, second = await asked(queue), await asked(queue)
 
@@ -41,7 +41,7 @@ class TestFairQueue:
         assert await second == "two"
 
     @pytest.mark.parametrize("is_late", [False, True])
-    async def test_passes_on_what_somebody_gone_would_have_had(self, is_late: bool) -> None:
+    async def test_passes_on_items_of_cancelled_tasks(self, is_late: bool) -> None:
         queue = FairQueue(1)
         first, second = await asked(queue), await asked(queue)
         if is_late:
@@ -54,7 +54,7 @@ class TestFairQueue:
 
         assert await second == "one"
 
-    async def test_keeps_what_nobody_waits_for(self) -> None:
+    async def test_keeps_items_without_waiters(self) -> None:
         queue = FairQueue(1)
         gone = await asked(queue)
 
@@ -67,7 +67,7 @@ class TestFairQueue:
 
 
 class TestPool:
-    async def test_lets_nobody_pass_who_comes_back_at_once(
+    async def test_does_not_let_new_requests_overtake(
         self, make_settings: Callable[..., Settings], database_url: str
     ) -> None:
         served: list[str] = []

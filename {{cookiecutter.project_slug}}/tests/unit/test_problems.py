@@ -1,4 +1,4 @@
-"""From errors to problems (rules ERR01, ERR02, API11)."""
+"""Mapping of errors to problems (rules ERR01, ERR02, API11)."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -327,7 +327,7 @@ class TestFrameworkError:
             assert status_and_code(response) == (400, "malformed_request")
             Problem.model_validate(response.json())
 
-    async def test_a_librarys_words_are_not_repeated(self) -> None:
+    async def test_messages_of_libraries_are_not_repeated(self) -> None:
         for status in (400, 401, 403, 404, 406, 415, 500):
             response = await answer_to(HTTPException(status, SECRET, headers={"X-Kept": "yes"}))
             assert response.status_code == status
@@ -469,7 +469,7 @@ class TestDocument:
             for status, response in self.errors(path, method).items()
         }
 
-    def test_has_what_dependencies_raise_and_what_any_operation_can(self) -> None:
+    def test_has_errors_of_dependencies_and_common_ones(self) -> None:
         assert self.codes("/orders/{number}", "get") == {
             "401": {"unauthenticated"},
             "409": {"name_taken", "number_taken"},
@@ -479,7 +479,7 @@ class TestDocument:
             "503": {"unavailable"},
         }
 
-    def test_has_what_can_be_wrong_with_a_body(self) -> None:
+    def test_has_errors_of_request_bodies(self) -> None:
         assert self.codes("/orders/{number}", "put") == {
             "400": {"malformed_request"},
             "409": {"conflict"},
@@ -523,7 +523,7 @@ class TestDocument:
     def test_leaves_hidden_operations_out(self) -> None:
         assert "/hidden" not in self.paths
 
-    def test_is_made_once_and_again_for_a_route_that_is_added(self) -> None:
+    def test_is_rebuilt_for_added_routes(self) -> None:
         app = build()
         assert app.openapi() is app.openapi()
         app.add_api_route("/late/{number}", lambda number: number)

@@ -1,4 +1,4 @@
-"""How often something may happen, and how a client learns of it."""
+"""Rate limits and their headers."""
 
 import re
 from collections import Counter
@@ -105,7 +105,7 @@ class TestRateLimiter:
         assert all(count <= 3 for count in windows.values())
 
     @given(st.lists(st.floats(min_value=0, max_value=40), min_size=3, max_size=40))
-    async def test_keeps_its_word_on_when_to_come_back(self, waits: list[float]) -> None:
+    async def test_allows_a_request_after_the_announced_wait(self, waits: list[float]) -> None:
         with stopped_clock() as clock:
             limiter = RateLimiter(LIMITS)
             for wait in waits:
@@ -149,7 +149,7 @@ class TestRateLimiter:
 
 
 class TestLimitByAddress:
-    async def test_refuses_with_a_problem_that_says_when_to_come_back(self, clock: Clock) -> None:
+    async def test_refuses_with_a_problem_and_retry_after(self, clock: Clock) -> None:
         async with client() as api:
             responses = [await api.get("/widgets") for _ in range(6)]
             assert [each.status_code for each in responses] == [200] * 5 + [429]
@@ -217,7 +217,7 @@ quotas = st.builds(
 
 class TestHeaders:
     @given(st.lists(quotas, min_size=1, max_size=4))
-    def test_are_structured_fields_that_say_it_all(self, given_quotas: list[Quota]) -> None:
+    def test_are_structured_fields(self, given_quotas: list[Quota]) -> None:
         headers = dict(rate_limit_headers(given_quotas))
         left = [MEMBER.fullmatch(member) for member in headers[b"ratelimit"].decode().split(", ")]
         assert [each.groups() for each in left if each] == [

@@ -1,4 +1,4 @@
-"""No secret gets through `redact`, by whatever name or in whatever text (rule SEC10)."""
+"""Redaction of secrets by name and by pattern (rule SEC10)."""
 
 import json
 import time
@@ -80,7 +80,7 @@ class TestByName:
         event = redacted(headers=[("host", "example.com"), ("cookie", "hidden")])
         assert event == {"headers": [["host", "example.com"], ["cookie", REDACTED]]}
 
-    def test_ends_at_a_value_that_holds_itself(self) -> None:
+    def test_handles_recursive_values(self) -> None:
         pair: list[object] = [b"name", None]
         pair[1] = pair
         assert "…" in str(redacted(pair=pair))
@@ -129,7 +129,7 @@ class TestByShape:
     def test_hides_it_in_names(self) -> None:
         assert "hidden" not in str(redacted(value={"password=hidden": 1}))
 
-    def test_hides_what_a_cut_would_leave_half_of(self) -> None:
+    def test_hides_secrets_that_a_cut_would_halve(self) -> None:
         text = f"{'x' * 16_370} amqp://app:hidden-password@db/app"
         assert "hidden" not in redacted_text(text)
 

@@ -23,7 +23,7 @@ async def chunks(*data: bytes) -> AsyncIterator[bytes]:
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """Let the kernel refuse every byte that this process writes to a file."""
+    """Make every write of this process to a file fail."""
     soft, hard = getrlimit(RLIMIT_FSIZE)
     setrlimit(RLIMIT_FSIZE, (0, hard))
     try:

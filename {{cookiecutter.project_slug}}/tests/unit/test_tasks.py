@@ -20,7 +20,7 @@ from app.services.jobs import EXPORTS
 from app.tasks import TASKS
 from app.tasks.maintenance import Prune, RemoveExports
 from app.worker import SCHEDULE, open_worker
-from tests.support.arrange import Arrange, Someone
+from tests.support.arrange import Account, Arrange
 from tests.support.factories import AuthSessionFactory
 from tests.support.queues import Witness, queue_redis, quick
 from tests.support.resources import replaced
@@ -37,8 +37,8 @@ async def resources(
 
 
 @pytest.fixture
-async def ada(arrange_async: Arrange) -> Someone:
-    return await arrange_async.someone()
+async def ada(arrange_async: Arrange) -> Account:
+    return await arrange_async.account()
 
 
 class TestRemoveExports:
@@ -66,7 +66,7 @@ class TestRemoveExports:
 
 class TestPrune:
     async def test_deletes_expired_rows(
-        self, resources: Resources, arrange_async: Arrange, ada: Someone
+        self, resources: Resources, arrange_async: Arrange, ada: Account
     ) -> None:
         over = AuthSessionFactory.build(
             user_id=ada.id, scope="", expires_at=utc_now() - timedelta(seconds=1)

@@ -55,7 +55,7 @@ Wait = Callable[[int], None]
 
 @pytest.fixture(autouse=True)
 def after(monkeypatch: pytest.MonkeyPatch) -> Wait:
-    """Set the clock to so many seconds after the start."""
+    """Set the clock to this many seconds after the start."""
 
     def to(seconds: int) -> None:
         moment = NOW + timedelta(seconds=seconds)
@@ -66,7 +66,7 @@ def after(monkeypatch: pytest.MonkeyPatch) -> Wait:
 
 
 async def fail(throttle: Throttle, session: Session, times: int) -> None:
-    """Record so many failures of attempts that all began now."""
+    """Record this many failures of concurrent attempts."""
     attempt = await throttle.begin(session, "ada", ADDRESS)
     for key in attempt.limits:
         counter = await session.get(Guesses, key)
@@ -158,7 +158,7 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("before", "meanwhile", "exceeded"), [(0, 2, False), (0, 3, True), (2, 0, False)]
     )
-    async def test_knows_of_failures_in_the_meantime(
+    async def test_counts_failures_in_the_meantime(
         self, throttle: Throttle, session: Session, before: int, meanwhile: int, exceeded: bool
     ) -> None:
         await fail(throttle, session, before)
@@ -174,7 +174,7 @@ class TestCheck:
 
 
 class TestClear:
-    async def test_sends_nothing_from_a_network_that_it_knows_for_a_day(
+    async def test_writes_nothing_for_a_day_after_a_login(
         self, throttle: Throttle, session: Session, after: Wait
     ) -> None:
         for seconds, statements in ((0, 1), (DAY, 0), (DAY + 1, 1), (DAY + 2, 0)):

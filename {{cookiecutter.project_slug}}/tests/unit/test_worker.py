@@ -1,4 +1,4 @@
-"""A worker in this process: tries, retries, leases and shutdown."""
+"""A worker in this process: attempts, retries, leases and shutdown."""
 
 import asyncio
 import math
@@ -46,7 +46,7 @@ async def nothing(_: Job) -> None: ...
 
 
 class Held:
-    """Work that runs until it may end."""
+    """A job that blocks until released."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()

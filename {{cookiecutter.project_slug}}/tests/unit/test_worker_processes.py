@@ -1,4 +1,4 @@
-"""Workers as processes: killed and stopped in mid-job."""
+"""Workers as processes, killed and stopped during a job."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ MAIL = SendMail("password_changed", UserId(new_id()), to="ada@example.com")
 
 
 class HeldMailServer(SmtpServer):
-    """Accepts no mail before it may."""
+    """A mail server that blocks until released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class WorkerProcess:
         await eventually(said)
 
     async def end(self, number: signal.Signals) -> int:
-        """Send it a signal, and wait for its end; return its exit code."""
+        """Send a signal, wait for the process to end, and return its exit code."""
         self.process.send_signal(number)
         async with asyncio.timeout(PATIENCE):
             await self._reading
@@ -95,7 +95,7 @@ class Service:
         self.settings = settings
 
     async def ask(self) -> str:
-        """Ask for a mail, as a request would."""
+        """Enqueue a mail, as a request would."""
         with bound_contextvars(request_id="request-1", user_id="user-1"):
             job_id = str(new_id())
             await self.store.submit(job_id, message(MAIL))

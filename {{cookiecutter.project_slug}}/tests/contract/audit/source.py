@@ -149,6 +149,6 @@ def source_of(dependant: Dependant) -> Callable[..., Any]:
 
 
 def is_ours(dependant: Dependant) -> bool:
-    """Tell whether a dependency is a function of this project."""
+    """Return whether a dependency is a function of this project."""
     source = source_of(dependant)
     return inspect.isfunction(source) and library(source) == "app"

@@ -1,4 +1,4 @@
-"""Rules that the running application and its operations show."""
+"""Rules checked on the running application and its operations."""
 
 import ast
 import importlib
@@ -151,7 +151,7 @@ def test_sch03_shares_fields_by_one_base() -> None:
                 assert model.model_config.get("from_attributes"), model
 
 
-def test_sec06_asks_for_permissions_by_scopes() -> None:
+def test_sec06_requires_permissions_through_scopes() -> None:
     """SEC06: roles hold permissions; routes ask for permissions, through `Security` scopes."""
     asked: dict[str, set[str]] = {title(operation): set() for operation in operations()}
     for operation in operations():

@@ -1,4 +1,4 @@
-"""Rules that the code shows."""
+"""Rules checked on the source."""
 
 import ast
 import asyncio
@@ -33,7 +33,7 @@ FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 PROJECT: dict[str, Any] = tomllib.loads((TESTS.parent / "pyproject.toml").read_text("utf-8"))
 
 
-def test_app03_reads_the_environment_in_the_settings_alone() -> None:
+def test_app03_reads_the_environment_in_the_settings_only() -> None:
     """APP03: all configuration is one tree of settings; nothing else reads the environment."""
     environment = (os.environ, os.environb, os.getenv)
     assert_none(
@@ -86,8 +86,8 @@ def test_db07_reads_the_columns_that_it_needs() -> None:
     )
 
 
-def test_asy02_waits_for_independent_things_together() -> None:
-    """ASY02: independent waits go together, in a task group with a time limit."""
+def test_asy02_runs_independent_awaits_concurrently() -> None:
+    """ASY02: independent awaits run concurrently, in a task group with a time limit."""
     assert_none(
         (
             module.at(node, "start them in an asyncio.TaskGroup")
@@ -118,8 +118,8 @@ def test_asy03_limits_every_call_out_of_the_process() -> None:
     )
 
 
-def test_tst01_tests_by_the_client_that_fits() -> None:
-    """TST01: `TestClient` where sync serves, an asynchronous client where concurrency matters."""
+def test_tst01_uses_the_fitting_client() -> None:
+    """TST01: `TestClient`, or an asynchronous client where concurrency matters."""
     assert_none(
         module.at(function, "`client` is for plain functions, the others for asynchronous ones")
         for module, function in nodes(FUNCTION, "tests")
@@ -140,7 +140,7 @@ def test_tst03_runs_in_random_order_and_in_parallel() -> None:
 
 
 def test_tst04_takes_data_from_factories() -> None:
-    """TST04: data come from factories, and no client talks to the world."""
+    """TST04: data comes from factories, and no client uses the network."""
     assert_none(
         module.at(call, "take a row from a factory, and give a client a `transport`")
         for module, call, called in calls("tests")
@@ -177,7 +177,7 @@ def _time_limit(called: Any) -> str | None:
 
 
 def _is_constant(module: Module, node: ast.AST, *, part: bool = False) -> bool:
-    """Tell whether a text, or a part of one, is constant, as far as the module shows."""
+    """Return whether a string, or a part of one, is constant as far as the module shows."""
     match node:
         case ast.JoinedStr() | ast.BinOp() | ast.FormattedValue():
             parts = ast.iter_child_nodes(node)
