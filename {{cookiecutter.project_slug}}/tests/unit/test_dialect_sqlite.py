@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app.cli.runtime import with_resources
 from app.config import Settings
-from app.core.errors import DatabaseUnavailable
+from app.core.errors import DatabaseUnavailable, SearchTooSlow
 from app.core.ids import new_id
 from app.infrastructure.database import Database, dialect, migrations
 from app.infrastructure.database.dialect import constraint_of, why_unavailable
@@ -31,7 +31,7 @@ from app.resources import Resources
 from dev_servers.sqlite import opened
 from tests.support.arrange import Arrange
 from tests.support.models import Author, Note, open_database
-from tests.support.things import CREATE_TABLE, THINGS, Thing
+from tests.support.things import CREATE_TABLE, ENDLESS, THINGS, Thing
 from tests.support.waiting import PATIENCE
 
 DIALECT = sqlite.dialect()
@@ -201,6 +201,19 @@ class TestUnitsOfWork:
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 other.execute("BEGIN IMMEDIATE")
         other.close()
+
+
+async def test_a_search_that_starts_after_its_time_limit_is_stopped(database: Database) -> None:
+    is_over = asyncio.Event()
+
+    async def search() -> None:
+        async with database.search(0) as connection:
+            asyncio.get_running_loop().call_later(0.01, is_over.set)
+            await is_over.wait()
+            await connection.execute(ENDLESS)
+
+    with pytest.raises(SearchTooSlow):
+        await search()
 
 
 async def test_a_concurrent_duplicate_of_a_request_waits_for_the_first_answer(

@@ -280,13 +280,14 @@ class TestDomainError:
         error.__cause__ = ConnectionRefusedError(SECRET)
         response = await answer_to(error)
         assert SECRET not in response.text
-        assert log[0] == {
+        unavailable = {
             "event": "unavailable",
             "log_level": "warning",
             "code": "database_unavailable",
             "cause": "ConnectionRefusedError",
             "details": {"host": "db1"},
         }
+        assert unavailable in log  # beside slow statements of a busy machine
 
     async def test_without_a_family_is_unexpected(self, log: list[EventDict]) -> None:
         response = await answer_to(WithoutFamily(SECRET))

@@ -50,6 +50,7 @@ _AT_CONNECT: Final = (
     "PRAGMA foreign_keys=ON",
 )
 _LOCK_SECONDS: Final = 10.0
+_INTERRUPT_SECONDS: Final = 0.1
 _ROWS_AT_ONCE: Final = 64  # of a cursor, the driver's default
 _CONSTRAINT_FAILED: Final = re.compile(r"(?P<kind>UNIQUE|CHECK) constraint failed: (?P<name>.+)")
 _FOREIGN_KEY_FAILED: Final = "FOREIGN KEY constraint failed"
@@ -220,10 +221,19 @@ async def try_lock(session: AsyncSession, number: int) -> bool:  # noqa: ARG001 
 
 @asynccontextmanager
 async def limited(connection: AsyncConnection, seconds: float) -> AsyncIterator[None]:
-    """Interrupt the statement that is running after this time."""
+    """Interrupt the statements that are running after this time."""
     driver = (await connection.get_raw_connection()).driver_connection
     interrupt = cast("aiosqlite.Connection", driver)._conn.interrupt  # noqa: SLF001 - not a coroutine
-    timer = asyncio.get_running_loop().call_later(seconds, interrupt)
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def interrupt_repeatedly() -> None:
+        nonlocal timer
+        interrupt()
+        # Without effect on a statement that is about to start.
+        timer = loop.call_later(_INTERRUPT_SECONDS, interrupt_repeatedly)
+
+    timer = loop.call_later(seconds, interrupt_repeatedly)
     try:
         yield
     finally:
