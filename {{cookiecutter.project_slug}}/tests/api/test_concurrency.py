@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -158,6 +159,43 @@ class TestBodies:
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"connection: close" in answer
         assert b'"code":"request_timeout"' in answer
+
+    async def test_of_tiny_chunks_are_read_in_turns(self, app: FastAPI) -> None:
+        number, turns = 40_000, Counter[int]()
+        turn = 0
+
+        async def count_turns() -> None:
+            nonlocal turn
+            while True:
+                turn += 1
+                await asyncio.sleep(0)
+
+        async def is_begun() -> bool:
+            return bool(turns)
+
+        class Counting(HttpProtocol):
+            def on_body(self, body: bytes) -> None:
+                turns[turn] += 1
+                super().on_body(body)
+
+        protocol = partial(Counting, HttpSettings())
+        async with asyncio.timeout(PATIENCE), live(app, http=protocol) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(request_line("POST", "/api/v1/users"))
+            writer.write(b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            writer.write(b"1\r\n{\r\n")
+            await eventually(is_begun, "the body has begun")
+            counting = asyncio.create_task(count_turns())
+            [connection] = server.server.server_state.connections
+            connection.data_received(b"1\r\n \r\n" * number + b"1\r\n}\r\n0\r\n\r\n" + LIVE)
+            answers = [await reader.readuntil(b"}") for _ in range(2)]
+            counting.cancel()
+            writer.close()
+            await writer.wait_closed()
+
+        assert answers[0].startswith(b"HTTP/1.1 422 ")
+        assert turns.total() == number + 2
+        assert max(turns.values()) < number / 4
 
 
 class TestHeads:

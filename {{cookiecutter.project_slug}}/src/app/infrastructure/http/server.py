@@ -1,21 +1,24 @@
 """Uvicorn's HTTP protocol, with limits for clients that send no request or read no response.
 
 Uvicorn limits neither the size and duration of a request head nor the time that a client takes to
-read, while the connection, the response and its resources stay in use. It parses all pipelined
-requests that have arrived, reads more after each response, and keeps all fields of a trailer.
+read, while the connection, the response and its resources stay in use. It parses all that has
+arrived at once, pipelined requests included, reads more after each response, and keeps all fields
+of a trailer.
 """
 
-from asyncio import TimerHandle, Transport
+from asyncio import Handle, TimerHandle, Transport
 from typing import Any, Final
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.core.config import HttpSettings
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_FIELDS: Final = 200
-# Bytes parsed at once: a read of 256 KiB may hold 14,000 requests, which take half a second.
+# A read of 256 KiB may hold 14,000 requests or 40,000 chunks, which take up to half a second.
 _SLICE_BYTES: Final = 4096
+_TURN_SECONDS: Final = 0.001
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -27,29 +30,34 @@ class HttpProtocol(HttpToolsProtocol):
         self._abortion: TimerHandle | None = None
         self._head_bytes = 0
         self._unread = b""
+        self._turn: Handle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Give the client some time to send a request."""
         super().connection_made(transport)
+        self.flow = FlowControl(self)  # type: ignore[arg-type]  # it only pauses and resumes
         self.loop.call_later(self._settings.grace_seconds, self._require_request, None)
 
     def data_received(self, data: bytes) -> None:
         """Handle data, but no further requests while some wait for their response."""
-        data, self._unread = self._unread + data, b""
-        for start in range(0, len(data), _SLICE_BYTES):
-            if self not in self.connections or self.transport.is_closing():
-                return
-            if self.pipeline:
-                self._unread = data[start:]
-                self.flow.pause_reading()
-                return
-            self._parse(data[start : start + _SLICE_BYTES])
+        self._unread += data
+        if self._turn is None:
+            self._read_on()
+
+    def pause_reading(self) -> None:
+        """Stop receiving data."""
+        self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Receive data, unless some is unread."""
+        if not self._unread and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def on_response_complete(self) -> None:
         """Go on with the next request."""
         super().on_response_complete()
-        if self._unread:
-            self.data_received(b"")
+        if self._unread and self._turn is None:
+            self._turn = self.loop.call_soon(self._read_on)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field, unless it is part of a trailer, which nothing reads."""
@@ -58,6 +66,25 @@ class HttpProtocol(HttpToolsProtocol):
         if len(self.headers) >= _MAX_FIELDS:
             raise ValueError("too many header fields")
         super().on_header(name, value)
+
+    def _read_on(self) -> None:
+        """Parse unread data for a moment, then let other connections have their turn."""
+        self._turn = None
+        data, start, end = self._unread, 0, self.loop.time() + _TURN_SECONDS
+        while start < len(data) and not self.pipeline:
+            if start and self.loop.time() > end:
+                self._turn = self.loop.call_soon(self._read_on)
+                break
+            if self not in self.connections or self.transport.is_closing():
+                start = len(data)
+                break
+            self._parse(data[start : start + _SLICE_BYTES])
+            start += _SLICE_BYTES
+        self._unread = data[start:]
+        if self._unread:
+            self.pause_reading()
+        elif not self.flow.read_paused:
+            self.resume_reading()
 
     def _parse(self, data: bytes) -> None:
         """Parse data, and refuse a head that does not end."""
