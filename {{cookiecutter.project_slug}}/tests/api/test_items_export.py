@@ -230,7 +230,7 @@ class TestExport:
         assert job["progress"] == 2
         assert job["result"]["sha256"] == hashlib.sha256(response.content).hexdigest()
 
-    def test_leaves_no_file_of_a_deleted_account(
+    def test_leaves_nothing_of_a_deleted_account(
         self, client: TestClient, app: FastAPI, ada: Account, work: Work, jobs: Jobs
     ) -> None:
         resources = app.state.resources
@@ -240,12 +240,13 @@ class TestExport:
             return [each.key async for each in resources.storage.list(f"{EXPORTS}{ada.id}/")]
 
         assert client.portal is not None
-        work(start(client, ada))
+        done = UUID(work(start(client, ada))["id"])
         assert len(client.portal.call(stored)) == 1
         assert client.delete("/api/v1/users/me", headers=ada.headers).status_code == 204
         for job in jobs():
             client.portal.call(resources.run, job)
         assert client.portal.call(stored) == []
+        assert client.portal.call(resources.job_store.find, done) is None
         client.portal.call(resources.run, late)
         assert client.portal.call(stored) == []
 

@@ -14,7 +14,7 @@ from app.core.ids import new_id
 from app.core.jobs import JobFile, JobStatus, TrackedJob
 from app.domain.notifications import SendMail
 from app.domain.users import UserId
-from app.infrastructure.jobs import keys
+from app.infrastructure.jobs import keys, store
 from app.infrastructure.jobs.claims import Claims
 from app.infrastructure.jobs.connection import JobRedis
 from app.infrastructure.jobs.store import JobStore, WorkerInfo
@@ -89,6 +89,7 @@ async def test_keys_have_the_prefix_and_expire_except_for_the_lists(
 ) -> None:
     await queue.begin(await queue.submit(unique="one"))
     await queue.die()
+    await queue.store.cancel(await queue.submit())
     await queue.worker.heartbeat(INFO)
     lists = {keys.QUEUE, keys.DEAD, keys.WORKERS}
     found = [key.decode() for key in await queue.redis.keys("arq:*")]
@@ -187,6 +188,41 @@ async def test_a_queued_job_is_cancelled_at_once(queue: Queue) -> None:
     assert (await queue.job(job_id)).state == "cancelled"
     assert (await queue.store.overview()).queued == 0
     assert not await queue.worker.claim(str(job_id), ALWAYS)
+
+
+class TestEndedJobs:
+    async def test_are_kept_up_to_a_number_per_owner(
+        self, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "_ENDED_PER_OWNER", 2)
+        dead = await queue.die()
+        cancelled, done, *others = [await queue.submit() for _ in range(5)]
+        await queue.store.cancel(cancelled)
+        assert await queue.worker.done(str(await queue.begin(done)))
+        for each in others:
+            await queue.store.cancel(each)
+        queued = await queue.submit()
+
+        found = [await queue.store.find(each) for each in (dead, cancelled, done, *others, queued)]
+        assert [each and each.state for each in found] == [
+            "failed",
+            None,
+            None,
+            None,
+            "cancelled",
+            "cancelled",
+            "queued",
+        ]
+        assert not await queue.redis.exists(keys.done(cancelled), keys.done(done))
+
+    async def test_are_deleted_with_their_owner(self, queue: Queue) -> None:
+        cancelled, queued = [await queue.submit() for _ in range(2)]
+        await queue.store.cancel(cancelled)
+        await queue.store.delete_ended(OWNER)
+
+        assert await queue.store.find(cancelled) is None
+        assert not await queue.redis.exists(keys.done(cancelled), keys.ended(OWNER))
+        assert (await queue.job(queued)).state == "queued"
 
 
 class TestLease:

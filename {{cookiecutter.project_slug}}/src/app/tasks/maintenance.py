@@ -22,7 +22,7 @@ class Prune(Job):
 
 @dataclass(frozen=True, slots=True)
 class DeleteExports(AccountCleanup):
-    """Delete the files of a deleted account's jobs."""
+    """Delete the status and files of a deleted account's jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ async def delete_exports(job: DeleteExports, resources: Resources) -> None:
     """Delete all files; that of a running job is deleted at its end."""
     async for stored in resources.storage.list(f"{EXPORTS}{job.user_id}/"):
         await resources.storage.delete(stored.key)
+    await resources.job_store.delete_ended(job.user_id)
 
 
 async def remove_exports(_: RemoveExports, resources: Resources) -> None:

@@ -62,6 +62,11 @@ def unfinished(owner_id: UUID | str) -> str:
     return f"arq:unfinished:{owner_id}"
 
 
+def ended(owner_id: UUID | str) -> str:
+    """Name the sorted set of an owner's jobs that are done or cancelled, by time."""
+    return f"arq:ended:{owner_id}"
+
+
 def worker(worker_id: str) -> str:
     """Name the heartbeat of a worker, which expires."""
     return f"arq:worker:{worker_id}"

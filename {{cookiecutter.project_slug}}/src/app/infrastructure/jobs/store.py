@@ -20,6 +20,7 @@ from app.infrastructure.jobs.payloads import encode
 from app.infrastructure.payloads import Message
 
 _SHOWN: Final = 1000
+_ENDED_PER_OWNER: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,10 @@ class JobStore:
         async def write(pipe: JobPipeline) -> None:
             if await pipe.exists(keys.payload(job_id), keys.done(job_id)):
                 return
+            owned = keys.ended(owner_id or "")
+            surplus = await pipe.zrange(owned, 0, -_ENDED_PER_OWNER - 1) if owner_id else []
             pipe.multi()
+            _forget(pipe, owned, surplus)
             pipe.set(keys.payload(job_id), encode(sent), ex=life)
             pipe.zadd(keys.QUEUE, {str(job_id): milliseconds(utc_now())})
             record = {"kind": sent.kind, "created_at": sent.enqueued_at.isoformat()}
@@ -166,6 +170,13 @@ class JobStore:
                 end(pipe, job_id, record, self._settings.result_seconds, state="cancelled")
 
         await self._redis.change(write, keys.lease(job_id), keys.record(job_id))
+
+    async def delete_ended(self, owner_id: UUID) -> None:
+        """Delete the status of an owner's jobs that are done or cancelled."""
+        owned = keys.ended(owner_id)
+        async with self._redis.in_time(), self._redis.pipeline() as pipe:
+            _forget(pipe, owned, await self._redis.zrange(owned, 0, -1))
+            await pipe.execute()
 
     async def set_progress(self, job_id: UUID, done: int) -> None:
         """Store the progress of a running job."""
@@ -301,8 +312,18 @@ def end(
         pipe.delete(keys.unique(record["unique"]))
     if "owner" in record:
         pipe.zrem(keys.unfinished(record["owner"]), str(job_id))
+        if outcome["state"] != "failed":
+            pipe.zadd(keys.ended(record["owner"]), {str(job_id): milliseconds(utc_now())})
+            pipe.expire(keys.ended(record["owner"]), life)
     pipe.hset(keys.record(job_id), mapping=outcome | {"finished_at": utc_now().isoformat()})
     pipe.expire(keys.record(job_id), life)
+
+
+def _forget(pipe: JobPipeline, owned: str, job_ids: list[bytes]) -> None:
+    """Delete the status of jobs that have ended, which are in the set `owned`."""
+    for each in job_ids:
+        pipe.delete(keys.record(each.decode()), keys.done(each.decode()))
+        pipe.zrem(owned, each)
 
 
 def milliseconds(moment: datetime) -> int:
