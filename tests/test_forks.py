@@ -263,6 +263,7 @@ def test_adds_a_module_by_the_steps_of_the_guide(fork: Path) -> None:
     )
     # 8: the environments
     _replace(fork / "tox.ini", "{,-s3}", "{,-s3}{,-sentry}")
+    _replace(fork / "tox.ini", "websockets-s3{", "websockets-s3-sentry{")
     # 9: the violations
     _append(
         fork / "tests/violations/registrations.toml",

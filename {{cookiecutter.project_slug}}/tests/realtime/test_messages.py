@@ -17,7 +17,7 @@ from app.core.ids import new_id
 from app.core.logging import LoggedError
 from app.infrastructure.realtime import Client, Close, Hub
 from app.infrastructure.realtime.hub import Recheck
-from app.infrastructure.realtime.sockets import TokenBucket
+from app.infrastructure.realtime.sockets import RateMeter
 from tests.support.arrange import Account, ArrangeSync
 from tests.support.sockets import (
     PATH,
@@ -272,9 +272,9 @@ class TestRate:
             assert close_code(session) == 1008
 
     def test_refills_up_to_the_burst(self) -> None:
-        bucket = TokenBucket(rate=2.0, burst=3, now=0.0)
+        meter = RateMeter(rate=2.0, burst=3, now=0.0)
         for now, allowed in ((0.0, 3), (0.5, 1), (1e6, 3)):
-            taken = [bucket.take(now) for _ in range(allowed + 1)]
+            taken = [meter.allows(now) for _ in range(allowed + 1)]
             assert taken == [True] * allowed + [False]
 
 

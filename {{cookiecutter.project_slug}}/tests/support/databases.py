@@ -123,7 +123,7 @@ class TestDatabases:
         """Create a database with all tables and no rows; return its address."""
         if not self.spare:
             return self._create(f"TEMPLATE {self.run}_template")
-        url = self._url(secrets.token_hex(6))  # other keys in Redis belong to it
+        url = self._url(secrets.token_hex(6))  # caches and limits are kept by it
         rename = f"ALTER DATABASE {self.spare.pop()} RENAME TO {require_test_database(url)}"
         execute(self.server, rename)
         return url

@@ -20,7 +20,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 
 from app.core.config.realtime import RealtimeSettings
-from app.infrastructure.realtime.sockets import TokenBucket
+from app.infrastructure.realtime.sockets import RateMeter
 
 _SECONDS_TO_READ_THE_REST: Final = 5.0
 _SLICE_BYTES: Final = 4096
@@ -50,7 +50,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         # More than the application answers: it closes with the reason that fits.
         rate = settings.messages_per_second * _FRAMES_PER_MESSAGE
         burst = (settings.burst + settings.max_faults) * _FRAMES_PER_MESSAGE
-        self._frames_left = TokenBucket(rate, burst, self.loop.time())
+        self._frames_left = RateMeter(rate, burst, self.loop.time())
 
     def data_received(self, data: bytes) -> None:
         """Handle data; answer a handshake that could not be parsed."""
@@ -67,7 +67,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def handle_events(self) -> None:
         """Handle frames, unless there are too many: control frames and fragments count, too."""
         now = self.loop.time()
-        if all(self._frames_left.take(now) for _ in self.conn.events):
+        if all(self._frames_left.allows(now) for _ in self.conn.events):
             super().handle_events()
         else:
             self.conn.fail(CloseCode.POLICY_VIOLATION, "too many frames")

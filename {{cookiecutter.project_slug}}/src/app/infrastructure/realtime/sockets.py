@@ -80,7 +80,7 @@ class SocketRouter(FeatureRouter):
         self._additions.append(add)
 
 
-class TokenBucket:
+class RateMeter:
     """Allows `burst` messages at once, and `rate` messages per second."""
 
     __slots__ = ("_burst", "_left", "_rate", "_since")
@@ -91,7 +91,7 @@ class TokenBucket:
         self._left = float(burst)
         self._since = now
 
-    def take(self, now: float) -> bool:
+    def allows(self, now: float) -> bool:
         """Count a message; return whether it is allowed."""
         self._left = min(self._burst, self._left + (now - self._since) * self._rate)
         self._since = now
@@ -212,7 +212,7 @@ async def _read(
 ) -> Close | None:
     """Handle messages; return a reason to close, or `None` if the client has left."""
     clock = asyncio.get_running_loop().time
-    bucket = TokenBucket(settings.messages_per_second, settings.burst, clock())
+    meter = RateMeter(settings.messages_per_second, settings.burst, clock())
     faults = 0
     while (received := await socket.receive())["type"] == "websocket.receive":
         text: str | None = received.get("text")
@@ -221,7 +221,7 @@ async def _read(
         if len(text.encode()) > settings.max_message_bytes:
             return _LARGE
         try:
-            if not bucket.take(clock()):
+            if not meter.allows(clock()):
                 detail = "Message dropped: you are sending too fast."
                 raise _Rejected("too_many_messages", detail, _TOO_MANY)
             await messages.handle(_parse(text, messages), connection, hub)
