@@ -595,6 +595,30 @@ class TestIfMatch:
         assert response.json()["detail"].startswith("The current version is 3. Read")
         assert stored(arrange, item) == ("Original", "First", "draft", 3)
 
+    @pytest.mark.parametrize(
+        ("header", "is_true"),
+        [("*", False), ('"3"', False), ('"1", W/"3"', False), ('"2"', True), ('*, "2"', True)],
+    )
+    def test_refuses_a_client_that_expects_another_version_or_none(
+        self,
+        client: TestClient,
+        arrange: ArrangeSync,
+        ada: Account,
+        item: models.Item,
+        method: str,
+        options: dict[str, Any],
+        header: str,
+        is_true: bool,
+    ) -> None:
+        headers = {**ada.headers, "If-None-Match": header}
+
+        response = client.request(method, path_of(item), headers=headers, **options)
+
+        assert response.is_success is is_true
+        if not is_true:
+            assert_problem(response, 412, "precondition_failed")
+            assert stored(arrange, item) == ("Original", "First", "draft", 3)
+
     def test_does_not_find_a_missing_item_and_refuses_a_long_header(
         self, client: TestClient, ada: Account, method: str, options: dict[str, Any]
     ) -> None:

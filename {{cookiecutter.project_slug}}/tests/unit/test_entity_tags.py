@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.infrastructure.http.routes import names_tag, tag_of, versions_in
+from app.infrastructure.http.routes import Preconditions, names_tag, tag_of
 
 versions = st.integers(min_value=1, max_value=2**31 - 1)
 gaps = st.sampled_from([",", ", ", " ,", "\t,\t", " , "])
@@ -41,16 +41,24 @@ class TestIfNoneMatch:
 
 
 class TestIfMatch:
-    @given(listed=st.lists(versions, max_size=5), gap=gaps)
-    def test_lists_versions(self, listed: list[int], gap: str) -> None:
-        assert versions_in(gap.join(map(tag_of, listed))) == frozenset(listed)
+    @given(version=versions, listed=st.lists(versions, max_size=5), gap=gaps)
+    def test_lists_versions(self, version: int, listed: list[int], gap: str) -> None:
+        allowed = Preconditions(gap.join(map(tag_of, listed)))
+
+        assert (version in allowed) is (version in listed)
 
     def test_matches_any_version_by_an_asterisk_alone(self) -> None:
-        assert versions_in("*") is None
-        assert versions_in('"1", *') == frozenset({1})
-        assert versions_in("*, *") == frozenset()
+        assert 1 in Preconditions("*")
+        assert 1 in Preconditions('"1", *')
+        assert 2 not in Preconditions('"1", *')
+        assert 1 not in Preconditions("*, *")
         assert not names_tag('*, "2"', '"1"', weak=True)
 
     @pytest.mark.parametrize("header", ["", "1", 'W/"1"', '"01"', '"a"', '"1', '"-1"', '"\u0661"'])
     def test_leaves_out_everything_else(self, header: str) -> None:
-        assert versions_in(header) == frozenset()
+        assert 1 not in Preconditions(header)
+
+    def test_must_hold_together_with_if_none_match(self) -> None:
+        allowed = Preconditions('"1", "2"', 'W/"2", "3"')
+
+        assert [version in allowed for version in range(1, 5)] == [True, False, False, False]

@@ -1,6 +1,6 @@
 """Items: the example resource."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -79,7 +79,7 @@ class ItemService:
         owner_id: UUID,
         item_id: ItemId,
         changes: ItemFields,
-        expected: frozenset[int] | None = None,
+        expected: Container[int] | None = None,
     ) -> Item:
         """Update an item, if it has one of the expected versions.
 
@@ -99,7 +99,7 @@ class ItemService:
         return item
 
     async def delete(
-        self, owner_id: UUID, item_id: ItemId, expected: frozenset[int] | None = None
+        self, owner_id: UUID, item_id: ItemId, expected: Container[int] | None = None
     ) -> None:
         """Delete an item, if it has one of the expected versions.
 

@@ -1,6 +1,6 @@
 """Dependencies of all features: resources, sessions, pages, preconditions, rate limits."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from typing import Annotated
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from app.domain.auth import Client
 from app.infrastructure.database import Session
 from app.infrastructure.http.context import request_context
 from app.infrastructure.http.problems import raises
-from app.infrastructure.http.routes import versions_in
+from app.infrastructure.http.routes import Preconditions
 from app.infrastructure.http.schemas import LINE, PageQuery
 from app.infrastructure.limits import (
     SITE_PREFIX,
@@ -124,12 +124,26 @@ IfNoneMatch = Annotated[
 ]
 
 
-async def get_expected_versions(if_match: IfMatch = None) -> frozenset[int] | None:
-    """Return the versions in `If-Match`; `None` for any."""
-    return None if if_match is None else versions_in(if_match)
+IfNoneMatchOfChange = Annotated[
+    str | None,
+    Header(
+        alias="If-None-Match",
+        max_length=1000,
+        pattern=LINE,
+        description="Apply the change only if the resource has another `ETag`.",
+        examples=['"7"'],
+    ),
+]
 
 
-ExpectedVersions = Annotated[frozenset[int] | None, Depends(get_expected_versions)]
+async def get_expected_versions(
+    if_match: IfMatch = None, if_none_match: IfNoneMatchOfChange = None
+) -> Container[int]:
+    """Return the versions that a request may change."""
+    return Preconditions(if_match, if_none_match)
+
+
+ExpectedVersions = Annotated[Container[int], Depends(get_expected_versions)]
 
 
 @raises(TooManyRequests)

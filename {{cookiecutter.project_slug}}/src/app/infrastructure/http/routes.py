@@ -1,7 +1,7 @@
 """Helpers for routes: a router, the headers of responses, entity tags."""
 
-import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,7 +17,6 @@ from app.infrastructure.http.context import request_context
 from app.infrastructure.http.problems import Responses
 from app.infrastructure.http.schemas import EXAMPLE_ID
 
-_VERSION: Final = re.compile(r'"[1-9][0-9]{0,18}"')
 _ETAG: Final = {
     "ETag": {
         "description": "Version, for `If-Match` and `If-None-Match` (RFC 9110 §8.8.3).",
@@ -156,7 +155,7 @@ def location_of(request: Request, resource_id: UUID) -> str:
 def names_tag(header: str, tag: str, *, weak: bool = False) -> bool:
     """Return whether an `If-Match` or `If-None-Match` header, `*` or a list, has an entity tag.
 
-    Weak tags count in `If-None-Match` (RFC 9110 §13.1.2).
+    Weak tags count in `If-None-Match` (RFC 9110 §13.1.2), and `*` counts only alone.
     """
     tags = [each.strip() for each in header.split(",")]
     if weak:
@@ -169,12 +168,16 @@ def tag_of(version: int) -> str:
     return f'"{version}"'
 
 
-def versions_in(header: str) -> frozenset[int] | None:
-    """Return the versions in an `If-Match` header; `None` for `*`, which matches any.
+@dataclass(frozen=True, slots=True)
+class Preconditions(Container[int]):
+    """The versions that may be changed under the headers of a request (RFC 9110 §13.2.2)."""
 
-    In a list, `*` is ignored (RFC 9110 §13.1.1).
-    """
-    tags = [each.strip() for each in header.split(",")]
-    if tags == ["*"]:
-        return None
-    return frozenset(int(each[1:-1]) for each in tags if _VERSION.fullmatch(each))
+    if_match: str | None = None
+    if_none_match: str | None = None
+
+    def __contains__(self, version: object) -> bool:
+        """Return whether both conditions are true of a resource that exists."""
+        tag = f'"{version}"'
+        return (self.if_match is None or names_tag(self.if_match, tag)) and not (
+            self.if_none_match is not None and names_tag(self.if_none_match, tag, weak=True)
+        )
