@@ -86,6 +86,14 @@ class TestLogIn:
     ) -> None:
         assert log_in(client, name).status_code == 200
 
+    def test_refuses_a_repeated_field(self, client: TestClient, user: Account) -> None:
+        fields = {"username": ["grace", "ada"], "password": PASSWORD}
+        response = client.post(TOKEN, data=fields)
+        assert status_and_code(response) == (422, "validation_error")
+        (error,) = response.json()["errors"]
+        assert error["field"] == "body.username"
+        assert error["message"] == "The field occurs more than once"
+
     def test_does_not_trim_the_password(self, client: TestClient) -> None:
         new = {"email": "a@example.com", "username": "ada", "password": f" {PASSWORD} "}
         assert client.post("/api/v1/users", json=new).status_code == 201

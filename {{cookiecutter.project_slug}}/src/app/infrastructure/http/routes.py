@@ -1,18 +1,21 @@
 """Helpers for routes: a router, the headers of responses, entity tags."""
 
+from collections import Counter
 from collections.abc import Callable, Container, Coroutine, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, FastAPI
-from fastapi.params import Depends
+from fastapi.params import Depends, Form
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
+from app.core.errors import FieldError, InvalidInput
 from app.infrastructure.http.context import request_context
 from app.infrastructure.http.problems import Responses
 from app.infrastructure.http.schemas import EXAMPLE_ID
@@ -69,6 +72,7 @@ class FeatureRouter(APIRouter):
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         """Declare an operation; the decorators call this."""
+        of_form = [Depends(_refuse_repeated_fields)] if _has_form(endpoint) else []
 
         def add(router: APIRouter, prefix: str, dependencies: list[Depends]) -> None:
             router.add_api_route(
@@ -77,7 +81,11 @@ class FeatureRouter(APIRouter):
                 **options
                 | {
                     "tags": [*self.tags, *(options.get("tags") or ())],
-                    "dependencies": [*dependencies, *(options.get("dependencies") or ())],
+                    "dependencies": [
+                        *dependencies,
+                        *(options.get("dependencies") or ()),
+                        *of_form,
+                    ],
                     "route_class_override": _Operation,
                 },
             )
@@ -96,6 +104,24 @@ class FeatureRouter(APIRouter):
             )
         for add in self._additions:
             add(app.router, prefix, [*dependencies, *self.dependencies])
+
+
+def _has_form(endpoint: Callable[..., Any]) -> bool:
+    return any(
+        isinstance(each, Form)
+        for parameter in signature(endpoint).parameters.values()
+        for each in getattr(parameter.annotation, "__metadata__", ())
+    )
+
+
+async def _refuse_repeated_fields(request: Request) -> None:
+    """Refuse forms that repeat a field (RFC 6749 §3.2), whose first value would be ignored."""
+    form = await request.form()  # which FastAPI has parsed
+    if len(form) < len(form.multi_items()):
+        seen = Counter(name for name, _ in form.multi_items())
+        name = next(name for name, number in seen.items() if number > 1)
+        field = f"body.{name[:100]}"
+        raise InvalidInput(FieldError(field, "The field occurs more than once", "repeated"))
 
 
 class _Operation(APIRoute):
