@@ -371,6 +371,11 @@ class TestDownloadFile:
         whole = files.get(path, Range="bytes=5-9", If_Range='"another"')
         assert (whole.status_code, whole.content) == (200, TEXT)
 
+    def test_ignores_a_range_of_too_many_digits(self, files: FilesClient) -> None:
+        response = files.get(f"{files.upload()}/content", Range=f"bytes={'1' * 5000}-")
+
+        assert (response.status_code, response.content) == (200, TEXT)
+
     def test_refuses_a_range_behind_the_end(self, files: FilesClient) -> None:
         response = files.get(f"{files.upload()}/content", Range="bytes=22-")
 

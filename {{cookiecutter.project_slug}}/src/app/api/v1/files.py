@@ -77,7 +77,7 @@ Range = Annotated[
     str | None,
     Header(
         alias="Range",
-        max_length=1000,
+        max_length=64 * 1024,  # of all headers: a long one is ignored like any other
         pattern=LINE,
         description="A single byte range. Anything else returns the whole content.",
         examples=["bytes=0-1023"],
