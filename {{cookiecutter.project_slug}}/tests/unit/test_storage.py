@@ -1,6 +1,7 @@
 """The store in a bucket, beyond the contract of all stores."""
 
 import asyncio
+import errno
 import socket
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -114,6 +115,17 @@ class TestFailedPut:
         # Only the sweep finds an upload whose id was lost.
         lost = int(call == "create_multipart_upload" and is_done)
         assert await own_storage.abort_unfinished(FAR) == lost
+
+    async def test_tells_that_the_disk_of_temporary_files_is_full(
+        self, own_storage: Storage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def is_full(_: object) -> bytes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("app.infrastructure.storage._take", is_full)
+        with pytest.raises(FileStoreUnavailable) as refused:
+            await own_storage.put("files/a", chunks(TEXT), media_type="text/plain")
+        assert refused.value.context == {"reason": "No space left on device"}
 
     async def test_is_reported_even_if_the_cleanup_fails(self, own_storage: Storage) -> None:
         broken = await failing(own_storage, "put_object", is_done=False)

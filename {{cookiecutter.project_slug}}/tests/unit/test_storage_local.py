@@ -80,7 +80,8 @@ class TestFailingDisk:
             with full_disk():
                 with pytest.raises(FileStoreUnavailable):
                     await store.ping()
-                with pytest.raises(FileStoreUnavailable):
+                with pytest.raises(FileStoreUnavailable) as refused:
                     await store.put("b", chunks(TEXT), media_type="text/plain")
+            assert refused.value.context == {"reason": "File too large"}
             await store.ping()
             assert await store.abort_unfinished(utc_now() + timedelta(hours=1)) == 0

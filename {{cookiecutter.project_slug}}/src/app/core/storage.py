@@ -14,6 +14,12 @@ class FileStoreUnavailable(Unavailable):
     code = "file_store_unavailable"
     title = "File store unavailable"
 
+    @classmethod
+    def due_to(cls, error: Exception) -> "FileStoreUnavailable":
+        """Return an error with the name of another one; a plain `OSError` has only its text."""
+        text = getattr(error, "strerror", None) if type(error) is OSError else None
+        return cls(reason=text or type(error).__name__)
+
 
 class ObjectNotFound(NotFound):
     """The store has no object under this key."""

@@ -318,8 +318,9 @@ async def _call(seconds: float) -> AsyncIterator[None]:
         family = ObjectNotFound if code in _NOT_FOUND else FileStoreUnavailable
         raise family(reason=code) from error
     except (BotoCoreError, aiohttp.ClientError, OSError) as error:
-        reason = "no answer in time" if limit.expired() else type(error).__name__
-        raise FileStoreUnavailable(reason=reason) from error
+        if limit.expired():
+            raise FileStoreUnavailable(reason="no answer in time") from error
+        raise FileStoreUnavailable.due_to(error) from error
 
 
 def _create_client(settings: StorageSettings, address: str) -> Any:  # noqa: ANN401 - has no type

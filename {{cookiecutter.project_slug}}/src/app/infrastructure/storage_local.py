@@ -134,7 +134,7 @@ class Storage:
         except FileNotFoundError as error:
             raise ObjectNotFound from error
         except OSError as error:
-            raise FileStoreUnavailable(reason=type(error).__name__) from error
+            raise FileStoreUnavailable.due_to(error) from error
 
 
 def _create(path: Path) -> BinaryIO:
