@@ -23,7 +23,7 @@ from app.main import create_app
 from app.resources import Resources
 from dev_servers import postgresql
 from tests.conftest import async_client_of
-from tests.support.arrange import Account, Arrange
+from tests.support.arrange import Account, Arrange, bearer
 from tests.support.databases import execute
 from tests.support.faults import assert_unavailable
 from tests.support.serving import served
@@ -117,7 +117,8 @@ class TestReadOnlyServer:
     async def test_is_degraded(
         self, make_settings: Callable[..., Settings], own_database_url: str, password_hash: str
     ) -> None:
-        async with running(make_settings(own_database_url), password_hash) as (_, _, ada):
+        async with running(make_settings(own_database_url), password_hash) as (_, client, ada):
+            key = await create_api_key(client, ada)
             name = make_url(own_database_url).database
             change = f"ALTER DATABASE {name} SET default_transaction_read_only = on"
             await asyncio.to_thread(execute, own_database_url, change)
@@ -125,10 +126,12 @@ class TestReadOnlyServer:
         async with app.router.lifespan_context(app), async_client_of(app) as client:
             refused = await client.patch(ME, headers=ada.headers, json=CHANGE)
             read = await client.get(ME, headers=ada.headers)
+            read_with_key = await client.get(ME, headers=bearer(key))
             ready = await client.get("/ready")
 
         assert_unavailable(refused)
         assert (read.status_code, ready.status_code) == (200, 200)
+        assert read_with_key.status_code == 200
         statuses = {each["name"]: each["status"] for each in ready.json()["checks"]}
         assert (statuses["database"], statuses["database_writes"]) == ("up", "degraded")
 
@@ -269,6 +272,13 @@ async def crash(database: Database) -> None:
     """Kill a server process: the server ends all others, and recovers; it may be at it already."""
     with suppress(DatabaseUnavailable, ProcessLookupError):
         os.kill(await backend_of(database), signal.SIGKILL)
+
+
+async def create_api_key(client: httpx2.AsyncClient, owner: Account) -> str:
+    wanted = {"name": "key", "scopes": ["profile:read"]}
+    response = await client.post(f"{ME}/api-keys", json=wanted, headers=owner.headers)
+    key: str = response.json()["key"]
+    return key
 
 
 @contextmanager

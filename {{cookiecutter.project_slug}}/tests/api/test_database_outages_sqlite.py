@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from app.config import Settings
 from app.main import create_app
 from tests.conftest import async_client_of
-from tests.support.arrange import Account, Arrange
+from tests.support.arrange import Account, Arrange, bearer
 from tests.support.faults import assert_unavailable
 
 ME: Final = "/api/v1/users/me"
@@ -44,10 +44,12 @@ class TestLockedFile:
     ) -> None:
         settings = make_settings(own_database_url, database={"lock_timeout": 0.05})
         async with running(settings, password_hash) as (client, ada):
+            key = await create_api_key(client, ada)
             with writing(own_database_url):
                 response = await client.get(ME, headers=ada.headers)
+                with_key = await client.get(ME, headers=bearer(key))
 
-        assert response.status_code == 200
+        assert (response.status_code, with_key.status_code) == (200, 200)
 
 
 class TestFullDisk:
@@ -55,15 +57,18 @@ class TestFullDisk:
         self, make_settings: Callable[..., Settings], own_database_url: str, password_hash: str
     ) -> None:
         async with running(make_settings(own_database_url), password_hash) as (client, ada):
+            key = await create_api_key(client, ada)
             with full_disk():
                 refused = await change(client, ada)
                 read = await client.get(ME, headers=ada.headers)
+                read_with_key = await client.get(ME, headers=bearer(key))
                 degraded = await client.get("/ready")
             changed = await change(client, ada)
             ready = await client.get("/ready")
 
         assert_unavailable(refused)
         assert (read.status_code, degraded.status_code) == (200, 200)
+        assert read_with_key.status_code == 200
         assert statuses(degraded) == {"database": "up", "database_writes": "degraded"}
         assert changed.status_code == 200
         assert statuses(ready) == {"database": "up", "database_writes": "up"}
@@ -112,6 +117,13 @@ class TestFileThatIsGone:
         assert left == instead
         assert changed.status_code == 200
         assert ready.status_code == 200
+
+
+async def create_api_key(client: httpx2.AsyncClient, owner: Account) -> str:
+    wanted = {"name": "key", "scopes": ["profile:read"]}
+    response = await client.post(f"{ME}/api-keys", json=wanted, headers=owner.headers)
+    key: str = response.json()["key"]
+    return key
 
 
 def statuses(ready: httpx2.Response) -> dict[str, str]:

@@ -12,7 +12,13 @@ import structlog
 
 from app.core.clock import utc_now
 from app.core.config import AuthSettings
-from app.core.errors import FieldError, InvalidInput, InvalidToken, PasswordHashingBusy
+from app.core.errors import (
+    DatabaseUnavailable,
+    FieldError,
+    InvalidInput,
+    InvalidToken,
+    PasswordHashingBusy,
+)
 from app.core.pages import Page, PageRequest
 from app.core.security.passwords import PasswordHasher
 from app.core.security.secrets import (
@@ -86,8 +92,12 @@ class Authenticator:
         if holder is None:
             raise InvalidToken("The API key is not valid.")
         if holder.last_used_at is None or now - holder.last_used_at >= _LAST_USE_PRECISION:
-            async with self.database.transaction() as session:
-                await ApiKeyRepository(session).touch(holder.key_id, now)
+            try:
+                async with self.database.transaction() as session:
+                    await ApiKeyRepository(session).touch(holder.key_id, now)
+            except DatabaseUnavailable as error:
+                # A database that is full, locked or read-only can still be read.
+                logger.warning("api key use not recorded", **error.context)
         permissions = permissions_in(holder.scope) & ROLES[holder.user.role] & DELEGABLE
         return Principal(holder.user, permissions, api_key_id=holder.key_id)
 
