@@ -141,6 +141,7 @@ class TestCreateApiKey:
         [
             {"name": ""},
             {"name": "   "},
+            {"name": "\u200b"},
             {"name": "x" * 101},
             {"name": "two\nlines"},
             {"scopes": []},

@@ -132,6 +132,16 @@ class TestCreateItem:
         assert response.status_code == 201
         assert response.json().items() >= content.items()
 
+    @pytest.mark.parametrize("title", ["\ufeff", "\u200b\u2060 \u00ad", "\ufe0f\u200d"])
+    def test_needs_a_visible_title(
+        self, client: TestClient, arrange: ArrangeSync, ada: Account, title: str
+    ) -> None:
+        response = client.post(ITEMS, headers=ada.headers, json={"title": title})
+
+        assert_invalid(response, "body.title")
+        visible = {"title": f"{title}\U0001f469\u200d\U0001f4bb"}
+        assert client.post(ITEMS, headers=ada.headers, json=visible).status_code == 201
+
     def test_needs_a_title(self, client: TestClient, arrange: ArrangeSync, ada: Account) -> None:
         response = client.post(ITEMS, headers=ada.headers, json={"description": "No title"})
 

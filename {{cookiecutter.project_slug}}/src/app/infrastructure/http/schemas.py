@@ -27,12 +27,18 @@ _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]")
 EXAMPLE_ID = "01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"
 
 _CONTROL = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+# Unicode's Default_Ignorable_Code_Point up to U+FFFF: further ones have no escape that Rust's and
+# ECMAScript's regular expressions share.
+_IGNORABLE = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+)
 
 LINE = rf"^[^{_CONTROL}]*$"
 """One line of text, without control characters."""
 
-VISIBLE_LINE = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
-"""One line of text that is not blank."""
+VISIBLE_LINE = rf"^[^{_CONTROL}]*[^\s{_CONTROL}{_IGNORABLE}][^{_CONTROL}]*$"
+"""One line of text with a visible character."""
 
 TEXT = r"^[^\u0000]*$"
 """Text without NUL, which databases do not store."""
