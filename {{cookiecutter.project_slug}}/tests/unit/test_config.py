@@ -418,6 +418,14 @@ def test_values_are_refused(refusal: Refusal, name: str, value: str, message: st
     assert "hidden" not in line
 
 
+@pytest.mark.parametrize("value", ["[::1],a.example", ' [ "[::1]","a.example"]'])
+def test_lists_may_begin_with_an_address_in_brackets(
+    set_variables: SetVariables, value: str
+) -> None:
+    set_variables({"APP_HTTP__TRUSTED_HOSTS": value})
+    assert load_settings().http.trusted_hosts == ["[::1]", "a.example"]
+
+
 @pytest.mark.parametrize(
     ("variables", "message"),
     [

@@ -6,8 +6,9 @@ from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from socket import inet_aton
 from textwrap import wrap
 from typing import Annotated, Final, Literal, Self, TypeVar
 
@@ -63,7 +64,7 @@ class ConfigurationError(OperatorError):
 def _split(value: object) -> object:
     if not isinstance(value, str):
         return value
-    if value.lstrip().startswith("["):
+    if re.match(r"\s*\[(?![0-9a-fA-F]*:)", value):  # neither `[::1]` nor `[fe80::1]`
         try:
             return json.loads(value)
         except json.JSONDecodeError as error:
@@ -94,9 +95,8 @@ _PRIVATE_NAMES: Final = re.compile(r"[^.]+|.+\.(internal|local|svc|lan|home\.arp
 def network_of_host(host: str | None) -> Literal["local", "private", "public"]:
     """Return the network that a host is in, by its address or name; names are not resolved."""
     name = (host or "localhost").strip("[]").rstrip(".").lower()
-    try:
-        address = ip_address(name)
-    except ValueError:
+    address = _address_of(name)
+    if address is None:
         if name.startswith("/") or _LOCAL_NAMES.fullmatch(name):
             return "local"
         return "private" if _PRIVATE_NAMES.fullmatch(name) else "public"
@@ -104,6 +104,15 @@ def network_of_host(host: str | None) -> Literal["local", "private", "public"]:
     if address.is_loopback:
         return "local"
     return "public" if address.is_global else "private"
+
+
+def _address_of(name: str) -> IPv4Address | IPv6Address | None:
+    with suppress(ValueError):
+        return ip_address(name)
+    with suppress(ValueError, OSError):
+        # The other forms that clients accept, such as `134744072` and `0x08080808` for 8.8.8.8.
+        return IPv4Address(inet_aton(name))
+    return None
 
 
 class SettingsGroup(BaseModel):
