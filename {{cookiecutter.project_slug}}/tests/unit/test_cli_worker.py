@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,6 +113,19 @@ class TestRun:
         result = run("run")
         assert result.exit_code == 1
         assert "The worker can't run: Address already in use." in result.stderr
+
+    def test_names_the_setting_of_a_port_in_use(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            monkeypatch.setenv("APP_METRICS__ENABLED", "true")
+            monkeypatch.setenv("APP_METRICS__HOST", "127.0.0.1")
+            monkeypatch.setenv("APP_JOBS__METRICS_PORT", str(port))
+            result = run("run")
+        assert result.exit_code == 1
+        assert f"Port {port} on 127.0.0.1 is in use" in result.stderr
+        assert "APP_JOBS__METRICS_PORT" in result.stderr
 
 
 class TestWorkerProcess:

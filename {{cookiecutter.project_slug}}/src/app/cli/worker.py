@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from app.cli.runtime import CommandFailed, echo_status, end_with_parent, runtime
+from app.cli.runtime import CommandFailed, bound_socket, echo_status, end_with_parent, runtime
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -45,6 +45,9 @@ def run_worker(settings: "Settings") -> None:
 
     configure_logging(settings.logging, production=settings.is_production)
     log_risks(settings.risks)
+    if settings.metrics.enabled and settings.jobs.metrics_port is not None:
+        port = settings.jobs.metrics_port
+        bound_socket(settings.metrics.host, port, "APP_JOBS__METRICS_PORT").close()
     try:
         worker.run(settings)
     except OSError as error:
