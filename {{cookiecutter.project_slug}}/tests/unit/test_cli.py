@@ -256,6 +256,14 @@ class TestMigrate:
         with pytest.warns(UserWarning, match="'x'|x referenced"):
             assert_failed(run("migrate"), "down_revision 'x'")
 
+    def test_refuses_two_migrations_with_one_revision(
+        self, run: Run, migrated: str, copies: Path
+    ) -> None:
+        first, *_ = sorted(copies.glob("versions/*.py"))
+        (copies / "versions" / "theirs.py").write_text(first.read_text())
+        for command in ("up", "check"):
+            assert_failed(run("migrate", command), f"{first.name} and theirs.py")
+
     def test_writes_the_difference_between_models_and_database(
         self, run: Run, migrated: str, copies: Path
     ) -> None:

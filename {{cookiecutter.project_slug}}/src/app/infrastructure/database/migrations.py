@@ -7,7 +7,9 @@ Each function opens a connection and an event loop of its own: inside a loop, ca
 
 import asyncio
 import io
+import warnings
 from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -202,7 +204,11 @@ def _scripts() -> ScriptDirectory:
     """Load the migrations, each of which follows another one."""
     scripts = ScriptDirectory.from_config(_config())
     try:
-        heads = scripts.get_heads()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Revision .* is present more than once")
+            heads = scripts.get_heads()
+    except UserWarning as repeated:
+        raise MigrationError(_repetition(scripts)) from repeated
     except KeyError as missing:
         raise MigrationError(
             f"A migration has the down_revision {missing}, but none has this revision."
@@ -213,6 +219,16 @@ def _scripts() -> ScriptDirectory:
             " without the other. Set the down_revision of the newer one to the other."
         )
     return scripts
+
+
+def _repetition(scripts: ScriptDirectory) -> str:
+    """Describe the first revision that two migrations have."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for script in scripts._load_revisions():  # noqa: SLF001 - the public ones lack all but the last
+        files[script.revision].append(Path(script.path).name)
+    revision, names = next(each for each in files.items() if len(each[1]) > 1)
+    both = " and ".join(sorted(names))
+    return f"Migrations have the same revision, {revision}: {both}. Set another one in the newer."
 
 
 def _revisions(connection: Connection) -> tuple[str, ...]:
