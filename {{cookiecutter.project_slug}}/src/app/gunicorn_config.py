@@ -59,6 +59,7 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
         "server_header": False,
         # After this time, requests in flight are cancelled and resources closed.
         "timeout_graceful_shutdown": _settings.server.graceful_timeout,
+        "timeout_notify": 1,
         # {% if cookiecutter.use_websockets %}
         **uvicorn_options(_settings.realtime),
         # {% else %}
@@ -75,6 +76,15 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
         self.sockets = [listener.sock for listener in self.sockets]
         # The parent has just set gunicorn's handlers on uvicorn's loggers.
         _configure_logging()
+
+    async def callback_notify(self) -> None:
+        """Send a heartbeat; stop if the master is gone, as gunicorn's own workers do.
+
+        Otherwise they would keep the port, and nothing could stop or replace them.
+        """
+        await super().callback_notify()
+        if os.getppid() != self.ppid:
+            signal.raise_signal(signal.SIGTERM)
 
     def _install_sigquit_handler(self) -> None:
         # The master sends SIGQUIT on SIGINT and SIGQUIT. The parent class keeps serving until it is

@@ -146,6 +146,11 @@ class TestServing:
         assert b" True True" in rest, "collects garbage, but not among the objects of the start"
         assert b"server:" not in head.lower()
 
+    async def test_ends_with_a_master_that_is_killed(self, server: Server) -> None:
+        await server.line("Application startup complete")
+        server.process.kill()
+        await server.line("closed")
+
     async def test_refuses_bad_settings_with_one_message(self, tmp_path: Path) -> None:
         async with gunicorn(APP_ENVIRONMENT="production", APP_SERVER__PORT="eighty") as process:
             out, err = await process.communicate()
