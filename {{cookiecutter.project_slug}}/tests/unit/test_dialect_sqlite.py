@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,51 @@ class TestUnitsOfWork:
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 other.execute("BEGIN IMMEDIATE")
         other.close()
+
+
+class TestWriters:
+    async def test_take_turns_in_the_order_of_arrival(
+        self, make_settings: Callable[..., Settings], own_database_url: str
+    ) -> None:
+        wrote = []
+
+        async def write(database: Database, number: int) -> None:
+            async with database.transaction() as session:
+                await session.execute(text("SELECT 1"))
+                wrote.append(number)
+                await asyncio.sleep(0.02)
+
+        settings = make_settings(own_database_url, database={"pool_size": 10})
+        async with open_database(settings) as database:
+            async with AsyncExitStack() as connections:
+                for _ in range(10):
+                    connection = await connections.enter_async_context(database.read())
+                    await connection.execute(text("SELECT 1"))
+            async with asyncio.TaskGroup() as writers:
+                for number in range(10):
+                    writers.create_task(write(database, number))
+                    await asyncio.sleep(0.001)
+
+        assert wrote == [*range(10)]
+
+    async def test_are_refused_if_their_turn_does_not_come_in_time(
+        self, make_settings: Callable[..., Settings], own_database_url: str
+    ) -> None:
+        settings = make_settings(own_database_url, database={"lock_timeout": 0.05})
+        async with open_database(settings) as database, database.transaction() as first:
+            await first.execute(text("SELECT 1"))
+            with pytest.raises(DatabaseUnavailable) as refused:
+                async with database.transaction() as second:
+                    await second.execute(text("SELECT 1"))
+        assert refused.value.context == {"reason": "SQLITE_BUSY"}
+
+    async def test_keep_their_turn_while_they_keep_their_connection(
+        self, database: Database
+    ) -> None:
+        async with asyncio.timeout(1), database.writers.connect() as connection:
+            for _ in range(2):
+                async with connection.begin():
+                    await connection.execute(text("SELECT 1"))
 
 
 async def test_a_search_that_starts_after_its_time_limit_is_stopped(database: Database) -> None:

@@ -35,7 +35,8 @@ class DatabaseSettings(SettingsGroup):
     """Test connections before use; a file needs no such test."""
 
     lock_timeout: Annotated[float, Field(gt=0, le=3600)] = 5.0
-    """Seconds that a writer waits for another before the request is answered with 503."""
+    """Seconds that a writer waits for those of its process, and again for others, before the
+    request is answered with 503."""
 
     search_timeout: Annotated[float, Field(gt=0, le=300)] = 2.0
     """Seconds that a search (`q`) may take before the request is answered with 422."""

@@ -22,10 +22,12 @@ from sqlalchemy.ext.asyncio import (
     AsyncSession,
     create_async_engine,
 )
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 from sqlalchemy.types import TypeDecorator
+from sqlalchemy.util import await_only
 
 from app.core.config import DatabaseSettings
+from app.core.errors import DatabaseUnavailable
 from app.infrastructure.database.pool import FairPool
 
 insert: Final = sqlite.insert
@@ -157,12 +159,16 @@ def create_engine(settings: DatabaseSettings, *, pool_size: int) -> AsyncEngine:
 
     def begun(connection: Connection) -> None:
         statement = connection.get_execution_options().get("begin")
+        if statement == WRITE_OPTIONS["begin"]:
+            turns.take(connection.connection)
         if statement is not None:
             connection.exec_driver_sql(statement)
 
+    turns = _WriterTurns(settings.lock_timeout)
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "checkout", checked_out)
     event.listen(engine.sync_engine, "begin", begun)
+    event.listen(engine.sync_engine, "checkin", turns.pass_on)
     return engine
 
 
@@ -306,6 +312,34 @@ class _Connection(aiosqlite.Connection):
     def _close(self) -> None:
         if self._opened is not None:
             self._opened.close()
+
+
+class _WriterTurns:
+    """Lets the writers of this process ask for the write lock in order of arrival.
+
+    SQLite lets them poll: late ones overtake those that wait, until these fail.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = asyncio.Lock()
+        self._writer: object = None
+
+    def take(self, connection: PoolProxiedConnection) -> None:
+        """Wait for the turn of a connection, which lasts until it is back in the pool."""
+        if self._writer is connection.record_info:
+            return
+        try:
+            await_only(asyncio.wait_for(self._lock.acquire(), self._seconds))
+        except TimeoutError:
+            raise DatabaseUnavailable(reason="SQLITE_BUSY") from None
+        self._writer = connection.record_info
+
+    def pass_on(self, _: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        """End the turn of a connection, if it has it."""
+        if self._writer is record.record_info:
+            self._writer = None
+            self._lock.release()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
