@@ -153,6 +153,19 @@ class TestFail:
         with pytest.raises(TooManyGuesses):
             await throttle.fail(session, attempt)
 
+    async def test_counts_anew_after_the_clock_was_set_back(
+        self, throttle: Throttle, session: Session, after: Wait
+    ) -> None:
+        after(2 * DAY)
+        for _ in range(LIMITS.account_failures):
+            await throttle.fail(session, await throttle.begin(session, "ada", ADDRESS))
+        with pytest.raises(TooManyGuesses):
+            await throttle.begin(session, "ada", ADDRESS)
+        after(0)
+        await throttle.fail(session, await throttle.begin(session, "ada", ADDRESS))
+        with pytest.raises(TooManyGuesses):
+            await throttle.begin(session, "ada", ADDRESS)
+
 
 class TestCheck:
     @pytest.mark.parametrize(

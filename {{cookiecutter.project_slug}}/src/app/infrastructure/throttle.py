@@ -29,6 +29,7 @@ from app.infrastructure.limits import SITE_FACTOR, SITE_PREFIX, network_of
 
 Counters = Mapping[str, Row[str, int, datetime, datetime]]
 _MAX_EXPONENT: Final = 30
+_MAX_SKEW: Final = timedelta(minutes=1)
 _DAY: Final = 86_400
 _KNOWN: Final = 30 * _DAY
 
@@ -71,6 +72,11 @@ class Attempt:
     known_key: str
     limits: Mapping[str, Limit]
     counters: Counters
+
+    @property
+    def is_known(self) -> bool:
+        """Whether somebody has logged in to the account from the network."""
+        return self.known_key in self.counters
 
     def failures(self, key: str) -> int:
         """Return the failures of a counter before the attempt."""
@@ -197,7 +203,12 @@ class Throttle:
         now, wait = utc_now(), 0.0
         for key, limit in limits.items():
             counter = counters.get(key)
-            if counter is not None and counter.failures >= limit.failures:
+            # One of the future is of a clock that was set back since, and would wait for it.
+            if (
+                counter is not None
+                and counter.failures >= limit.failures
+                and counter.updated_at <= now + _MAX_SKEW
+            ):
                 exponent = min(counter.failures - limit.failures, _MAX_EXPONENT)
                 longest = max(limit.wait, self.settings.max_seconds)
                 delay = timedelta(seconds=min(limit.wait * 2.0**exponent, longest))
