@@ -58,9 +58,11 @@ class SpyingHasher(PasswordHasher):
         super().__init__(settings)
         self.verified: list[tuple[str, str | None]] = []
 
-    async def verify(self, password: str, password_hash: str | None) -> Verification:
+    async def verify(
+        self, password: str, password_hash: str | None, *, known: bool = False
+    ) -> Verification:
         self.verified.append((password, password_hash))
-        return await super().verify(password, password_hash)
+        return await super().verify(password, password_hash, known=known)
 
 
 @pytest.fixture
@@ -418,9 +420,9 @@ class TestStepUp:
         hasher = own_app.state.resources.hasher
         verify = hasher.verify
 
-        async def verify_meanwhile(password: str, password_hash: str | None) -> Verification:
+        async def verify_meanwhile(*arguments: Any, **options: Any) -> Verification:
             await arrange_own.execute(update(models.User).values(password_hash="changed"))
-            checked: Verification = await verify(password, password_hash)
+            checked: Verification = await verify(*arguments, **options)
             return checked
 
         hasher.verify = verify_meanwhile
@@ -461,11 +463,11 @@ class TestConcurrency:
         hasher = resources.hasher
         verify = hasher.verify
 
-        async def verify_meanwhile(password: str, password_hash: str | None) -> Verification:
+        async def verify_meanwhile(*arguments: Any, **options: Any) -> Verification:
             async with resources.database.transaction() as session:
                 users = user_service(resources, UserRepository(session))
                 await users.update(user.id, {"is_active": False})
-            checked: Verification = await verify(password, password_hash)
+            checked: Verification = await verify(*arguments, **options)
             return checked
 
         hasher.verify = verify_meanwhile

@@ -95,7 +95,7 @@ class TestMeasurements:
         async with measured(passwords=limits) as (app, client):
             hasher = app.state.resources.hasher
             held = [
-                asyncio.create_task(hasher._in_thread(partial(may_end.wait, PATIENCE)))
+                asyncio.create_task(hasher._strangers.run(partial(may_end.wait, PATIENCE)))
                 for _ in range(2)
             ]
             await until(client, 1, "password_hashes_running")

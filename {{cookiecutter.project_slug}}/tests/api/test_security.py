@@ -196,10 +196,10 @@ class Gate:
         self._waiting = 0
         self._open = asyncio.Semaphore(0)
 
-    async def verify(self, password: str, password_hash: str | None) -> Verification:
+    async def verify(self, *arguments: Any, **options: Any) -> Verification:
         self._waiting += 1
         await self._open.acquire()
-        return await self._hasher.verify(password, password_hash)
+        return await self._hasher.verify(*arguments, **options)
 
     def let_one_in(self) -> None:
         self._open.release()

@@ -148,7 +148,7 @@ class TestRegister:
     def test_answers_at_once_when_too_many_passwords_wait(
         self, client: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(app.state.resources.hasher, "_capacity", 0)
+        monkeypatch.setattr(app.state.resources.hasher._strangers, "_capacity", 0)
         response = client.post(USERS, json=NEW)
         assert status_and_code(response) == (503, PasswordHashingBusy.code)
         assert response.headers["retry-after"] == "1"

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from itertools import product
 
 import pytest
@@ -125,6 +126,18 @@ class TestThreads:
         assert await hasher.hash(PASSWORD), "there is room again"
         assert len(held.threads) == 2
         assert threading.current_thread().name not in held.threads
+
+    async def test_are_other_ones_for_owners(self, hasher: PasswordHasher) -> None:
+        password_hash = await hasher.hash(PASSWORD)
+        may_end = threading.Event()
+        work = partial(may_end.wait, 60)
+        strangers = [asyncio.create_task(hasher._strangers.run(work)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(PasswordHashingBusy):
+            await hasher.verify(PASSWORD, password_hash)
+        assert (await hasher.verify(PASSWORD, password_hash, known=True)).matches
+        may_end.set()
+        assert await asyncio.gather(*strangers) == [True] * 3
 
     async def test_end_with_the_hasher(self) -> None:
         async with PasswordHasher.open(CHEAP) as hasher:

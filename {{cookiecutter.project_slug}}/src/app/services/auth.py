@@ -130,7 +130,7 @@ class PasswordVerifier:
             attempt = await self.throttle.begin(connection, account, address, session_id)
             credentials = await UserRepository(connection).credentials_of(principal.id)
         verified = await self.hasher.verify(
-            password, credentials.password_hash if credentials else None
+            password, credentials.password_hash if credentials else None, known=True
         )
         if credentials is None or not verified.matches:
             async with self.database.transaction() as session:
@@ -291,7 +291,9 @@ class AuthService:
             device = _known_device(device_token, credentials)
             attempt = await self.throttle.begin(connection, account, client.ip_address, device)
         verification = await self.hasher.verify(
-            password, credentials.password_hash if credentials else None
+            password,
+            credentials.password_hash if credentials else None,
+            known=device is not None or attempt.is_known,
         )
         if credentials is None or not verification.matches or not credentials.is_active:
             async with self.database.transaction() as session:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.resources import files
 from typing import Final, TypeVar
 
@@ -57,12 +57,9 @@ class PasswordHasher:
             memory_cost=settings.memory_kib,
             parallelism=1,
         )
-        self._threads = ThreadPoolExecutor(
-            settings.concurrency, "passwords", initializer=_lower_priority
-        )
-        self._capacity = settings.concurrency + settings.max_waiting
-        self._concurrency = settings.concurrency
-        self._pending = self._refused = 0
+        # Strangers wait for each other; owners don't wait for them.
+        self._strangers = _Queue(settings.concurrency, settings.max_waiting)
+        self._owners = _Queue(1, settings.max_waiting)
         self._decoy = _decoy(self._argon2)
         self._settings = settings
 
@@ -74,7 +71,8 @@ class PasswordHasher:
         try:
             yield hasher
         finally:
-            hasher._threads.shutdown(wait=False, cancel_futures=True)
+            for queue in (hasher._strangers, hasher._owners):
+                queue.threads.shutdown(wait=False, cancel_futures=True)
 
     def faults(self, password: str, *names: str) -> list[str]:
         """Return the requirements that a new password does not meet (ASVS 5.0 §6.2).
@@ -121,15 +119,25 @@ class PasswordHasher:
 
     async def hash(self, password: str) -> str:
         """Return the hash of a password in the PHC string format."""
-        return await self._in_thread(lambda: self._argon2.hash(normalized_password(password)))
+        work = partial(self._argon2.hash, normalized_password(password))
+        return await self._strangers.run(work)
 
-    async def verify(self, password: str, password_hash: str | None) -> Verification:
+    async def verify(
+        self, password: str, password_hash: str | None, *, known: bool = False
+    ) -> Verification:
         """Check a password against a hash.
 
         Without a hash, because there is no such account, it takes as long and never matches (OWASP
         Authentication Cheat Sheet).
+
+        Args:
+            password: The password.
+            password_hash: The hash.
+            known: Whether it comes from a session, device or network of the account: strangers who
+                guess must not keep it waiting.
         """
-        return await self._in_thread(lambda: self._verify(password, password_hash))
+        queue = self._owners if known else self._strangers
+        return await queue.run(partial(self._verify, password, password_hash))
 
     def _verify(self, password: str, password_hash: str | None) -> Verification:
         stored = self._decoy if password_hash is None else password_hash
@@ -141,25 +149,40 @@ class PasswordHasher:
 
     def measure(self) -> Iterator[Measurement]:
         """Measure the queue."""
-        running = min(self._pending, self._concurrency)
+        queues = (self._strangers, self._owners)
         name = "password_hashes"
+        running = sum(queue.running for queue in queues)
         yield Measurement(f"{name}_running", "Hashes in progress.", running)
-        waiting = self._pending - running
+        waiting = sum(queue.pending for queue in queues) - running
         yield Measurement(f"{name}_waiting", "Logins that wait for their hash.", waiting)
         description = "Logins refused because too many wait."
-        yield Measurement(f"{name}_refused_total", description, self._refused)
+        yield Measurement(f"{name}_refused_total", description, sum(q.refused for q in queues))
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        if self._pending >= self._capacity:
-            self._refused += 1
+
+class _Queue:
+    """Threads, and a limit for those who wait for one."""
+
+    def __init__(self, concurrency: int, max_waiting: int) -> None:
+        self.threads = ThreadPoolExecutor(concurrency, "passwords", initializer=_lower_priority)
+        self.pending = self.refused = 0
+        self._concurrency = concurrency
+        self._capacity = concurrency + max_waiting
+
+    @property
+    def running(self) -> int:
+        return min(self.pending, self._concurrency)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        if self.pending >= self._capacity:
+            self.refused += 1
             raise PasswordHashingBusy
-        self._pending += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        self.pending += 1
+        future = asyncio.get_running_loop().run_in_executor(self.threads, work)
         future.add_done_callback(self._finished)
         return await future
 
     def _finished(self, _: object) -> None:
-        self._pending -= 1
+        self.pending -= 1
 
 
 def _decoy(argon2: Argon2) -> str:
