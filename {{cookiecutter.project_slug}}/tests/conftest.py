@@ -219,8 +219,9 @@ def use(app: FastAPI) -> Callable[..., None]:
 
 @pytest.fixture
 def jobs(arrange: ArrangeSync) -> Jobs:
-    """Return the jobs that requests of `client` have enqueued."""
-    return lambda: jobs_in(arrange.rows(select(models.OutboxMessage)))
+    """Return the jobs that requests of `client` have enqueued, in order."""
+    in_order = select(models.OutboxMessage).order_by(models.OutboxMessage.id)
+    return lambda: jobs_in(arrange.rows(in_order))
 
 
 @pytest.fixture(scope="session")
