@@ -33,17 +33,21 @@ def bake(cookies_session: Cookies, template: Path) -> Bake:
 
 
 @pytest.fixture(scope="session")
-def bake_values(
-    cookies_session: Cookies, template: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Bake:
-    """The same, with only the files that contain values: fast."""
+def small_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template with only the files that contain values: fast."""
     small = tmp_path_factory.mktemp("values") / "template"
     shutil.copytree(template, small)
     for path in filter(Path.is_file, (small / manifest.TREE.name).rglob("*")):
         kept = path.name == manifest.NAME or "{{ cookiecutter." in path.read_text(encoding="utf-8")
         if not kept:
             path.unlink()
-    return _baking(cookies_session, small)
+    return small
+
+
+@pytest.fixture(scope="session")
+def bake_values(cookies_session: Cookies, small_template: Path) -> Bake:
+    """A function that generates only the files that contain values."""
+    return _baking(cookies_session, small_template)
 
 
 def _baking(cookies: Cookies, template: Path) -> Bake:

@@ -180,6 +180,7 @@ def test_tox_has_an_environment_for_every_variant() -> None:
         f"{fullest}-removed",
         f"{fullest}-py313",
         "template",
+        "toolkit",
         *sorted(variant.names(), key=_as_written),
         "report",
     ]

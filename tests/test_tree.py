@@ -16,6 +16,8 @@ from tests import manifest
 from tools.variant import ROOT
 
 DIRECTIVE = re.compile(r"^\s*# \{%-?\s*(\w+)(.*?)%\}\s*$")
+BLOCK = re.compile(r"^\s*# \{%-?\s*(block|endblock)(?:\s+(\w+))?\s*[+-]?%\}\s*$")
+TEMPLATES = ROOT / "src/fastapi_senior/resource/templates"
 EXPRESSION = re.compile(r"\{\{.{0,80}?\}\}|\{\{|\{#", re.DOTALL)
 VALUE = re.compile(r"\{\{ (?:cookiecutter\.\w+|\"\{\{\") \}\}")
 KEY = re.compile(r"\bcookiecutter\.(\w+)")
@@ -132,7 +134,7 @@ def test_directives_are_only_in_the_named_files_and_two_per_question() -> None:
     assert all(reason.strip() for reason in reasons.values())
     found = set()
     for path, text in _texts().items():
-        lines = [line for line in text.splitlines() if "{%" in line]
+        lines = [line for line in text.splitlines() if "{%" in line and not BLOCK.match(line)]
         if not lines or path == manifest.NAME:
             continue
         matches = [match for line in lines if (match := DIRECTIVE.match(line))]
@@ -149,6 +151,23 @@ def test_directives_are_only_in_the_named_files_and_two_per_question() -> None:
         assert {question for question, times in asked.items() if times > 2} == set(), path
         found.add(path)
     assert found == set(reasons)
+
+
+def test_blocks_are_those_that_templates_of_the_toolkit_override() -> None:
+    """A block without a template is left over; a template without its block changes nothing."""
+    overridden = {
+        path.relative_to(TEMPLATES).as_posix().removesuffix(".jinja"): text
+        for path in TEMPLATES.rglob("*.jinja")
+        if "{% extends" in (text := path.read_text("utf-8"))
+    }
+    assert overridden
+    for path, text in _texts().items():
+        blocks = [match.groups() for line in text.splitlines() if (match := BLOCK.match(line))]
+        opened = [name for word, name in blocks if word == "block"]
+        wanted = re.findall(r"\{% block (\w+)", overridden.pop(path, ""))
+        assert sorted(opened) == sorted(wanted), path
+        assert len(blocks) == 2 * len(opened), path
+    assert overridden == {}
 
 
 def test_no_folder_has_a_conditional_name() -> None:

@@ -28,9 +28,9 @@ REGISTRATIONS = (
 DEPENDENTS = {
     "src/app/api/deps/jobs.py": ('"items:read"', '"profile:read"'),
     "src/app/config.py": (
-        """    items: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+        """
+    items: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     \"\"\"Items; further ones are refused until one is deleted.\"\"\"
-
 """,
         "",
     ),

@@ -34,11 +34,11 @@ class QuotaSettings(SettingsGroup):
     api_keys: Annotated[int, Field(ge=1, le=10_000)] = 100
     """API keys; further ones are refused until one is revoked."""
 
-    items: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """Items; further ones are refused until one is deleted."""
-
     sessions: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Sessions; a further login ends the least recently used one."""
+
+    items: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Items; further ones are refused until one is deleted."""
 
 
 class Settings(ServiceSettings):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,8 @@ from tests.support.waiting import eventually
 
 JOBS = "/api/v1/jobs"
 EXPORT = f"{JOBS}/items-export"
+NOON = datetime(2025, 11, 21, 12, tzinfo=UTC)
+EARLY = {"created_before": "2025-11-22T00:00:00Z"}
 
 Json = dict[str, Any]
 Work = Callable[[Json], Json]
@@ -100,12 +103,12 @@ class TestStartExport:
     def test_returns_the_unfinished_export_of_the_same_items(
         self, client: TestClient, arrange: ArrangeSync, ada: Account
     ) -> None:
-        active = {"filter": {"status": "active"}}
-        first = start(client, ada, **active)
-        assert start(client, ada, **active)["id"] == first["id"]
-        assert start(client, ada, **active, format="ndjson")["id"] != first["id"]
+        early = {"filter": EARLY}
+        first = start(client, ada, **early)
+        assert start(client, ada, **early)["id"] == first["id"]
+        assert start(client, ada, **early, format="ndjson")["id"] != first["id"]
         assert start(client, ada)["id"] != first["id"]
-        assert start(client, arrange.account(), **active)["id"] != first["id"]
+        assert start(client, arrange.account(), **early)["id"] != first["id"]
 
     def test_is_carried_out_once_for_an_idempotency_key(
         self, client: TestClient, ada: Account, work: Work
@@ -213,15 +216,15 @@ class TestExport:
     def test_writes_the_file_that_the_request_would_return(
         self, client: TestClient, arrange: ArrangeSync, ada: Account, work: Work, chosen: str
     ) -> None:
-        store_items(arrange, ada, 2, title="=1+1", status="active")
-        store_items(arrange, ada, 1, status="draft")
-        store_items(arrange, arrange.account(), 1, status="active")
-        job = work(start(client, ada, format=chosen, filter={"status": "active"}))
+        store_items(arrange, ada, 2, created_at=NOON)
+        store_items(arrange, ada)
+        store_items(arrange, arrange.account(), created_at=NOON)
+        job = work(start(client, ada, format=chosen, filter=EARLY))
 
         as_it_is = {**ada.headers, "Accept-Encoding": "identity"}
         response = client.get(job["result"]["href"], headers=as_it_is)
 
-        parameters = {"format": chosen, "status": "active"}
+        parameters = {"format": chosen, **EARLY}
         at_once = client.get("/api/v1/items/export", headers=ada.headers, params=parameters)
         assert response.status_code == 200
         assert response.content == at_once.content

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from app.config import Settings
 from app.core.ids import new_id
 from app.infrastructure.database.repository import table_of
-from app.infrastructure.http.streaming import Format, exported
+from app.infrastructure.http.streaming import ExportFormat, exported
 from app.main import create_app
 from app.resources import Resources
 from tests.support import things
@@ -33,7 +33,7 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ID = UUID("01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10")
 
 
-async def text_of(*batches: list[Any], columns: tuple[str, ...], chosen: Format) -> str:
+async def text_of(*batches: list[Any], columns: tuple[str, ...], chosen: ExportFormat) -> str:
     async def given() -> AsyncIterator[list[Any]]:
         for batch in batches:
             yield batch

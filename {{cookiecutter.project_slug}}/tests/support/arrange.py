@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 from anyio.from_thread import BlockingPortal
@@ -127,7 +128,9 @@ class Arrange:
     async def store(self, *rows: Base) -> None:
         """Store rows."""
         async with self._resources().database.transaction() as session:
-            session.add_all(rows)
+            for _, group in groupby(rows, type):
+                session.add_all(group)
+                await session.flush()  # in the order given: some refer to those before
 
     async def execute(self, statement: Executable) -> None:
         """Execute a statement."""

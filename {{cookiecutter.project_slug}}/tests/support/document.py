@@ -9,6 +9,7 @@ from openapi_schema_validator import OAS31Validator, oas31_format_checker
 
 from app.config import Settings
 from app.main import create_app
+from app.models import Base
 
 Json = dict[str, Any]
 
@@ -150,8 +151,25 @@ def ids_in(path: str, rows: Mapping[str, Json]) -> dict[str, str]:
         parameter[1:-1]: str(row["id"])
         for collection, parameter in pairwise(path.split("/"))
         if parameter.startswith("{")
-        for table, row in rows.items()
+        for table, row in sorted(rows.items(), key=lambda each: len(each[0]), reverse=True)
         if table.endswith(collection.replace("-", "_"))
+    }
+
+
+def referred(path: str, rows: Mapping[str, Json]) -> dict[str, str]:
+    """Return the ids that rows can refer to, by the columns of the foreign keys.
+
+    Args:
+        path: Of two tables with a column of the same name, that of the path counts.
+        rows: By table.
+    """
+    tables = sorted(
+        Base.metadata.sorted_tables, key=lambda table: table.name.replace("_", "-") in path
+    )
+    return {
+        key.parent.name: str(rows[key.column.table.name]["id"])
+        for table in tables
+        for key in table.foreign_keys
     }
 
 

@@ -1,5 +1,7 @@
-"""Rows of items."""
+"""Rows and requests of items."""
 
+# {% block imports %}
+# {% endblock %}
 from typing import Any
 
 from polyfactory import Use
@@ -11,27 +13,45 @@ from tests.support.arrange import Account, ArrangeSync
 from tests.support.factories import RowFactory
 
 
+# {% block numbers %}
+# {% endblock %}
 class ItemFactory(RowFactory[models.Item]):
-    """A draft."""
+    """An item with plausible values."""
 
     id = Use(new_id)
-    title = Use(lambda: f"Item {new_id().hex[-6:]}")
-    description = ""
+    # {% block values %}
+    title = Use(lambda: f"Title {new_id().hex[-6:]}")
+    description = Use(lambda: f"Description {new_id().hex[-6:]}")
     status = "draft"
+    # {% endblock %}
     version = 1
     created_at = Use(utc_now)
     updated_at = Use(utc_now)
 
 
-def items_of(owner: Account, count: int = 1, **fields: Any) -> list[models.Item]:
-    """Return new items of an owner, the oldest first."""
+def new_items(owner: Account, count: int = 1, /, **fields: Any) -> list[Any]:
+    """Return new items of an owner, oldest first, after what they refer to."""
+    # {% block rows %}
     return [ItemFactory.build(owner_id=owner.id, **fields) for _ in range(count)]
+    # {% endblock %}
 
 
 def store_items(
-    arrange: ArrangeSync, owner: Account, count: int = 1, **fields: Any
+    arrange: ArrangeSync, owner: Account, count: int = 1, /, **fields: Any
 ) -> list[models.Item]:
     """Store items of an owner; return them, the oldest first."""
-    rows = items_of(owner, count, **fields)
+    rows = new_items(owner, count, **fields)
     arrange.store(*rows)
-    return rows
+    return rows[-count:]
+
+
+def item_content(arrange: ArrangeSync, owner: Account, /, **fields: Any) -> dict[str, Any]:
+    """Return the body of a request that creates an item, with all fields."""
+    # {% block content %}
+    content = {
+        "title": f"Title {new_id().hex[-6:]}",
+        "description": f"Description {new_id().hex[-6:]}",
+        "status": "active",
+    }
+    # {% endblock %}
+    return content | fields

@@ -35,6 +35,7 @@ class Author(Identified, Base):
     metadata = OWN
     __table_args__ = (
         UniqueConstraint("name", info={"error": NameTaken}),
+        UniqueConstraint("rank", "id", name="uq_authors_short"),
         CheckConstraint("rank > 0", name="rank"),
         {"info": {"missing": AuthorGone}},
     )

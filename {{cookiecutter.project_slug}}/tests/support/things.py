@@ -27,7 +27,7 @@ from app.infrastructure.database.models import Base
 from app.infrastructure.database.repository import table_of
 from app.infrastructure.http.routes import FeatureRouter, location_of, tag_of
 from app.infrastructure.http.schemas import InputModel
-from app.infrastructure.http.streaming import Format, export
+from app.infrastructure.http.streaming import ExportFormat, export
 from tests.support.factories import RowFactory
 from tests.support.models import OWN
 
@@ -116,7 +116,7 @@ async def search_endlessly(_: CurrentUser, reader: ReadSessionDep) -> None:
     include_in_schema=False,
 )
 async def export_things(
-    request: Request, owner: CurrentUser, snapshot: SnapshotDep, chosen: Format = "csv"
+    request: Request, owner: CurrentUser, snapshot: SnapshotDep, chosen: ExportFormat = "csv"
 ) -> StreamingResponse:
     batches = things_of(owner.id, snapshot)
     return await export(request, batches, name="things", columns=COLUMNS, chosen=chosen)

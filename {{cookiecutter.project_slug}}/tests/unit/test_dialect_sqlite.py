@@ -277,6 +277,7 @@ async def test_a_concurrent_duplicate_of_a_request_waits_for_the_first_answer(
     ("message", "statement", "name"),
     [
         ("UNIQUE constraint failed: authors.name", "INSERT", "uq_authors_name"),
+        ("UNIQUE constraint failed: authors.rank, authors.id", "INSERT", "uq_authors_short"),
         (
             "UNIQUE constraint failed: notes.author_id, notes.text",
             "INSERT",

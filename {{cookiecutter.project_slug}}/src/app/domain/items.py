@@ -1,5 +1,7 @@
-"""Items: the example resource."""
+"""Items."""
 
+# {% block imports %}
+# {% endblock %}
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final, Literal, NewType, TypedDict
@@ -10,16 +12,18 @@ from typing_extensions import TypeAliasType
 from app.core.errors import Conflict, NotFound
 
 ItemId = NewType("ItemId", UUID)
+# {% block types %}
 ItemPermission = Literal["items:read", "items:write"]
 ItemStatus = TypeAliasType("ItemStatus", Literal["draft", "active", "archived"])
 ItemSort = TypeAliasType(
-    "ItemSort",
-    Literal["created_at", "-created_at", "updated_at", "-updated_at", "title", "-title"],
+    "ItemSort", Literal["created_at", "-created_at", "updated_at", "-updated_at", "title", "-title"]
 )
-ExportFormat = TypeAliasType("ExportFormat", Literal["csv", "ndjson"])
+# {% endblock %}
 
 PERMISSIONS: Final[dict[ItemPermission, str]] = {
+    # {% block permissions %}
     "items:read": "Read your items.",
+    # {% endblock %}
     "items:write": "Create, change and delete your items.",
 }
 
@@ -38,6 +42,8 @@ class TooManyItems(Conflict):
     title = "Too many items"
 
 
+# {% block errors %}
+# {% endblock %}
 @dataclass(frozen=True, slots=True)
 class Item:
     """An item.
@@ -47,21 +53,26 @@ class Item:
     """
 
     id: ItemId
+    # {% block fields %}
     title: str
     description: str
     status: ItemStatus
+    # {% endblock %}
     version: int
     created_at: datetime
     updated_at: datetime
 
 
+# {% block columns %}
 ITEM_COLUMNS: Final = tuple(field.name for field in fields(Item))
 """Columns of an export."""
 
 
+# {% endblock %}
+# {% block stats %}
 @dataclass(frozen=True, slots=True)
 class ItemStats:
-    """Number of items by status."""
+    """Numbers of items by status."""
 
     draft: int = 0
     active: int = 0
@@ -73,12 +84,15 @@ class ItemStats:
         return self.draft + self.active + self.archived
 
 
+# {% endblock %}
 class ItemFields(TypedDict, total=False):
     """Fields that the owner sets: all of a new item, some in an update."""
 
+    # {% block updates %}
     title: str
     description: str
     status: ItemStatus
+    # {% endblock %}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +100,17 @@ class ItemFilter:
     """Conditions of a list; `None` means any.
 
     Attributes:
+        # {% block searched %}
         search: Text in the title or description, ignoring case.
+        # {% endblock %}
         created_from: Earliest time of creation.
         created_before: Time before which the item was created.
     """
 
+    # {% block conditions %}
     status: ItemStatus | None = None
     search: str | None = None
+    # {% endblock %}
     created_from: datetime | None = None
     created_before: datetime | None = None
 

@@ -9,12 +9,12 @@ from app.domain import items
 
 _Delegable = Literal[
     "profile:read",
-    items.ItemPermission,
     # {% if cookiecutter.use_s3 %}
     "files:read",
     "files:write",
     # {% endif %}
     "users:read",
+    items.ItemPermission,
 ]
 DelegablePermission = TypeAliasType("DelegablePermission", _Delegable)
 Permission = TypeAliasType(
@@ -28,11 +28,11 @@ _DESCRIBED: Final[tuple[Mapping[Any, str], ...]] = (
         "profile:write": "Change your own profile.",
         "account:manage": "Manage your password, sessions and API keys, and delete your account.",
     },
-    items.PERMISSIONS,
     # {% if cookiecutter.use_s3 %}
     {"files:read": "Read your files.", "files:write": "Upload and delete your files."},
     # {% endif %}
     {"users:read": "Read all users.", "users:write": "Change and delete any user."},
+    items.PERMISSIONS,
 )
 PERMISSIONS: Final[dict[Permission, str]] = {
     name: description for part in _DESCRIBED for name, description in part.items()

@@ -30,8 +30,8 @@ TASKS: Final[Tasks] = {
     # {% endif %}
     # {% if cookiecutter.use_arq %}
     DeleteExports: delete_exports,
-    ExportItems: export_items,
     Prune: prune,
     RemoveExports: remove_exports,
+    ExportItems: export_items,
     # {% endif %}
 }

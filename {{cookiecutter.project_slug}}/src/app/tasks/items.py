@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from app.core.jobs import JobFile, QueueUnavailable, TrackedJob
-from app.domain.items import ITEM_COLUMNS, ExportFormat, Item, ItemFilter
+from app.domain.items import ITEM_COLUMNS, Item, ItemFilter
 from app.domain.users import UserId
-from app.infrastructure.http.streaming import MEDIA_TYPES, exported
+from app.infrastructure.http.streaming import MEDIA_TYPES, ExportFormat, exported
 from app.repositories.items import ItemRepository
 from app.repositories.users import UserRepository
 from app.resources import Resources
@@ -35,9 +35,10 @@ class ExportItems(TrackedJob):
 
 
 async def export_items(job: ExportItems, resources: Resources) -> None:
-    """Write a snapshot of the items, in constant memory; delete the oldest exports over the limit.
+    """Write a snapshot of the items, and delete old exports.
 
-    Keys sort by the age of the jobs.
+    It takes constant memory. Of the exports over the limit, the oldest are deleted: keys sort by
+    the age of the jobs.
     """
     written = 0
 

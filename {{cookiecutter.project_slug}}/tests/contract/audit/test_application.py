@@ -17,6 +17,7 @@ from app.api.deps.auth import get_principal
 from app.config import Settings
 from app.core.config import HttpSettings
 from app.domain.permissions import PERMISSIONS, ROLES
+from app.infrastructure.http.routes import OPEN
 from app.main import create_app
 from app.resources import Resources
 from tests.contract.audit.source import (
@@ -37,14 +38,6 @@ from tests.contract.audit.source import (
 
 DEEPEST = 4
 """Resources, session, service, requirement."""
-
-PUBLIC = {
-    "POST /api/v1/auth/token",
-    "POST /api/v1/auth/refresh",
-    "POST /api/v1/auth/logout",
-    "POST /api/v1/users",
-}
-"""The operations that need no credentials."""
 
 CLOSES = ("aclose", "close", "dispose", "disconnect", "shutdown", "cache_clear")
 
@@ -152,14 +145,18 @@ def test_sch03_shares_fields_by_one_base() -> None:
 
 
 def test_sec06_requires_permissions_through_scopes() -> None:
-    """SEC06: roles hold permissions; routes ask for permissions, through `Security` scopes."""
+    """SEC06: roles hold permissions; routes ask for permissions, unless they say `OPEN`."""
     asked: dict[str, set[str]] = {title(operation): set() for operation in operations()}
     for operation in operations():
         for dependency in needed(operation.dependant):
             if source_of(dependency) is get_principal:
                 for scopes in (dependency.parent_oauth_scopes, dependency.own_oauth_scopes):
                     asked[title(operation)].update(scopes or ())
-    assert {each for each in asked if "/api/" in each and not asked[each]} == PUBLIC
+    extras = {
+        title(each): getattr(each.original_route, "openapi_extra", None) for each in operations()
+    }
+    is_open = {each for each in asked if "/api/" in each and not asked[each]}
+    assert is_open == {each for each, extra in extras.items() if extra == OPEN}
     assert set().union(*asked.values()) == set(PERMISSIONS) == set().union(*ROLES.values())
     assert_none(
         module.at(node, "ask for a permission: `Security(get_principal, scopes=[…])`")

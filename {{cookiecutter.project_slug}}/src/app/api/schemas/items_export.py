@@ -3,24 +3,20 @@
 from pydantic import Field
 
 from app.api.schemas.items import ItemFilterQuery
-from app.domain.items import ExportFormat
-from app.infrastructure.http.schemas import InputModel
+from app.infrastructure.http.streaming import ExportQuery
 
 
 class ItemFilterRequest(ItemFilterQuery):
     """Filters; items must match all of them."""
 
 
-class ItemExportCreate(InputModel):
+class ItemExportCreate(ExportQuery):
     """An export of items."""
 
-    format: ExportFormat = Field(
-        "csv",
-        description="CSV for spreadsheets (RFC 4180), NDJSON for programs.",
-        examples=["ndjson"],
-    )
     filter: ItemFilterRequest = Field(
         default_factory=lambda: ItemFilterRequest.model_validate({}),
         description="Filters; all items by default.",
+        # {% block example %}
         examples=[{"status": "active"}],
+        # {% endblock %}
     )

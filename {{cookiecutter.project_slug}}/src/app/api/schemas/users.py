@@ -4,13 +4,10 @@ from typing import Annotated, cast
 
 from pydantic import (
     MISSING,
-    BeforeValidator,
-    EmailStr,
     Field,
     Secret,
     StringConstraints,
 )
-from pydantic_core import PydanticCustomError
 
 from app.api.schemas.api_keys import ApiKeyResponse
 from app.core.security.passwords import MAX_LENGTH, MIN_LENGTH
@@ -21,6 +18,7 @@ from app.infrastructure.http.schemas import (
     TEXT,
     VISIBLE_LINE,
     ChangingResourceResponse,
+    Email,
     InputModel,
     Page,
     PageQuery,
@@ -30,26 +28,7 @@ from app.infrastructure.http.schemas import (
 
 _EMAIL = "ada@example.com"
 _PASSWORD = "Analytical1Engine"  # noqa: S105 - an example
-_LONGEST_LOCAL_PART = 64
 
-
-def _is_bare_address(value: object) -> object:
-    """Refuse two forms that `EmailStr` accepts: a name before the address, a long local part.
-
-    The local part has at most 64 octets (RFC 5321 §4.5.3.1.1).
-    """
-    if isinstance(value, str):
-        local, _, _ = value.strip().partition("@")
-        if "<" in value or len(local.encode(errors="replace")) > _LONGEST_LOCAL_PART:
-            raise PydanticCustomError("value_error", "value is not a valid email address")
-    return value
-
-
-Email = Annotated[
-    EmailStr,
-    BeforeValidator(_is_bare_address),
-    Field(max_length=254, description="E-mail address."),
-]
 Username = Annotated[
     str,
     StringConstraints(min_length=3, max_length=32, pattern=r"^[a-z0-9][a-z0-9._-]*[a-z0-9]$"),

@@ -31,7 +31,7 @@ from app.domain.auth import (
 )
 from app.domain.users import WrongPassword
 from app.infrastructure.http.problems import problems
-from app.infrastructure.http.routes import FeatureRouter
+from app.infrastructure.http.routes import OPEN, FeatureRouter
 from app.infrastructure.http.schemas import EXAMPLE_ID, LINE
 
 router = FeatureRouter(prefix="/auth", tags=["auth"], dependencies=[AuthRateLimitedByAddress])
@@ -63,6 +63,7 @@ DeviceToken = Annotated[
     status_code=200,
     summary="Log in",
     responses=problems(InvalidCredentials, TooManyLoginAttempts, PasswordHashingBusy),
+    openapi_extra=OPEN,
 )
 async def log_in(
     form: Annotated[TokenRequest, Form()],
@@ -86,6 +87,7 @@ async def log_in(
     status_code=200,
     summary="Refresh tokens",
     responses=problems(InvalidRefreshToken, RefreshTokenReused),
+    openapi_extra=OPEN,
 )
 async def refresh_tokens(
     body: RefreshTokenRequest, client: ClientDep, auth: AuthServiceDep
@@ -119,7 +121,7 @@ async def step_up(
     return AccessTokenResponse.model_validate(token)
 
 
-@router.post("/logout", status_code=204, summary="Log out")
+@router.post("/logout", status_code=204, summary="Log out", openapi_extra=OPEN)
 async def log_out(body: RefreshTokenRequest, auth: AuthServiceDep) -> None:
     """End the session of a refresh token and revoke its access tokens.
 

@@ -1,5 +1,7 @@
-"""Items: the example resource."""
+"""Items."""
 
+# {% block imports %}
+# {% endblock %}
 from typing import Annotated
 from uuid import UUID
 
@@ -39,7 +41,9 @@ router = FeatureRouter(prefix="/items", tags=["items"])
 
 TAG = {
     "name": "items",
+    # {% block tag %}
     "description": "The example resource: owned, paged, searched and exported.",
+    # {% endblock %}
 }
 
 ItemIdPath = Annotated[UUID, Path(description="ID of the item.", examples=[EXAMPLE_ID])]
@@ -49,7 +53,9 @@ ItemIdPath = Annotated[UUID, Path(description="ID of the item.", examples=[EXAMP
     "",
     status_code=201,
     summary="Create an item",
+    # {% block creation %}
     responses=problems(TooManyItems) | replayable(created("/api/v1/items", versions=True)),
+    # {% endblock %}
 )
 async def create_item(
     request: Request,
@@ -66,24 +72,31 @@ async def create_item(
     return ItemResponse.model_validate(item)
 
 
+# {% block list %}
 @router.get(
     "", status_code=200, summary="List items", responses=problems(InvalidInput, SearchTooSlow)
 )
+# {% endblock %}
 async def list_items(owner: ItemViewer, query: ItemListDep, items: ItemQueriesDep) -> ItemPage:
+    # {% block listed %}
     """List your items, filtered, searched and sorted.
 
+    # {% endblock %}
     Pages stay consistent while items are added: each starts after the last item of the previous.
     """
     page = await items.list(owner.id, query.to_filter(), query.sort, query.page())
     return ItemPage.model_validate(page)
 
 
+# {% block stats %}
 @router.get("/stats", status_code=200, summary="Count items")
 async def get_item_stats(owner: ItemViewer, stats: ItemStatsDep) -> ItemStatsResponse:
     """Count your items by status."""
     return ItemStatsResponse.model_validate(await stats.get(owner.id))
 
 
+# {% endblock %}
+# {% block export %}
 @router.get(
     "/export",
     status_code=200,
@@ -102,6 +115,7 @@ async def export_items(
     return await export(request, batches, name="items", columns=ITEM_COLUMNS, chosen=query.format)
 
 
+# {% endblock %}
 @router.get(
     "/{item_id}",
     status_code=200,
@@ -118,10 +132,10 @@ async def get_item(
 ) -> ItemResponse | Response:
     """Retrieve one of your items."""
     item = await items.get(owner.id, ItemId(item_id))
-    tag = tag_of(item.version)
-    if if_none_match is not None and names_tag(if_none_match, tag, weak=True):
-        return Response(status_code=304, headers={"ETag": tag})
-    response.headers["ETag"] = tag
+    etag = tag_of(item.version)
+    if if_none_match is not None and names_tag(if_none_match, etag, weak=True):
+        return Response(status_code=304, headers={"ETag": etag})
+    response.headers["ETag"] = etag
     return ItemResponse.model_validate(item)
 
 
@@ -129,7 +143,9 @@ async def get_item(
     "/{item_id}",
     status_code=200,
     summary="Replace an item",
+    # {% block replacement %}
     responses=problems(ItemNotFound, PreconditionFailed) | VERSION,
+    # {% endblock %}
 )
 async def replace_item(
     owner: ItemEditor,
@@ -149,7 +165,9 @@ async def replace_item(
     "/{item_id}",
     status_code=200,
     summary="Update an item",
+    # {% block change %}
     responses=problems(ItemNotFound, PreconditionFailed) | VERSION,
+    # {% endblock %}
 )
 async def change_item(
     owner: ItemEditor,

@@ -33,7 +33,7 @@ _ACCEPTED: Final[Responses] = {
 @router.post(
     "/items-export",
     status_code=202,
-    summary="Start an export",
+    summary="Start an export of items",
     responses=problems(TooManyJobs) | _ACCEPTED,
 )
 async def export_items_in_background(

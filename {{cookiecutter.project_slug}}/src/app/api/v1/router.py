@@ -25,17 +25,17 @@ FEATURES = (
     auth,
     api_keys,
     users,
-    items,
     # {% if cookiecutter.use_s3 %}
     files,
-    # {% endif %}
-    # {% if cookiecutter.use_arq %}
-    items_export,
-    jobs,
     # {% endif %}
     # {% if cookiecutter.use_websockets %}
     ws,
     # {% endif %}
+    # {% if cookiecutter.use_arq %}
+    jobs,
+    items_export,
+    # {% endif %}
+    items,
 )
 """Modules with a `router`, the `TAG` of its operations, and `body_limits` of its own."""
 

@@ -37,7 +37,7 @@ from app.domain.users import (
     WrongPassword,
 )
 from app.infrastructure.http.problems import problems
-from app.infrastructure.http.routes import FeatureRouter, created, location_of
+from app.infrastructure.http.routes import OPEN, FeatureRouter, created, location_of
 from app.infrastructure.http.schemas import EXAMPLE_ID
 
 router = FeatureRouter(prefix="/users", tags=["users"])
@@ -55,6 +55,7 @@ UserIdPath = Annotated[UUID, Path(description="ID of the user.", examples=[EXAMP
     summary="Register",
     responses=problems(EmailTaken, UsernameTaken, PasswordHashingBusy) | created("/api/v1/users"),
     dependencies=[AuthRateLimitedByAddress],
+    openapi_extra=OPEN,
 )
 async def register_user(
     request: Request, body: UserCreate, users: UserServiceDep, response: Response

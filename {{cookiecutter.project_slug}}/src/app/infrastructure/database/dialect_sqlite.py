@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import aiosqlite
-from sqlalchemy import Connection, DateTime, Dialect, Select, Table, event, text
+from sqlalchemy import Connection, DateTime, Dialect, Select, Table, UniqueConstraint, event, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -249,9 +249,8 @@ async def limited(connection: AsyncConnection, seconds: float) -> AsyncIterator[
 def constraint_of(error: IntegrityError, tables: Mapping[str, Table]) -> str | None:
     """Return the name of the violated constraint.
 
-    For a unique constraint, SQLite reports the columns, from which the naming convention derives
-    the name. For a foreign key it reports nothing: the name is known only if an INSERT failed into
-    a table with a single foreign key.
+    For a unique constraint, SQLite reports the columns. For a foreign key it reports nothing: the
+    name is known only if an INSERT failed into a table with a single foreign key.
     """
     if str(error.orig) == _FOREIGN_KEY_FAILED:
         match = _INSERTED.match(error.statement or "")
@@ -263,8 +262,12 @@ def constraint_of(error: IntegrityError, tables: Mapping[str, Table]) -> str | N
         return None
     if match["kind"] == "CHECK":
         return match["name"]
-    columns = [column.strip().split(".") for column in match["name"].split(",")]
-    return "_".join(["uq", columns[0][0], *(column[-1] for column in columns)])
+    found = [column.strip().split(".") for column in match["name"].split(",")]
+    name, columns = found[0][0], [column[-1] for column in found]
+    for each in tables[name].constraints if name in tables else ():
+        if isinstance(each, UniqueConstraint) and each.columns.keys() == columns:
+            return str(each.name)
+    return "_".join(["uq", name, *columns])
 
 
 def why_unavailable(error: DBAPIError) -> str | None:

@@ -22,11 +22,13 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     delete,
+    insert,
     literal,
     select,
     tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.types import TypeEngine
 
 from app.core.errors import FieldError, InvalidInput
@@ -81,6 +83,30 @@ def in_orders(statement: Select[Any], model: type[Base], *names: str) -> Mapping
     return orders
 
 
+def insert_within_quota(
+    model: type[Base], read_model: type[Any], *names: str
+) -> ReturningInsert[*tuple[Any, ...]]:
+    """Return an INSERT of a row with the fields, unless its owner has `quota` rows.
+
+    One statement with the check, because creation is frequent. `Repository.insert` runs it.
+    """
+    table = table_of(model)
+    columns = [table.c[name] for name in ("owner_id", *names, "version")]
+    quota_is_used = (
+        select(literal(1))
+        .where(table.c.owner_id == bindparam("new_owner_id"))
+        .offset(bindparam("others", type_=Integer()))
+        .limit(1)
+        .exists()
+    )
+    values = (bindparam(f"new_{column.name}", type_=column.type) for column in columns)
+    return (
+        insert(table)
+        .from_select(columns, select(*values).where(~quota_is_used))
+        .returning(*columns_of(model, read_model))
+    )
+
+
 class Repository(Generic[Entity]):
     """Reads and writes the rows of one model.
 
@@ -96,7 +122,11 @@ class Repository(Generic[Entity]):
         self.session = cast("Session", session)
 
     async def one(
-        self, statement: Select[Any], read_model: Callable[..., T], /, **values: object
+        self,
+        statement: Select[Any] | ReturningInsert[*tuple[Any, ...]],
+        read_model: Callable[..., T],
+        /,
+        **values: object,
     ) -> T | None:
         """Return the first row of a statement as a read model."""
         row = (await self.session.execute(statement, values)).first()
@@ -142,6 +172,21 @@ class Repository(Generic[Entity]):
         rows.pop()
         last_row: Any = rows[-1]
         return Page(rows, encode_cursor(sort, getattr(last_row, name), last_row.id))
+
+    async def insert(
+        self,
+        statement: ReturningInsert[*tuple[Any, ...]],
+        read_model: Callable[..., T],
+        quota: int,
+        /,
+        **values: object,
+    ) -> T | None:
+        """Insert a row by `insert_within_quota`; return `None` if the quota is used.
+
+        A plain INSERT costs less than an entity, whose changes the session tracks.
+        """
+        parameters = {f"new_{name}": value for name, value in values.items()}
+        return await self.one(statement, read_model, **parameters, new_version=1, others=quota - 1)
 
     async def has(self, count: int, condition: ColumnElement[bool]) -> bool:
         """Return whether at least `count` rows match; stop reading there."""

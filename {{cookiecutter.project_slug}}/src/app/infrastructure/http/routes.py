@@ -20,6 +20,9 @@ from app.infrastructure.http.context import request_context
 from app.infrastructure.http.problems import Responses
 from app.infrastructure.http.schemas import EXAMPLE_ID
 
+OPEN: Final[dict[str, Any]] = {"security": []}
+"""The `openapi_extra` of an operation that needs no credentials."""
+
 _ETAG: Final = {
     "ETag": {
         "description": "Version, for `If-Match` and `If-None-Match` (RFC 9110 §8.8.3).",

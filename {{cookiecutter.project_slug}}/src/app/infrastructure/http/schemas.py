@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -11,9 +11,11 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    EmailStr,
     Field,
     Secret,
     StringConstraints,
+    model_validator,
 )
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
@@ -22,6 +24,7 @@ from app.core.pages import MAX_CURSOR_LENGTH, PageRequest
 from app.core.security.passwords import MAX_LENGTH
 
 T = TypeVar("T")
+_LONGEST_LOCAL_PART = 64
 _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]")
 
 EXAMPLE_ID = "01976d5e-8a7c-7cc3-98c1-5f2b6a1d9e10"
@@ -66,6 +69,25 @@ def is_a_number(value: object) -> object:
     if isinstance(value, bool | str):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return value
+
+
+def _is_bare_address(value: object) -> object:
+    """Refuse two forms that `EmailStr` accepts: a name before the address, a long local part.
+
+    The local part has at most 64 octets (RFC 5321 §4.5.3.1.1).
+    """
+    if isinstance(value, str):
+        local, _, _ = value.strip().partition("@")
+        if "<" in value or len(local.encode(errors="replace")) > _LONGEST_LOCAL_PART:
+            raise PydanticCustomError("value_error", "value is not a valid email address")
+    return value
+
+
+Email = Annotated[
+    EmailStr,
+    BeforeValidator(_is_bare_address),
+    Field(max_length=254, description="E-mail address."),
+]
 
 
 class InputModel(BaseModel):
@@ -150,3 +172,24 @@ def _in_utc(moment: datetime) -> datetime:
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_is_written_out), AfterValidator(_in_utc)]
 """A time with its time zone, converted to UTC."""
+
+
+class CreationQuery(InputModel):
+    """Filters by the time of creation."""
+
+    created_from: Moment | None = Field(
+        None,
+        description="Only those created at this time or later.",
+        examples=["2026-11-01T00:00:00Z"],
+    )
+    created_before: Moment | None = Field(
+        None,
+        description="Only those created before this time.",
+        examples=["2026-12-01T00:00:00Z"],
+    )
+
+    @model_validator(mode="after")
+    def _period_is_not_empty(self) -> Self:
+        if self.created_from and self.created_before and self.created_from >= self.created_before:
+            raise PydanticCustomError("empty_period", "created_from must be before created_before")
+        return self

@@ -7,18 +7,22 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from pydantic import Field
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from typing_extensions import TypeAliasType
 
 from app.infrastructure.http.context import is_head
 from app.infrastructure.http.routes import ATTACHMENT
+from app.infrastructure.http.schemas import InputModel
 
-Format = Literal["csv", "ndjson"]
+ExportFormat = TypeAliasType("ExportFormat", Literal["csv", "ndjson"])
+
 
 _CHUNK_BYTES: Final = 64 * 1024
 
-MEDIA_TYPES: Final[dict[Format, str]] = {
+MEDIA_TYPES: Final[dict[ExportFormat, str]] = {
     "csv": "text/csv; charset=utf-8",
     "ndjson": "application/x-ndjson",
 }
@@ -45,13 +49,23 @@ _FORMULA_START: Final = re.compile(
 )
 
 
+class ExportQuery(InputModel):
+    """Format of an export."""
+
+    format: ExportFormat = Field(
+        "csv",
+        description="CSV for spreadsheets (RFC 4180), NDJSON for programs.",
+        examples=["ndjson"],
+    )
+
+
 async def export(
     request: Request,
     batches: AsyncIterator[Sequence[object]],
     *,
     name: str,
     columns: Sequence[str],
-    chosen: Format,
+    chosen: ExportFormat,
 ) -> StreamingResponse:
     """Return rows as a file, sent as the database returns them.
 
@@ -68,7 +82,7 @@ async def export(
 
 
 async def exported(
-    batches: AsyncIterator[Sequence[object]], *, columns: Sequence[str], chosen: Format
+    batches: AsyncIterator[Sequence[object]], *, columns: Sequence[str], chosen: ExportFormat
 ) -> AsyncIterator[bytes]:
     """Yield rows as CSV with a header line (RFC 4180), or as one JSON object per line."""
     header = ",".join(columns).encode() + b"\r\n" if chosen == "csv" else b""

@@ -1,0 +1,1 @@
+"""The toolkit of the template: commands for projects made from it."""

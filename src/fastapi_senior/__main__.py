@@ -1,0 +1,5 @@
+"""`python -m fastapi_senior`."""
+
+from fastapi_senior.cli import main
+
+main()

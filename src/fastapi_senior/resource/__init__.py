@@ -1,0 +1,1 @@
+"""The command `resource`: adds a resource to a project, or removes one."""
