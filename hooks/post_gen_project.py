@@ -5,6 +5,7 @@ deterministic and idempotent, because cruft runs it twice per update. Standard l
 """
 
 import json
+import shlex
 import shutil
 import sys
 import tomllib
@@ -71,10 +72,17 @@ def _remove(project: Path, path: Path) -> None:
 def main(answers: Mapping[str, object]) -> int:
     """Apply the manifest to the working directory, print the next steps, return the exit code."""
     apply(Path.cwd(), answers)
-    print(f"cd {Path.cwd().name} && git init")
-    print("uv run app dev    # serves http://127.0.0.1:8000/docs, and writes uv.lock")
-    print('git add . && git commit -m "Initial commit"')
+    print("\n".join(next_steps(Path.cwd().name)))
     return 0
+
+
+def next_steps(folder: str) -> list[str]:
+    """Return commands to go on with."""
+    return [
+        f"cd {shlex.quote(folder)} && git init",
+        "uv run app dev    # serves http://127.0.0.1:8000/docs, and writes uv.lock",
+        'git add . && git commit -m "Initial commit"',
+    ]
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ OF_MODULES = [
         for variant in ("", "-sentry")
     ),
     "tests/test_variants.py::test_has_no_word_of_other_answers[sqlite]",
+    "tests/toolkit/test_init.py::test_every_question_has_an_option",
 ]
 
 NEW_FILES = {
@@ -143,7 +144,7 @@ def test_reports_an_error(reports: ErrorReports) -> None:
 def fork(tmp_path: Path) -> Path:
     """A copy of the template with its tests."""
     copy = copy_template(tmp_path / "fork")
-    for name in ("tests", "tools", "pyproject.toml", "tox.ini", "README.md"):
+    for name in ("src", "tests", "tools", "pyproject.toml", "tox.ini", "README.md"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -203,6 +204,14 @@ def test_adds_a_module_by_the_steps_of_the_guide(fork: Path) -> None:
     content = {**{key: content[key] for key in questions[:place]}, "use_sentry": False} | content
     content["__prompts__"]["use_sentry"] = "Sentry: error reports"
     _write_answers(fork, content)
+    package = fork / "src/fastapi_senior/init"
+    _insert(package / "generation.py", '    "python_version": "', '    "use_sentry": "--sentry",\n')
+    _insert(package / "command.py", '        "python_version": ', '        "use_sentry": sentry,\n')
+    _insert(
+        package / "command.py",
+        "    python: Annotated[",
+        '    sentry: Annotated[bool | None, typer.Option("--sentry/--no-sentry")] = None,\n',
+    )
     # 2: its packages; it goes with all others
     _insert(fork / "hooks/pre_gen_project.py", "s3transfer ", "sentry-sdk ")
     # 3, 4 and 7: the files, with a port and its harmless adapter, and the development server

@@ -7,7 +7,9 @@ import typer
 
 from fastapi_senior import console
 from fastapi_senior.errors import Refused
+from fastapi_senior.init import command as init
 from fastapi_senior.resource import command as resource
+from fastapi_senior.scaffold import command as scaffold
 
 app: Final = typer.Typer(
     name="fastapi-senior",
@@ -17,7 +19,8 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.add_typer(resource.app)
+for command in (init, scaffold, resource):
+    app.add_typer(command.app)
 
 
 def main() -> None:

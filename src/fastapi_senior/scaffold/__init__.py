@@ -1,0 +1,1 @@
+"""The command `scaffold`: adds the empty layers to a folder."""
