@@ -6,6 +6,7 @@ from typing import Final
 import typer
 
 from fastapi_senior import console
+from fastapi_senior.endpoint import command as endpoint
 from fastapi_senior.errors import Refused
 from fastapi_senior.init import command as init
 from fastapi_senior.resource import command as resource
@@ -19,7 +20,7 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (init, scaffold, resource):
+for command in (init, scaffold, resource, endpoint):
     app.add_typer(command.app)
 
 

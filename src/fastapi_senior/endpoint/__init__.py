@@ -1,0 +1,1 @@
+"""The command `endpoint`: adds an operation to a resource of a project."""
