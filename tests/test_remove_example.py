@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import manifest
+from tests.toolkit.projects import commit, git
 from tools import variant
 
 ENDS = pytest.mark.parametrize("name", variant.ends(), indirect=True)
@@ -22,29 +23,8 @@ OF_THE_EXAMPLE = re.compile(
 def copy(project: Path, tmp_path: Path) -> Path:
     """A copy of the variant, committed."""
     place = shutil.copytree(project, tmp_path / "project")
-    git(place, "init", "--quiet")
     commit(place)
     return place
-
-
-def git(project: Path, *arguments: str) -> str:
-    options = (
-        "-c",
-        "user.name=Ada",
-        "-c",
-        "user.email=ada@example.com",
-        "-c",
-        "core.excludesFile=",
-    )
-    done = subprocess.run(
-        ("git", *options, *arguments), cwd=project, capture_output=True, text=True, check=True
-    )
-    return done.stdout
-
-
-def commit(project: Path) -> None:
-    git(project, "add", "--all")
-    git(project, "commit", "--quiet", "--message", "Generate")
 
 
 def remove(project: Path, *options: str) -> subprocess.CompletedProcess[str]:

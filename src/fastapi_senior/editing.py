@@ -19,11 +19,34 @@ def code(node: cst.CSTNode | None) -> str:
     return "" if node is None else _NOTHING.code_for_node(node).strip()
 
 
-def moved(path: str, name: str) -> Refused:
-    """Return the refusal to edit a module that lacks a name of the template."""
+def moved(path: str, part: str) -> Refused:
+    """Return the refusal to edit a file that lacks a part of the template."""
     return Refused(
-        f"{path}: `{name}` is not where the template has it. Move it back, then run this again."
+        f"{path}: {part} is not where the template has it. Move it back, then run this again."
     )
+
+
+def wrapped_tree(path: str, text: str) -> MetadataWrapper:
+    """Return the tree of a module, with metadata.
+
+    Raises:
+        Refused: It can't be parsed.
+    """
+    try:
+        return MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
+    except cst.ParserSyntaxError as error:
+        raise Refused(f"{path}:{error.raw_line}: {error.message}. Mend it first.") from error
+
+
+def target_of(node: cst.CSTNode) -> str | None:
+    """Return the name that a statement binds."""
+    match node:
+        case cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=name))]):
+            return name
+        case cst.AnnAssign(target=cst.Name(value=name)):
+            return name
+        case _:
+            return None
 
 
 class Module:
@@ -46,12 +69,7 @@ class Module:
         self._parse()
 
     def _parse(self) -> None:
-        try:
-            self._wrapper = MetadataWrapper(cst.parse_module(self.text), unsafe_skip_copy=True)
-        except cst.ParserSyntaxError as error:
-            raise Refused(
-                f"{self.path}:{error.raw_line}: {error.message}. Mend it first."
-            ) from error
+        self._wrapper = wrapped_tree(self.path, self.text)
         self.tree = self._wrapper.module
 
     def _end(self, node: cst.CSTNode) -> int:
@@ -76,7 +94,7 @@ class Module:
             Refused: There is none of that name.
         """
         if name not in self.classes:
-            raise moved(self.path, name)
+            raise moved(self.path, f"`{name}`")
         return self.classes[name]
 
     def require(self, *names: str) -> None:
@@ -84,7 +102,7 @@ class Module:
         bound = {name for statement in self.tree.body for name in _bound(statement)}
         for name in names:
             if name not in bound:
-                raise moved(self.path, name)
+                raise moved(self.path, f"`{name}`")
 
     def insert_after(self, node: cst.CSTNode, text: str) -> None:
         """Insert lines after a statement."""
@@ -103,7 +121,7 @@ class Module:
             and isinstance(statement.body[0], cst.Import | cst.ImportFrom)
         ]
         if not imported:
-            raise moved(self.path, "import")
+            raise moved(self.path, "`import`")
         end = self._end(imported[-1])
         self._write(
             ruffed(
@@ -156,13 +174,4 @@ def _bound(statement: cst.CSTNode) -> list[str]:
         return [statement.name.value]
     if not isinstance(statement, cst.SimpleStatementLine):
         return []
-    found = []
-    for each in statement.body:
-        match each:
-            case cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=name))]):
-                found.append(name)
-            case cst.AnnAssign(target=cst.Name(value=name)):
-                found.append(name)
-            case _:
-                pass
-    return found
+    return [name for each in statement.body if (name := target_of(each)) is not None]

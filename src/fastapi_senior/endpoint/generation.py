@@ -16,7 +16,7 @@ from fastapi_senior.endpoint.specification import Endpoint
 from fastapi_senior.errors import Refused
 from fastapi_senior.project import Project
 from fastapi_senior.resource.fields import camel, literal
-from fastapi_senior.resource.rendering import wrapped
+from fastapi_senior.resource.rendering import environment, wrapped
 
 _BASES: Final = {"updated_at": "ChangingResourceResponse", "id": "ResourceResponse"}
 _INHERITED: Final = {
@@ -163,7 +163,7 @@ def _input_fields(resource: Resource, endpoint: Endpoint) -> Iterator[str]:
             yield code(field)
         elif given.optional or endpoint.method == "PATCH":
             if given.name not in resource.update:
-                raise editing.moved(resource.path("api/schemas"), f"{given.name} of {model}")
+                raise editing.moved(resource.path("api/schemas"), f"`{given.name} of {model}`")
             yield code(resource.update[given.name])
         else:
             yield _required(field)
@@ -314,7 +314,7 @@ def _add_route(resource: Resource, endpoint: Endpoint, values: Mapping[str, obje
         if isinstance(each, cst.FunctionDef) and resource.operation_of(each)
     ]
     if not positions:
-        raise editing.moved(module.path, f"@router.{values['method']}")
+        raise editing.moved(module.path, f"`@router.{values['method']}`")
     after = body[positions[-1]]
     if endpoint.parameter is None:  # before `/{item_id}`, which would match its path
         rows = [
@@ -396,17 +396,8 @@ def _add_tests(resource: Resource, values: Mapping[str, object]) -> None:
 
 def _rendered(resource: Resource, name: str, values: Mapping[str, object]) -> str:
     """Return a fragment, formatted by the settings of the project."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-        block_start_string="# {%",
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - it renders Python
-    )
-    environment.filters["literal"] = literal
-    text = environment.get_template(f"{name}.py.jinja").render(values)
+    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
+    text = environment(loader).get_template(f"{name}.py.jinja").render(values)
     return editing.ruffed(wrapped(text), resource.root / resource.routes.path, ("format",))
 
 

@@ -106,7 +106,7 @@ class Resource:
                     "Change that, or use another path."
                 )
         if self.base_method(endpoint) not in self.methods:
-            raise editing.moved(self.service.path, self.base_method(endpoint))
+            raise editing.moved(self.service.path, f"`{self.base_method(endpoint)}`")
 
     @property
     def test_path(self) -> str:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from io import StringIO
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper, PositionProvider
+from libcst.metadata import PositionProvider
 
 from fastapi_senior.changes import Changes
-from fastapi_senior.errors import Refused
+from fastapi_senior.editing import code, moved, target_of, wrapped_tree
 from fastapi_senior.resource.names import Names
 from fastapi_senior.resource.specification import Specification
 
@@ -26,8 +26,6 @@ CONFIG = "src/app/config.py"
 ENVIRONMENT = ".env.example"
 LINE = 100
 """Length of lines in projects."""
-
-_NOTHING = cst.Module([])
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +130,7 @@ class _Module:
     def __init__(self, path: str, text: str) -> None:
         self.path = path
         self.text = text
-        try:
-            wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
-        except cst.ParserSyntaxError as error:
-            raise Refused(f"{path}:{error.raw_line}: {error.message}. Mend it first.") from error
+        wrapper = wrapped_tree(path, text)
         self.body = wrapper.module.body
         self._positions = wrapper.resolve(PositionProvider)
         self._lines = [0]
@@ -177,17 +172,17 @@ class _Module:
         for statement in self.body:
             if isinstance(statement, cst.SimpleStatementLine):
                 for each in statement.body:
-                    if _target_of(each) == variable:
+                    if target_of(each) == variable:
                         value = each.value if isinstance(each, cst.Assign | cst.AnnAssign) else None
                         elements = _elements_of(value)
                         if value is not None and elements is not None:
                             return value, [self._element(element) for element in elements]
-        raise _moved(self.path, f"the list `{variable}`")
+        raise moved(self.path, f"the list `{variable}`")
 
     def _element(self, node: cst.CSTNode) -> _Element:
         comma = getattr(node, "comma", cst.MaybeSentinel.DEFAULT)
         plain = node.with_changes(comma=cst.MaybeSentinel.DEFAULT)
-        text = _NOTHING.code_for_node(plain).strip()
+        text = code(plain)
         start = self.start(node)
         return _Element(text, start, start + len(text), isinstance(comma, cst.Comma))
 
@@ -250,7 +245,7 @@ def _with_statement(module: _Module, wanted: _Import) -> str:
         at = _next_line(text, module.end(statements[-1][0]))
         new = _lined(text, "\n") + new
     else:
-        raise _moved(module.path, "the imports")
+        raise moved(module.path, "the imports")
     return text[:at] + new + text[at:]
 
 
@@ -332,7 +327,7 @@ def _add_quota(changes: Changes, resource: Specification) -> None:
     text = changes.read(ENVIRONMENT)
     settings = list(re.finditer(r"APP_QUOTAS__.*", text))
     if not settings:
-        raise _moved(ENVIRONMENT, "`APP_QUOTAS__`")
+        raise moved(ENVIRONMENT, "`APP_QUOTAS__`")
     entry = f"\n# {help_}\n#APP_QUOTAS__{plural.upper()}={resource.quota}\n"
     changes.write(ENVIRONMENT, _inserted(text, _next_line(text, settings[-1].end()), entry))
 
@@ -343,7 +338,7 @@ def _remove_quota(changes: Changes, names: Names) -> None:
     for number, statement in enumerate(body):
         if isinstance(statement, cst.SimpleStatementLine):
             field = statement.body[0]
-            if isinstance(field, cst.AnnAssign) and _target_of(field) == names.plural:
+            if isinstance(field, cst.AnnAssign) and target_of(field) == names.plural:
                 last = body[number + 1] if _is_text(body[number + 1 : number + 2]) else statement
                 start, end = module.start(statement), module.end(last)
                 changes.write(CONFIG, _without_lines(module.text, start, end, follows=True))
@@ -359,7 +354,7 @@ def _quotas(module: _Module) -> cst.ClassDef:
     for node in module.body:
         if isinstance(node, cst.ClassDef) and node.name.value == "QuotaSettings":
             return node
-    raise _moved(module.path, "the class `QuotaSettings`")
+    raise moved(module.path, "the class `QuotaSettings`")
 
 
 def _is_text(statements: Sequence[cst.BaseStatement | cst.BaseSmallStatement]) -> bool:
@@ -368,16 +363,6 @@ def _is_text(statements: Sequence[cst.BaseStatement | cst.BaseSmallStatement]) -
             return True
         case _:
             return False
-
-
-def _target_of(node: cst.CSTNode) -> str | None:
-    match node:
-        case cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=name))]):
-            return name
-        case cst.AnnAssign(target=cst.Name(value=name)):
-            return name
-        case _:
-            return None
 
 
 def _elements_of(value: cst.BaseExpression | None) -> Sequence[cst.CSTNode] | None:
@@ -400,7 +385,7 @@ def _close(module: _Module, value: cst.BaseExpression) -> int:
 
 
 def _module_of(node: cst.ImportFrom) -> str:
-    return _NOTHING.code_for_node(node.module) if node.module else ""
+    return code(node.module)
 
 
 def _import_of(module: str, names: Sequence[str]) -> str:
@@ -453,9 +438,3 @@ def _without_lines(text: str, start: int, end: int, *, follows: bool = False) ->
     if blank and (follows or re.match(r"\r?\n", after)):
         before = before[: blank.start()]
     return before + after
-
-
-def _moved(path: str, name: str) -> Refused:
-    return Refused(
-        f"{path}: {name} is not where the template has it. Move it back, then run this again."
-    )

@@ -6,7 +6,6 @@ child in `templates/` overrides these blocks; the rest is the example's text wit
 
 import ast
 import re
-import subprocess
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Final, cast
 
 import jinja2
-import ruff
 
 from fastapi_senior.distribution import template_root
+from fastapi_senior.editing import ruffed
 from fastapi_senior.errors import Refused
 from fastapi_senior.files import parsed
 from fastapi_senior.project import Table
@@ -103,11 +102,10 @@ def _identifiers(
         yield found - own
 
 
-def _texts(
-    specification: Specification, paths: Mapping[str, str], context: Mapping[str, object]
-) -> Iterator[tuple[str, str]]:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_loader(specification.names)),
+def environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
+    """Return the environment of templates of Python, whose directives are comments."""
+    found = jinja2.Environment(
+        loader=loader,
         block_start_string="# {%",
         trim_blocks=True,
         lstrip_blocks=True,
@@ -115,11 +113,18 @@ def _texts(
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701 - it renders Python
     )
-    environment.filters |= {
+    found.filters |= {
         "literal": fields.literal,
         "literals": lambda values: f"[{', '.join(map(fields.literal, values))}]",
         "entry": ": ".join,
     }
+    return found
+
+
+def _texts(
+    specification: Specification, paths: Mapping[str, str], context: Mapping[str, object]
+) -> Iterator[tuple[str, str]]:
+    templates = environment(jinja2.FunctionLoader(_loader(specification.names)))
     values = {
         "resource": specification,
         "names": specification.names,
@@ -136,7 +141,7 @@ def _texts(
     for example, path in paths.items():
         child = f"{example}.jinja"
         name = child if _child(child).is_file() else example
-        text = environment.get_template(name).render(values)
+        text = templates.get_template(name).render(values)
         if not specification.owned and example.startswith("src/"):
             text = published(text, specification.names)
         yield path, text
@@ -152,14 +157,7 @@ def formatted(text: str, path: Path) -> str:
     """Return a module as the linter and the formatter of its project would have it."""
     text = wrapped(text)
     for command in (("format",), _FIX, ("format",)):  # first, or parts of a text would be joined
-        options = ("--quiet", "--no-cache", "--stdin-filename", path, "-")
-        done = subprocess.run(
-            [ruff.find_ruff_bin(), *command, *options],
-            input=text, capture_output=True, text=True, check=False, cwd=_existing(path),
-        )  # fmt: skip
-        if done.returncode:
-            raise Refused(f"{path.name} can't be formatted: {done.stderr.strip()}")
-        text = done.stdout
+        text = ruffed(text, path, command)
     return text
 
 
@@ -175,10 +173,6 @@ def wrapped(text: str, width: int = 100) -> str:
         else:
             lines += textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False)
     return "\n".join(lines)
-
-
-def _existing(path: Path) -> Path:
-    return next(folder for folder in path.parents if folder.is_dir())
 
 
 def _child(name: str) -> Path:
