@@ -355,6 +355,12 @@ class TestChangePassword:
         statuses = [client.get(ME, headers=bearer(key)).status_code for key in (*keys, other)]
         assert statuses == [200 if left else 401] * 2 + [200]
 
+    def test_does_not_wait_for_strangers(
+        self, client: TestClient, app: FastAPI, user: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(app.state.resources.hasher._strangers, "_capacity", 0)
+        assert self.change(client, user).status_code == 200
+
     def test_notifies_the_owner(self, client: TestClient, jobs: Jobs, user: Account) -> None:
         self.change(client, user)
         assert jobs() == [SendMail("password_changed", user.id)]

@@ -136,6 +136,7 @@ class TestThreads:
         with pytest.raises(PasswordHashingBusy):
             await hasher.verify(PASSWORD, password_hash)
         assert (await hasher.verify(PASSWORD, password_hash, known=True)).matches
+        assert await hasher.hash(PASSWORD, known=True)
         may_end.set()
         assert await asyncio.gather(*strangers) == [True] * 3
 

@@ -75,7 +75,7 @@ class Attempt:
 
     @property
     def is_known(self) -> bool:
-        """Whether somebody has logged in to the account from the network."""
+        """Return whether the account was logged in to from the network before."""
         return self.known_key in self.counters
 
     def failures(self, key: str) -> int:

@@ -290,16 +290,17 @@ class AuthService:
             account = str(credentials.user_id) if credentials else f"name:{login}"
             device = _known_device(device_token, credentials)
             attempt = await self.throttle.begin(connection, account, client.ip_address, device)
+        known = device is not None or attempt.is_known
         verification = await self.hasher.verify(
-            password,
-            credentials.password_hash if credentials else None,
-            known=device is not None or attempt.is_known,
+            password, credentials.password_hash if credentials else None, known=known
         )
         if credentials is None or not verification.matches or not credentials.is_active:
             async with self.database.transaction() as session:
                 await self.throttle.fail(session, attempt)
             raise InvalidCredentials
-        new_hash = await self.hasher.hash(password) if verification.outdated else None
+        new_hash = None
+        if verification.outdated:
+            new_hash = await self.hasher.hash(password, known=known)
         granted, now = _granted(credentials.role, scope), utc_now()
         async with self.database.transaction() as session:
             sessions = SessionRepository(session)

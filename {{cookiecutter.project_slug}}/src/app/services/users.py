@@ -137,7 +137,7 @@ class UserService:
         user = principal.user
         _require_strong(self.hasher, "new_password", new, user.username, user.email)
         credentials, attempt = await self.verifier.verify(principal, current, client)
-        new_hash = await self.hasher.hash(new)
+        new_hash = await self.hasher.hash(new, known=True)
         await self.verifier.confirm(self.users.session, credentials, attempt)
         await self.users.set_password_hash(principal.id, new_hash)
         await self.sessions.revoke_all(principal.id, utc_now(), but=principal.session_id)

@@ -122,8 +122,6 @@ IfNoneMatch = Annotated[
         examples=['"1"'],
     ),
 ]
-
-
 IfNoneMatchOfChange = Annotated[
     str | None,
     Header(

@@ -117,10 +117,15 @@ class PasswordHasher:
             or any(word in self._common and len(unit) - len(word) < MIN_LENGTH for word in words)
         )
 
-    async def hash(self, password: str) -> str:
-        """Return the hash of a password in the PHC string format."""
-        work = partial(self._argon2.hash, normalized_password(password))
-        return await self._strangers.run(work)
+    async def hash(self, password: str, *, known: bool = False) -> str:
+        """Return the hash of a password in the PHC string format.
+
+        Args:
+            password: The password.
+            known: As in `verify`.
+        """
+        queue = self._owners if known else self._strangers
+        return await queue.run(partial(self._argon2.hash, normalized_password(password)))
 
     async def verify(
         self, password: str, password_hash: str | None, *, known: bool = False
